@@ -1,0 +1,33 @@
+# Every target sets up what it needs. PYTHON=python3.12 make test picks another interpreter.
+PYTHON ?= python3
+V := .venv/bin
+.PHONY: demo test lint bench lock clean
+
+$(V)/gapless: requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(V)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(V)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(V)/gapless
+	$(V)/gapless demo
+
+test: lint
+	$(V)/pytest
+
+lint: $(V)/gapless
+	$(V)/ruff check .
+	$(V)/ruff format --check .
+	$(V)/mypy
+
+bench: $(V)/gapless
+	$(V)/python -m bench
+
+lock:  # pin every version and hash; names no package host
+	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv
+	.venv-lock/bin/uv pip compile -q pyproject.toml --extra serve --extra cli --group dev --generate-hashes \
+	  --universal --python-version 3.11 --no-header --no-annotate --upgrade -o requirements-dev.txt
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,72 @@
+"""The command line: one file a verb; only this package prints."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from gapless.cli.output import Output
+from gapless.errors import GaplessError
+
+VERBS = {  # in the order of the story; a verb's module is imported when it is called
+    "demo": "Deploy the same app in three ways under load and compare what got lost.",
+    "init": "Write a gapless.toml for this project.",
+    "run": "Hold the sockets and run the current release (embedded supervisor).",
+    "serve": "Serve an ASGI or WSGI app: prove it, accept, drain.",
+    "deploy": "Make a release, prove it, switch over to it.",
+    "rollback": "Switch back to an earlier release, proven first.",
+    "status": "Show each instance: role, release, connections and requests.",
+    "releases": "List the releases.",
+    "logs": "Show what the instances log.",
+    "audit": "Show every deploy: who, when, from, to, outcome.",
+    "lock": "Show, take or release the deploy lock.",
+    "prune": "Remove releases that are no longer kept.",
+    "config": "Show the settings in force, or an example of all of them.",
+    "probe": "Load a URL on schedule and prove that nothing was lost.",
+}
+
+
+class Verbs(click.Group):
+    """Lists verbs without importing them, and prints a GaplessError as it promises."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command = importlib.import_module(f"gapless.cli.{name}").command
+        assert isinstance(command, click.Command)  # noqa: S101 -- a slip of ours, not of the user
+        command.help = VERBS[name] + (f"\n\n{command.help}" if command.help else "")
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        ctx.obj = Output()
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as missing:
+            ctx.obj.error(_missing_extra(missing))
+            ctx.exit(2)
+        except GaplessError as error:
+            ctx.obj.error(error)
+            ctx.exit(error.status)
+        except KeyboardInterrupt:
+            ctx.obj.interrupted()
+            ctx.exit(130)
+
+
+def _missing_extra(missing: ModuleNotFoundError) -> GaplessError:
+    if missing.name is None or missing.name.partition(".")[0] == "gapless":
+        raise missing
+    return GaplessError("run", "this command", f"{missing.name} is not installed", 'pip install "gapless[serve,cli]"')
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gapless", message="gapless %(version)s")
+def cli() -> None:
+    """Deploy a new release on your own server without losing or delaying one request."""

@@ -1,0 +1,70 @@
+"""The only place with colour, tables and JSON: everything a person or a program reads goes through here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from gapless.errors import GaplessError
+
+
+class Output:
+    """Writes results to stdout and everything else to stderr; colour only on a terminal."""
+
+    def __init__(self) -> None:
+        self.json = False
+        self.quiet = False
+        self.verbose = False
+
+    def result(self, document: Any, *lines: str) -> None:
+        """The answer of a command: `document` with --json, otherwise `lines` (also with -q: they were asked for)."""
+        if self.json:
+            click.echo(json.dumps(document, indent=2))
+        else:
+            for line in lines:
+                click.echo(line)
+
+    def say(self, text: str) -> None:
+        """Progress for a person: nothing with -q or --json."""
+        if not self.quiet and not self.json:
+            click.echo(text)
+
+    def detail(self, text: str) -> None:
+        """More of it, with -v."""
+        if self.verbose:
+            self.say(text)
+
+    def warn(self, text: str) -> None:
+        """Something to know that did not stop the command."""
+        click.secho(f"Warning: {text}", fg="yellow", err=True)
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+        """Lines of aligned columns, two spaces between them."""
+        widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
+        return [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (headings, *rows)
+        ]
+
+    def error(self, error: GaplessError) -> None:
+        """The four parts of an error, its details first; with --json as a document on stdout."""
+        if self.json:
+            parts = {"operation": error.operation, "object": error.object, "cause": error.cause, "hint": error.hint}
+            click.echo(
+                json.dumps({"error": {**parts, "details": list(error.details), "status": error.status}}, indent=2)
+            )
+            return
+        for line in error.details:
+            click.secho(f"  | {line}", dim=True, err=True)
+        click.echo(click.style("Error: ", fg="red", bold=True) + str(error), err=True)
+        if error.hint:
+            click.echo(click.style("Try:   ", fg="cyan", bold=True) + error.hint, err=True)
+
+    def interrupted(self) -> None:
+        """Ctrl-C: say so, on a line of its own."""
+        click.echo("\nInterrupted.", err=True)
+        sys.stderr.flush()

@@ -1,0 +1,90 @@
+"""gapless serve MODULE:APP"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from gapless.cli.types import SPAN
+
+
+@click.command()
+@click.argument("app", metavar="MODULE:APP")
+@click.option(
+    "--bind",
+    multiple=True,
+    default=["127.0.0.1:8000"],
+    show_default=True,
+    metavar="ADDRESS",
+    help="Listen here if no socket was handed in: host:port, [v6]:port or unix:/path. Repeatable.",
+)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--check",
+    envvar="GAPLESS_CHECK",
+    default="",
+    metavar="PATH",
+    help="Accept nothing in public before this path answers 2xx on the private socket.",
+)
+@click.option(
+    "--check-host",
+    envvar="GAPLESS_CHECK_HOST",
+    default="localhost",
+    show_default=True,
+    metavar="HOST",
+    help="Host header of the check.",
+)
+@click.option(
+    "--check-timeout",
+    type=SPAN,
+    envvar="GAPLESS_CHECK_TIMEOUT",
+    default="60s",
+    show_default=True,
+    help="Time for start-up and check together.",
+)
+@click.option("--warm", multiple=True, metavar="PATH", help="GET this once before accepting. Repeatable.")
+@click.option("--release", envvar="GAPLESS_RELEASE", default="", metavar="ID", help="Name of this release.")
+@click.option(
+    "--private",
+    envvar="GAPLESS_PRIVATE",
+    default="",
+    metavar="PATH",
+    help="Private Unix socket for the check and the status document.",
+)
+@click.option(
+    "--linger",
+    type=SPAN,
+    envvar="GAPLESS_LINGER",
+    default="35s",
+    show_default=True,
+    help="Keep idle connections this long, serving and draining; longer than the proxy does.",
+)
+@click.option(
+    "--requests",
+    type=SPAN,
+    envvar="GAPLESS_REQUESTS",
+    default="30s",
+    show_default=True,
+    help="Drain: time for requests under way.",
+)
+@click.option(
+    "--streams",
+    type=SPAN,
+    envvar="GAPLESS_STREAMS",
+    default="5m",
+    show_default=True,
+    help="Drain: time for responses that have begun and for WebSockets.",
+)
+@click.option("--app-dir", default=".", show_default=True, metavar="DIR", help="Import the app from here.")
+def command(app: str, bind: tuple[str, ...], **options: object) -> None:
+    """Sockets come from systemd or `gapless run` (LISTEN_FDS), otherwise from --bind. SIGTERM drains; a second
+    one hurries. Options marked so take their default from gapless.toml under `gapless run`.
+    """
+    from gapless.serve.run import serve
+    from gapless.serve.settings import Settings
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not a line for each WebSocket
+    sys.exit(serve(Settings(app=app, bind=bind, **options)))  # type: ignore[arg-type]  # click checked the types

@@ -1,0 +1,140 @@
+"""gapless.toml as frozen typed values: every setting, its default, its unit."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from gapless import span
+from gapless.errors import GaplessError
+
+FILE = "gapless.toml"
+
+
+class Seconds(float):
+    """A span of time; written in TOML as a number of seconds or as "250ms", "30s", "5m", "1h"."""
+
+
+Command = str | list[str]
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
+
+
+class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`run` makes a release ready (a string goes to sh, a list is run as it is); it may take `timeout`."""
+
+    run: Command = ""
+    timeout: Seconds = Seconds(900)
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`migrate` runs once before the switchover, within `timeout`; `keep` good releases stay for rollback."""
+
+    migrate: Command = ""
+    timeout: Seconds = Seconds(300)
+    keep: Annotated[int, msgspec.Meta(ge=2)] = 5
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The candidate's own check: `path` must answer 2xx (with this `host` header) within `timeout` of its start.
+
+    Without `path`, ready means that start-up is complete. `timeout` bounds start-up and check together.
+    """
+
+    path: str = ""
+    host: str = "localhost"
+    timeout: Seconds = Seconds(60)
+
+
+class Drain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a retiring instance serves: idle connections (`linger`), `requests`, and `streams` (WebSocket, SSE).
+
+    `linger` exceeds the keep-alive time of the proxy in front (gapless renders Caddy's `keepalive` as 30 s).
+    """
+
+    linger: Seconds = Seconds(35)
+    requests: Seconds = Seconds(30)
+    streams: Seconds = Seconds(300)
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID)."""
+
+    name: Name
+    command: Command
+    listen: str | list[str] = "127.0.0.1:8000"
+    env: dict[str, str] = {}
+    build: Build = Build()
+    release: Release = Release()
+    check: Check = Check()
+    drain: Drain = Drain()
+
+    @property
+    def argv(self) -> list[str]:
+        return shlex.split(self.command) if isinstance(self.command, str) else list(self.command)
+
+    @property
+    def addresses(self) -> list[str]:
+        return [self.listen] if isinstance(self.listen, str) else list(self.listen)
+
+    @property
+    def longest_drain(self) -> float:
+        """Seconds after which a retiring instance that is still there is killed: no budget is cut short by it."""
+        return max(self.drain.linger, self.drain.requests, self.drain.streams) + 15
+
+
+def load(directory: Path) -> Config:
+    """Read `directory`/gapless.toml; raises GaplessError (status 2) that names the key and the nearest known one."""
+    path = directory / FILE
+    try:
+        return parse(path.read_text("utf-8"), path)
+    except FileNotFoundError:
+        hint = "run `gapless init` there, or change to the project's directory"
+        raise GaplessError("read", str(path), "there is no such file", hint, status=2) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise GaplessError("read", str(path), str(error), status=2) from error
+
+
+def parse(text: str, path: Path) -> Config:
+    """The configuration in `text`; `path` is for messages. Raises GaplessError (status 2)."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise GaplessError("read", str(path), f"it is not valid TOML: {error}", status=2) from error
+    known = _without_unknown_keys(raw, Config, path)
+    try:
+        config = msgspec.convert(known, Config, dec_hook=_decode)
+    except (msgspec.ValidationError, ValueError) as error:
+        hint = "`gapless config --example` prints every setting with its default"
+        raise GaplessError("use", str(path), str(error), hint, status=2) from error
+    if not config.argv:
+        raise GaplessError(
+            "use", str(path), "`command` is empty", 'for example: command = "gapless serve app:app"', status=2
+        )
+    return config
+
+
+def _decode(kind: type, written: object) -> object:
+    if kind is Seconds:
+        return Seconds(span.parse(written))
+    raise NotImplementedError(kind)
+
+
+def _without_unknown_keys(raw: Mapping[str, Any], kind: Any, path: Path, table: str = "") -> dict[str, Any]:
+    """`raw` less its `x-…` keys (free for the user); any other key that `kind` does not have is refused."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    kept = {key: value for key, value in raw.items() if not key.startswith("x-")}
+    for key, value in kept.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1, 0.5)
+            hint = f"did you mean `{table}{near[0]}`?" if near else f"known here: {', '.join(fields)}"
+            raise GaplessError("use", str(path), f"unknown key `{table}{key}`", hint, status=2)
+        inner = fields[key]
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            kept[key] = _without_unknown_keys(value, inner, path, f"{table}{key}.")
+    return kept

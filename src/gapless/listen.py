@@ -1,0 +1,149 @@
+"""Adopt the listening sockets that systemd or `gapless run` holds, or bind one for local work."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Sequence
+
+from gapless.errors import GaplessError
+
+FIRST_FD = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
+BACKLOG = 4096  # asked for; the kernel caps it at net.core.somaxconn, listen(2)
+
+_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
+_adopted: list[tuple[str, socket.socket]] = []  # what this process inherited, with its names
+
+
+class HeldSocket(socket.socket):
+    """A listening socket that other processes share: what would disturb them does nothing here.
+
+    Descriptors of one socket share one open file description. listen(2) on any of them resets the backlog
+    for all (asyncio asks for 100), shutdown(2) ends accepting for all. Closing is safe: it is ours alone.
+    """
+
+    def listen(self, backlog: int = BACKLOG, /) -> None:
+        if not self.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            super().listen(backlog)
+
+    def shutdown(self, how: int, /) -> None:
+        """Do nothing: close() is how one process lets go."""
+
+
+def listen(fallback: str | Sequence[str] = "127.0.0.1:8000", *, name: str | None = None) -> list[socket.socket]:
+    """Return the inherited listening sockets (all, or those called `name`), or bind `fallback` if there are none.
+
+    The sockets listen, do not block, are not inherited by children, and have TCP_NODELAY. `fallback` is
+    "host:port", "[v6]:port" or "unix:/path", or several of them. Calling it again gives the same inherited
+    sockets again.
+    Raises GaplessError if the environment promises sockets that are not there, not listening or not for
+    this process, if none has that name, or if `fallback` cannot be bound. Source: sd_listen_fds(3).
+    """
+    if "LISTEN_FDS" in os.environ:
+        _adopted.extend(_inherit())
+    if not _adopted:
+        return [bind(address) for address in ([fallback] if isinstance(fallback, str) else fallback)]
+    found = [sock for its_name, sock in _adopted if name in (None, its_name)]
+    if not found:
+        known = ", ".join(sorted({its_name for its_name, _ in _adopted}))
+        hint = "set FileDescriptorName= in the socket unit, or ask for one of the names that are there"
+        raise GaplessError("adopt", f"the socket named {name!r}", f"the inherited ones are named: {known}", hint)
+    return found
+
+
+def bind(address: str) -> socket.socket:
+    """Bind and listen on "host:port", "[v6]:port" or "unix:/path"; raises GaplessError naming what is wrong."""
+    family, target = _parse(address)
+    sock = HeldSocket(family, socket.SOCK_STREAM)
+    try:
+        if family == socket.AF_UNIX:
+            _remove_stale(str(target))
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(target)
+        sock.listen(BACKLOG)
+        _prepare(sock)
+    except OSError as error:
+        sock.close()
+        hint = "stop what listens there, or choose another address" if error.errno == 98 else ""  # EADDRINUSE
+        raise GaplessError("listen on", address, error.strerror or str(error), hint) from error
+    return sock
+
+
+def _inherit() -> list[tuple[str, socket.socket]]:
+    """Every socket that LISTEN_FDS promises, and the variables unset: they speak to this process alone."""
+    count, pid = (os.environ.get(variable, "") for variable in _VARIABLES[:2])
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    if not count.isdecimal():
+        raise GaplessError("adopt", "the inherited sockets", f"LISTEN_FDS is {count!r}, not a number")
+    if pid != str(os.getpid()):
+        raise GaplessError(
+            "adopt",
+            "the inherited sockets",
+            f"LISTEN_PID is {pid or 'not set'}, but this process is {os.getpid()}",
+            "something between the manager and this program forked (sh -c, uv run, npm run): "
+            "name the program itself as the command, or start it with `exec`",
+        )
+    sockets = [_adopt(fd) for fd in range(FIRST_FD, FIRST_FD + int(count))]
+    for variable in _VARIABLES:
+        os.environ.pop(variable, None)
+    names += [""] * (len(sockets) - len(names))
+    return [(its_name or "unknown", sock) for its_name, sock in zip(names, sockets, strict=False)]
+
+
+def _adopt(fd: int) -> socket.socket:
+    """The descriptor as a socket of its true family, type and protocol (a wrong one loses TCP_NODELAY in asyncio)."""
+    what = f"inherited descriptor {fd}"
+    try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise GaplessError("adopt", what, "it is not a socket")
+        sock = HeldSocket(fileno=fd)
+    except OSError as error:
+        hint = "LISTEN_FDS promises a descriptor that is not open: was it closed, or did a wrapper close it?"
+        raise GaplessError("adopt", what, error.strerror or str(error), hint) from error
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()
+        raise GaplessError("adopt", what, "it is not a listening stream socket", "use ListenStream= and Accept=no")
+    _prepare(sock)
+    return sock
+
+
+def _prepare(sock: socket.socket) -> None:
+    sock.set_inheritable(False)  # a child that inherits it would pin the accept queue
+    sock.setblocking(False)  # shared by all who hold it; never cleared, it would freeze the others' accept
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Linux: accepted sockets inherit it, tcp(7)
+
+
+def _parse(address: str) -> tuple[int, str | tuple[str | int, ...]]:
+    if address.startswith("unix:"):
+        return socket.AF_UNIX, address.removeprefix("unix:")
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        hint = 'write it as "127.0.0.1:8000", "[::1]:8000" or "unix:/path"'
+        raise GaplessError("listen on", repr(address), "it is not an address", hint, status=2)
+    try:
+        found = socket.getaddrinfo(
+            host.strip("[]") or "0.0.0.0",  # noqa: S104 -- ":8000" means every interface, as it does elsewhere
+            int(port),
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+    except OSError as error:
+        raise GaplessError("listen on", address, f"host {host!r}: {error.strerror}", status=2) from error
+    return found[0][0], (str(found[0][4][0]), *found[0][4][1:])
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a Unix socket that nobody answers on any more; one that answers stays, and bind(2) says so."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)  # noqa: PTH108 -- importing pathlib would double the time of `import gapless`
+        except FileNotFoundError:
+            return

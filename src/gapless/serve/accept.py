@@ -1,0 +1,78 @@
+"""Accept connections from sockets that others hold too, and stop without dropping one.
+
+`loop.create_server` is not used: it calls listen(2), which resets the shared backlog, and its close drops
+connections whose accept task has not run yet. Here a connection that was accepted is always attached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+log = logging.getLogger("gapless.serve")
+
+BATCH = 32  # connections a wake-up: more would starve the requests under way
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+PAUSE = 0.5  # seconds without accepting after one of those; the kernel queue waits meanwhile
+
+
+class Acceptor:
+    """Feeds connections of `sockets` to protocols that `factory` makes, from `start` to `stop`."""
+
+    def __init__(self, sockets: Sequence[socket.socket], factory: Callable[[], asyncio.Protocol]) -> None:
+        self.sockets = sockets
+        self.factory = factory
+        self._loop = asyncio.get_running_loop()
+        self._attaching: set[asyncio.Task[None]] = set()
+        self._resume: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._resume = None
+        for sock in self.sockets:
+            self._loop.add_reader(sock, self._accept, sock)
+
+    async def stop(self) -> None:
+        """Accept no more, close our descriptors, and return when each accepted connection has its protocol.
+
+        What waits in the kernel queue stays there, for whoever else holds the socket.
+        """
+        self._pause()
+        for sock in self.sockets:
+            sock.close()
+        if self._attaching:
+            await asyncio.wait(self._attaching)
+
+    def _pause(self) -> None:
+        if self._resume:
+            self._resume.cancel()
+        for sock in self.sockets:
+            self._loop.remove_reader(sock)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(BATCH):
+            try:
+                connection, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return  # another release or worker was faster, or the client has gone
+            except OSError as error:
+                if error.errno not in OUT_OF_DESCRIPTORS:
+                    raise
+                log.error("cannot accept: %s; trying again in %g s (is LimitNOFILE too low?)", error.strerror, PAUSE)
+                self._pause()
+                self._resume = self._loop.call_later(PAUSE, self.start)
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(self._attach(connection))
+            self._attaching.add(task)
+            task.add_done_callback(self._attaching.discard)
+
+    async def _attach(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self.factory, connection)
+        except OSError as error:
+            connection.close()
+            log.debug("a connection ended before it was attached: %s", error)

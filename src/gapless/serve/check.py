@@ -1,0 +1,74 @@
+"""The candidate's own check: real HTTP over its private socket, before it accepts one public connection."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import socket
+import time
+
+from gapless.errors import GaplessError
+
+RELEASE_HEADER = "gapless-release"
+EXCERPT = 500  # bytes of a failed check's body in the log
+
+
+class _UnixHTTP(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def get(socket_path: str, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
+    """GET `target` over the Unix socket: status, headers (lower case), body. Raises OSError, HTTPException."""
+    connection = _UnixHTTP(socket_path, timeout)
+    try:
+        connection.request("GET", target, headers={"Host": host, "User-Agent": "gapless-check", "Connection": "close"})
+        response = connection.getresponse()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, headers, response.read()
+    finally:
+        connection.close()
+
+
+async def prove(socket_path: str, target: str, host: str, release: str, deadline: float) -> None:
+    """Return once `target` answers 2xx as `release`; raises GaplessError at `deadline` (monotonic seconds).
+
+    It is tried again until then, because an app may need a moment for its own dependencies.
+    """
+    wait = 0.05
+    while True:
+        problem = await asyncio.to_thread(_attempt, socket_path, target, host, release, deadline - time.monotonic())
+        if problem is None:
+            return
+        if time.monotonic() + wait >= deadline:
+            raise problem
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, 1.0)
+
+
+def _attempt(socket_path: str, target: str, host: str, release: str, timeout: float) -> GaplessError | None:
+    """None if the check holds, otherwise what is wrong with it."""
+    what = f"GET {target} on the private socket"
+    try:
+        status, headers, body = get(socket_path, target, host, max(timeout, 0.05))
+    except TimeoutError:
+        return GaplessError("prove", what, "it did not answer in time", "is something in the app blocking its loop?")
+    except (OSError, http.client.HTTPException) as error:
+        return GaplessError("prove", what, f"{type(error).__name__}: {error}")
+    excerpt = tuple(body[:EXCERPT].decode("utf-8", "replace").splitlines())
+    answered = headers.get(RELEASE_HEADER, "")
+    if answered != release:
+        cause = f"release {answered or '(none)'} answered instead of {release or '(none)'}"
+        return GaplessError("prove", what, cause, "does another instance use the same --private path?", details=excerpt)
+    if 300 <= status < 400:
+        hint = "name the path that answers itself, or set the check's host to the one the app expects"
+        return GaplessError("prove", what, f"it redirects ({status}) to {headers.get('location', '?')}", hint)
+    if not 200 <= status < 300:
+        return GaplessError("prove", what, f"it answered {status}", f"sent with Host: {host}", details=excerpt)
+    return None

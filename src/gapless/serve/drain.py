@@ -1,0 +1,124 @@
+"""What a retiring instance does with the connections it accepted: each gets its answer, or its whole budget."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import time
+from collections import Counter
+from typing import Any
+
+from gapless.serve.http import Http
+from gapless.serve.settings import Settings
+
+log = logging.getLogger("gapless.serve")
+
+TICK = 0.05  # seconds between looks: only while draining
+GRACE = 2.0  # seconds a connection has to flush after its budget, before it is reset
+
+
+class Kind(enum.StrEnum):
+    """What a connection is busy with; each kind has a budget."""
+
+    UNREAD = "accepted, nothing read yet"
+    IDLE = "idle after a response"
+    REQUEST = "request under way"
+    STREAM = "response or WebSocket under way"
+
+
+def kind_of(protocol: Any) -> Kind:
+    """Read off a uvicorn protocol what its connection is busy with."""
+    if is_websocket(protocol):
+        return Kind.STREAM if protocol.handshake_complete else Kind.REQUEST
+    if protocol.cycle is None:
+        return Kind.UNREAD
+    if protocol.cycle.response_complete:
+        return Kind.IDLE
+    return Kind.STREAM if protocol.cycle.response_started else Kind.REQUEST
+
+
+def is_websocket(protocol: Any) -> bool:
+    """True for a connection that was upgraded (or is being upgraded) to a WebSocket."""
+    return hasattr(protocol, "handshake_complete")
+
+
+class Drain:
+    """Serves what `http` has accepted until it is complete or its budget ends; `hurry` ends all budgets at once.
+
+    A response that has begun is a stream: server-sent events, but also a long download, which deserves as long.
+    WebSockets are closed with 1012 (service restart), spread evenly over the first half of the streams budget,
+    so that the clients do not all come back in one moment.
+    """
+
+    def __init__(self, http: Http, settings: Settings) -> None:
+        self.http = http
+        self.settings = settings
+        self.cut: Counter[Kind] = Counter()  # what did not complete within its budget
+        self._began = time.monotonic()
+        self._hurried = False
+        self._condemned: dict[Any, float] = {}  # closed by us, may still be flushing; since when
+        self._websockets = 0
+        self._restarted = 0
+
+    def hurry(self) -> None:
+        """End every budget now (a second SIGTERM)."""
+        self._hurried = True
+
+    async def run(self) -> None:
+        """Return when no connection and no task is left."""
+        self.http.say_close()
+        self._websockets = sum(is_websocket(protocol) for protocol in self.http.connections)
+        while self.http.connections:
+            self._look(time.monotonic() - self._began)
+            await asyncio.sleep(TICK)
+        await self._finish_tasks()
+        for kind, count in self.cut.items():
+            log.warning("drain: %d cut off at the end of the budget (%s)", count, kind)
+
+    def _look(self, elapsed: float) -> None:
+        self._restart_websockets(elapsed)
+        for protocol in list(self.http.connections):
+            if protocol in self._condemned:
+                if time.monotonic() - self._condemned[protocol] > GRACE:
+                    protocol.transport.abort()
+                continue
+            kind = kind_of(protocol)
+            if elapsed >= self._budget(kind):
+                self._condemned[protocol] = time.monotonic()
+                if kind in (Kind.REQUEST, Kind.STREAM):
+                    self.cut[kind] += 1
+                protocol.transport.close()
+
+    def _budget(self, kind: Kind) -> float:
+        if self._hurried:
+            return 0.0
+        if kind is Kind.IDLE:
+            return self.settings.linger
+        if kind is Kind.UNREAD:  # its client may be a slow sender, or a proxy's spare connection
+            return max(self.settings.linger, self.settings.requests)
+        return self.settings.requests if kind is Kind.REQUEST else max(self.settings.streams, self.settings.requests)
+
+    def _restart_websockets(self, elapsed: float) -> None:
+        """Send close code 1012 to as many as are due by now; the first at once."""
+        share = elapsed / (self.settings.streams / 2) if self.settings.streams and not self._hurried else 1.0
+        due = int(share * self._websockets) + 1
+        for protocol in list(self.http.connections):
+            if not is_websocket(protocol) or not protocol.handshake_complete or protocol in self._condemned:
+                continue
+            if self._restarted >= due and share < 1.0:
+                return
+            self._condemned[protocol] = time.monotonic()
+            self._restarted += 1
+            protocol.shutdown()
+
+    async def _finish_tasks(self) -> None:
+        """Background work that an app does after its response has the requests budget, too."""
+        deadline = max(self._began + self.settings.requests, time.monotonic() + GRACE)
+        while self.http.tasks and not self._hurried and time.monotonic() < deadline:
+            await asyncio.wait(self.http.tasks, timeout=TICK)
+        for task in list(self.http.tasks):
+            log.warning("drain: work that outlived its response is cut off: %s", task)
+            task.cancel()
+        if self.http.tasks:
+            await asyncio.wait(self.http.tasks, timeout=GRACE)

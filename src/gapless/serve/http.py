@@ -1,0 +1,65 @@
+"""uvicorn's protocols for one group of sockets, with response headers that can change while it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import formatdate
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from gapless.serve.check import RELEASE_HEADER
+from gapless.serve.load import ASGIApp
+
+
+class Http:
+    """Makes protocols for `app`; `connections` and `tasks` are what is open and under way right now."""
+
+    def __init__(self, app: ASGIApp, app_state: dict[str, Any], release: str, keep_alive: float) -> None:
+        headers = [(RELEASE_HEADER, release)] if release else []
+        self.config = uvicorn.Config(
+            app,
+            interface="asgi3",
+            lifespan="off",  # Lifespan runs it, once for the public and the private sockets
+            log_config=None,
+            access_log=False,  # the proxy in front keeps one
+            # A float where uvicorn writes int: it goes to loop.call_later, and tests want short ones.
+            timeout_keep_alive=keep_alive,  # type: ignore[arg-type]
+            headers=headers,
+        )
+        self.config.load()
+        self.app_state = app_state
+        self.state = ServerState()
+        self.closing = False
+        self.refresh_headers()
+
+    @property
+    def connections(self) -> set[Any]:
+        return self.state.connections
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        return self.state.tasks
+
+    def protocol(self) -> asyncio.Protocol:
+        """A protocol for one new connection."""
+        make: Any = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.state, app_state=self.app_state)  # type: ignore[no-any-return]
+
+    def refresh_headers(self) -> None:
+        """Renew the Date of responses that have not begun; due once a second."""
+        date = (b"date", formatdate(time.time(), usegmt=True).encode())
+        self.state.default_headers = [date, *self.config.encoded_headers]
+        if self.closing:
+            self.state.default_headers.append((b"connection", b"close"))
+
+    def say_close(self) -> None:
+        """From now on every response says `Connection: close`, those to requests already under way included."""
+        self.closing = True
+        self.refresh_headers()
+        for protocol in list(self.connections):
+            cycle = getattr(protocol, "cycle", None)
+            if cycle is not None and not cycle.response_started:
+                cycle.default_headers = self.state.default_headers

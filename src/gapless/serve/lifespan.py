@@ -1,0 +1,72 @@
+"""The ASGI lifespan protocol, strict where a deploy needs it: start-up that fails is a candidate that fails.
+
+uvicorn's own takes any exception for "this app has no lifespan"; here that holds only for an app that raised
+before it took the start-up event. Source: ASGI specification, Lifespan Protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from typing import Any
+
+from gapless.errors import GaplessError
+from gapless.serve.load import ASGIApp
+
+log = logging.getLogger("gapless.serve")
+
+
+class Lifespan:
+    """Runs an app's start-up and shutdown; `state` is what the app shares with its requests."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.state: dict[str, Any] = {}
+        self._events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    async def startup(self) -> None:
+        """Return when the app is started, or at once if it has no lifespan; raises GaplessError if it failed."""
+        self._events.put_nowait({"type": "lifespan.startup"})
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
+        self._task = asyncio.create_task(self._run(scope))
+        answer = asyncio.create_task(self._answers.get())
+        try:
+            await asyncio.wait({self._task, answer}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0)  # an app that answers and returns at once: let `answer` see it
+        except BaseException:
+            answer.cancel()
+            self._task.cancel()
+            raise
+        if answer.done():
+            if answer.result()["type"] == "lifespan.startup.failed":
+                message = str(answer.result().get("message", "")).strip().splitlines()
+                cause = message[-1] if message else "the app said lifespan.startup.failed"
+                raise GaplessError("start", "the app", cause, details=tuple(message[-20:]))
+            return
+        answer.cancel()
+        error = self._task.exception()
+        if not self._events.empty():  # it never took the event: no lifespan, which is legal
+            self._task = None
+        elif error is not None:
+            lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
+            raise GaplessError("start", "the app", f"its lifespan raised {error!r}", details=tuple(lines[-20:]))
+        else:
+            raise GaplessError("start", "the app", "its lifespan returned without lifespan.startup.complete")
+
+    async def shutdown(self, timeout: float) -> None:
+        """Let the app shut down within `timeout` seconds; what goes wrong is logged: nothing is served any more."""
+        if self._task is None or self._task.done():
+            return
+        self._events.put_nowait({"type": "lifespan.shutdown"})
+        done, _ = await asyncio.wait({self._task}, timeout=timeout)
+        if not done:
+            log.error("the app's shutdown did not end within %g s and is cut off", timeout)
+            self._task.cancel()
+        elif self._task.exception() is not None:
+            log.error("the app's shutdown raised", exc_info=self._task.exception())
+
+    async def _run(self, scope: dict[str, Any]) -> None:
+        await self.app(scope, self._events.get, self._answers.put)

@@ -1,0 +1,58 @@
+"""`gapless serve`, without its command line."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import faulthandler
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from gapless.listen import listen
+from gapless.serve.channel import Channel
+from gapless.serve.load import ASGIApp, load
+from gapless.serve.server import Server
+from gapless.serve.settings import Settings
+from gapless.serve.workers import Parent
+
+
+def serve(settings: Settings) -> int:
+    """Serve until told to stop and return the exit status; raises GaplessError if it cannot start."""
+    if settings.private or not (settings.check or settings.warm):
+        return _serve(settings)
+    with tempfile.TemporaryDirectory(prefix="gapless-") as folder:  # a check needs a private socket
+        return _serve(dataclasses.replace(settings, private=str(Path(folder, "private"))))
+
+
+def _serve(settings: Settings) -> int:
+    sockets = listen(settings.bind)
+    if settings.workers == 1:
+        return _run(settings, sockets, None)
+    return Parent(settings, sockets, _run).run()
+
+
+def _run(settings: Settings, sockets: Sequence[socket.socket], line: socket.socket | None) -> int:
+    """One process that serves; `line` leads to the parent of the workers, if there are several."""
+    # An import that hangs blocks everything: after the time-out this prints where, and exits with status 1.
+    faulthandler.dump_traceback_later(settings.check_timeout + 2, exit=True)
+    app = load(settings.app, settings.app_dir)
+    make_loop = uvicorn.Config(app, log_config=None).get_loop_factory()  # uvloop where it is installed
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(_main(settings, app, sockets, line))
+    return 0
+
+
+async def _main(settings: Settings, app: ASGIApp, sockets: Sequence[socket.socket], line: socket.socket | None) -> None:
+    server = Server(settings, app, sockets)
+    if line is None:
+        await server.run()
+        return
+    channel = Channel(line, server.status)
+    server.proven = channel.proven
+    beat = asyncio.create_task(channel.beat())
+    await server.run()
+    beat.cancel()

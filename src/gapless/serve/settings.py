@@ -1,0 +1,24 @@
+"""What one `gapless serve` was asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Frozen settings of an instance; times in seconds. An empty string means: not wanted."""
+
+    app: str
+    bind: tuple[str, ...] = ("127.0.0.1:8000",)
+    workers: int = 1
+    check: str = ""
+    check_host: str = "localhost"
+    check_timeout: float = 60.0  # start-up and check together
+    warm: tuple[str, ...] = ()
+    release: str = ""
+    private: str = ""  # path of the private Unix socket
+    linger: float = 35.0
+    requests: float = 30.0
+    streams: float = 300.0
+    app_dir: str = "."

@@ -1,0 +1,230 @@
+"""Several worker processes behind one READY=1: none accepts before all are proven, a dead one is replaced.
+
+The parent never loads the app: it forks, waits on pipes and signals, and answers for the sum of its workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gapless import notify
+from gapless.errors import GaplessError
+from gapless.serve.channel import GO
+from gapless.serve.private import close_private, open_private
+from gapless.serve.settings import Settings
+from gapless.serve.state import State, move
+
+log = logging.getLogger("gapless.serve")
+
+HUNG = 30.0  # seconds of silence after which a worker's loop counts as hung
+BACKOFF = (0.1, 10.0)  # seconds before a worker is replaced: first, at the most
+OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+
+RunWorker = Callable[[Settings, Sequence[socket.socket], socket.socket], int]
+
+
+@dataclass
+class Worker:
+    """A worker process as its parent sees it; `status` is the last document it sent."""
+
+    number: int
+    pid: int
+    channel: socket.socket
+    started: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+    status: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def proven(self) -> bool:
+        return self.status.get("state") in (State.PROVEN, State.SERVING)
+
+
+class Parent:
+    """Runs `settings.workers` workers with `run_worker` until SIGTERM or SIGINT; a second signal hurries them."""
+
+    def __init__(self, settings: Settings, sockets: Sequence[socket.socket], run_worker: RunWorker) -> None:
+        self.settings = settings
+        self.state = State.LOADING
+        self._sockets = sockets
+        self._run_worker = run_worker
+        self._workers: dict[int, Worker] = {}  # by pid
+        self._replace_at: dict[int, float] = {}  # worker number -> monotonic time
+        self._backoff = BACKOFF[0]
+        self._since = time.time()
+        self._ping_at = time.monotonic() if notify.watchdog_interval() else None
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> int:
+        """Return the exit status: 0 after a stop that was asked for, 1 if not all workers could be proven."""
+        wake, wakeup = socket.socketpair()
+        for end in (wake, wakeup):
+            end.setblocking(False)
+        signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
+        for one in OURS:
+            signal.signal(one, lambda _number, _frame: None)  # the wake-up descriptor says which
+        self._selector.register(wake, selectors.EVENT_READ, self._on_signals)
+        if self.settings.private:
+            private = open_private(self.settings.private)
+            self._selector.register(private, selectors.EVENT_READ, self._answer_status)
+        self._enter(State.STARTING)
+        for number in range(self.settings.workers):
+            self._fork(number)
+        self._enter(State.CHECKING)
+        status = 0
+        while self._workers or self._replace_at:
+            for key, _ in self._selector.select(timeout=0.2):
+                key.data(key.fileobj)
+            if self.state is State.CHECKING and len(self._workers) < self.settings.workers:
+                log.error("not all workers could be proven: giving up")
+                status = 1
+                self._stop_all(State.STOPPED)
+            self._look_after()
+        if self.settings.private:
+            close_private(self.settings.private)
+        return status
+
+    def status(self) -> dict[str, object]:
+        """The status document of all workers together, with theirs under `workers`."""
+        each = [worker.status for worker in self._workers.values()]
+        total = {key: sum(one.get(key, 0) for one in each) for key in ("connections", "requests", "websockets")}
+        mine = {"release": self.settings.release, "state": self.state, "pid": os.getpid(), "since": self._since}
+        return {**mine, **total, "workers": each}
+
+    def _fork(self, number: int) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
+            ours.close()  # or the worker would not hear of its parent's death
+            self._be_worker(number, theirs)
+        theirs.close()
+        self._workers[pid] = Worker(number, pid, ours)
+        self._selector.register(ours, selectors.EVENT_READ, self._on_status)
+
+    def _be_worker(self, number: int, channel: socket.socket) -> None:
+        """In the child: never returns."""
+        status = 1
+        try:
+            os.setpgid(0, 0)  # Ctrl-C on the terminal is for the parent, who passes it on once
+            signal.set_wakeup_fd(-1)
+            for one in OURS:
+                signal.signal(one, signal.SIG_DFL)
+            for key in list(self._selector.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]  # all are sockets: siblings', the private one, wake-up
+            self._selector.close()
+            for variable in ("NOTIFY_SOCKET", "WATCHDOG_USEC"):
+                os.environ.pop(variable, None)  # the parent speaks for all
+            private = f"{self.settings.private}.{number}" if self.settings.private else ""
+            settings = dataclasses.replace(self.settings, private=private)
+            status = self._run_worker(settings, self._sockets, channel)
+        except GaplessError as error:
+            log.error("worker %d: %s", number, "\n".join((str(error), *error.details)))
+        except Exception:
+            log.exception("worker %d", number)
+        finally:
+            logging.shutdown()
+            os._exit(status)
+
+    def _on_status(self, channel: socket.socket) -> None:
+        worker = next((one for one in self._workers.values() if one.channel is channel), None)
+        if worker is None:
+            return  # it was reaped in the same round
+        try:
+            said = channel.recv(4096)
+        except ConnectionError:
+            said = b""
+        if not said:
+            self._selector.unregister(channel)
+            return
+        was_proven = worker.proven
+        worker.heard = time.monotonic()
+        worker.status = json.loads(said)
+        if self.state is State.SERVING and worker.proven and not was_proven:
+            worker.channel.send(GO)  # a replacement
+        elif self.state is State.CHECKING and self._all_proven():
+            self._enter(State.WARMING)
+            self._enter(State.PROVEN)
+            for one in self._workers.values():
+                one.channel.send(GO)
+            self._enter(State.SERVING)
+            notify.ready(f"serving {self.settings.release}".rstrip())
+
+    def _all_proven(self) -> bool:
+        return len(self._workers) == self.settings.workers and all(one.proven for one in self._workers.values())
+
+    def _on_signals(self, wake: socket.socket) -> None:
+        for number in wake.recv(64):
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif self.state is State.SERVING:
+                notify.stopping("draining")
+                for sock in self._sockets:
+                    sock.close()
+                self._stop_all(State.DRAINING)
+            else:  # still starting: nothing to drain; draining: hurry
+                self._stop_all(State.STOPPED)
+
+    def _stop_all(self, state: State) -> None:
+        if self.state is not state:
+            self._enter(state)
+        self._replace_at.clear()
+        for pid in self._workers:
+            os.kill(pid, signal.SIGTERM)
+
+    def _reap(self) -> None:
+        for pid in list(self._workers):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                self._ended(self._workers.pop(pid), os.waitstatus_to_exitcode(status))
+
+    def _ended(self, worker: Worker, status: int) -> None:
+        if worker.channel in self._selector.get_map():
+            self._selector.unregister(worker.channel)
+        worker.channel.close()
+        if self.state is not State.SERVING:
+            return
+        if time.monotonic() - worker.started > HUNG:
+            self._backoff = BACKOFF[0]
+        log.error("worker %d ended with status %d; replaced in %g s", worker.number, status, self._backoff)
+        self._replace_at[worker.number] = time.monotonic() + self._backoff
+        self._backoff = min(self._backoff * 2, BACKOFF[1])
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        if self._ping_at is not None and now >= self._ping_at:
+            notify.watchdog()
+            self._ping_at = now + (notify.watchdog_interval() or 0)
+        for number, due in list(self._replace_at.items()):
+            if now >= due:
+                del self._replace_at[number]
+                self._fork(number)
+        for worker in self._workers.values():
+            if worker.proven and now - worker.heard > HUNG:
+                log.error("worker %d has said nothing for %g s: its loop hangs; killing it", worker.number, HUNG)
+                os.kill(worker.pid, signal.SIGKILL)
+                worker.heard = now
+
+    def _answer_status(self, listener: socket.socket) -> None:
+        """The parent's only request is a status request: whatever is asked, that is the answer."""
+        with contextlib.suppress(OSError):  # a client that went away is not our trouble
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(1)
+                connection.recv(65536)
+                body = json.dumps(self.status()).encode()
+                head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+                connection.sendall(f"{head}Connection: close\r\n\r\n".encode() + body)
+
+    def _enter(self, state: State) -> None:
+        self.state = move(self.state, state)
+        log.info("%s, %d workers", state, self.settings.workers)

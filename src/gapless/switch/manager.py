@@ -1,0 +1,78 @@
+"""The protocol between the engine and whatever holds the socket and runs the instances."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Role(enum.StrEnum):
+    """What an instance is to the switchover: derived from the current release and from who was told to retire."""
+
+    CANDIDATE = "candidate"
+    LIVE = "live"
+    RETIRING = "retiring"
+
+
+class Readiness(enum.StrEnum):
+    """How waiting for a candidate ended."""
+
+    READY = "ready"  # it said READY=1: it is proven, and it accepts
+    EXITED = "exited"  # it ended before it was ready
+    TIMED_OUT = "timed out"  # it is still there, but not ready
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One running release. `id` is unique among the manager's instances, `since` is Unix time in seconds."""
+
+    id: str
+    release: str
+    role: Role
+    pid: int
+    since: float
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Started:
+    """A candidate and how its start ended; `cause` says it in words when it is not READY."""
+
+    instance: Instance
+    readiness: Readiness
+    cause: str = ""
+
+
+class Manager(Protocol):
+    """Holds the sockets and runs instances. Contract (tests/contract runs it on every manager):
+
+    - The sockets stay open and listening whatever happens to instances or to the caller.
+    - `start` returns READY only for a candidate that said so itself; it never touches another instance.
+    - A candidate that exits before it is ready is not started again.
+    - `retire` and `stop` on an instance that is gone are no errors: every call can be repeated.
+    - `point` is one atomic rename: `current` is the old release or the new one, at any instant.
+    - When the live instance (that of `current`) dies, the manager starts it again; never another release.
+    - The caller may die at any instruction; instances go on.
+
+    Each raises GaplessError when the manager itself cannot be reached or refuses.
+    """
+
+    def start(self, release: str, timeout: float) -> Started:
+        """Start a candidate of `release` and wait at most `timeout` seconds for its readiness."""
+
+    def retire(self, instance: Instance) -> None:
+        """Tell an instance to stop accepting and to drain; returns at once. It ends by itself."""
+
+    def stop(self, instance: Instance) -> None:
+        """End an instance now and wait until it is gone: for candidates that were never ready."""
+
+    def instances(self) -> Sequence[Instance]:
+        """Every instance that runs, oldest first, those that only drain included."""
+
+    def point(self, release: str) -> None:
+        """Commit: name `release` as the current one, durably and atomically."""
+
+    def current(self) -> str | None:
+        """The release that the commit file names, or None before the first."""

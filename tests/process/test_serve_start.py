@@ -1,0 +1,155 @@
+"""gapless serve, from load to READY=1: nothing is accepted in public before it is proven."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import GAPLESS, Started, get, keep_alive_client, listening, start, status_of, wait_until
+
+HERE = str(Path(__file__).parent)
+
+
+def serve(run: start, sock: socket.socket, app: str, *flags: str, **env: str) -> Started:
+    return run(*GAPLESS, "serve", app, "--app-dir", HERE, "--linger", "1", *flags, sockets=[sock], env=env)
+
+
+@pytest.mark.parametrize("app", ["app:app", "app:wsgi", "app:factory", "app:no_lifespan"])
+def test_serves_every_kind_of_app(run: start, app: str) -> None:
+    """ASGI with and without lifespan, WSGI and factories answer on the adopted socket with the release's id."""
+    with listening() as sock:
+        serve(run, sock, app, "--release", "R1")
+        status, headers, _ = get(sock.getsockname(), "/health")
+    assert (status, headers["gapless-release"]) == (200, "R1")
+
+
+def test_ready_is_said_after_the_check_and_the_status_document_tells(run: start, tmp_path: Path) -> None:
+    """Invariant 4: order of start-up, private socket, check, warm-up, accept, READY=1; then the status is there."""
+    with listening() as sock, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        flags = ("--release", "R1", "--private", str(tmp_path / "p"), "--check", "/health", "--warm", "/slow")
+        one = serve(run, sock, "app:app", *flags, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        while manager.recv(100) != b"READY=1\nSTATUS=serving R1":
+            assert "serving" not in one.output
+        said = [line.split()[1] for line in one.output.splitlines() if "(R1)" in line]
+        assert said[:5] == ["starting", "checking", "warming", "proven", "serving"]
+        assert "warm-up GET /slow answered 200" in one.output
+        with keep_alive_client(sock) as keep_alive:
+            keep_alive.request("GET", "/")
+            keep_alive.getresponse().read()
+            document = status_of(tmp_path / "p")
+    assert {key: document[key] for key in ("release", "state", "connections", "requests", "pid")} == {
+        "release": "R1",
+        "state": "serving",
+        "connections": 1,
+        "requests": 0,
+        "pid": one.pid,
+    }
+    assert time.time() - 30 < document["since"] < time.time()
+
+
+def test_the_check_is_tried_again_until_it_holds(run: start) -> None:
+    """An app that needs a moment for its dependencies gets it, within the check's time-out."""
+    with listening() as sock:
+        one = serve(run, sock, "app:healthy_third_time", "--check", "/health")
+        assert get(sock.getsockname())[0] == 200
+        assert "serving" in one.output
+
+
+FAILURES = [
+    ("app:app", ("--check", "/status/500"), "it answered 500", "ok"),
+    ("app:app", ("--check", "/status/302"), "it redirects (302) to /elsewhere", "name the path that answers itself"),
+    ("app:app", ("--check", "/slow", "--check-timeout", "500ms"), "it did not answer in time", "blocking its loop"),
+    ("app:app", ("--check", "/hang-loop", "--check-timeout", "500ms"), "Timeout", "app.py"),
+    ("app:other_release", ("--release", "R1", "--check", "/"), "release R0 answered instead of R1", "--private"),
+    ("app:fails_in_lifespan", (), "the database is not there", "RuntimeError"),
+    ("app:says_failed", (), "run them first", "no migrations"),
+    ("app:hangs_in_lifespan", ("--check-timeout", "500ms"), "start-up did not end within 0.5 s", "[check] timeout"),
+    ("app:blocks_in_lifespan", ("--check-timeout", "500ms"), "Timeout", "blocks_in_lifespan"),
+    ("app:nothing", (), "app has no attribute 'nothing'", "defined there: app, wsgi"),
+    ("nothing:app", (), "there is no such module", "--app-dir"),
+    ("broken_import:app", (), "it raised", "1 / 0"),
+    ("missing_import:app", (), "No module named 'not_installed'", "import not_installed"),
+    ("app", (), "it is not written as MODULE:APP", "gapless serve"),
+    ("app:two_too_many", (), "it takes 4 arguments: neither ASGI 3 nor WSGI", "environ"),
+    ("app:broken_factory", (), "no settings", "LookupError"),
+    ("app:__name__", (), "it is a str, which cannot be called", ""),
+]
+
+
+@pytest.mark.parametrize(("app", "flags", "cause", "more"), FAILURES)
+def test_an_app_that_cannot_be_proven_never_accepts(
+    run: start, app: str, flags: tuple[str, ...], cause: str, more: str
+) -> None:
+    """Invariants 4 and 8: exit status not 0, the cause and the evidence in the log, not one public connection."""
+    quick = () if "--check-timeout" in flags else ("--check-timeout", "2s")
+    with listening() as sock:
+        one = serve(run, sock, app, *flags, *quick)
+        with socket.create_connection(sock.getsockname()) as visitor:
+            visitor.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert one.status() != 0
+            assert cause in one.output
+            assert more in one.output
+            # The visitor is still in the queue: the next to accept gets it, unread.
+            connection, _ = sock.accept()
+            with connection:
+                assert connection.recv(100).startswith(b"GET /")
+
+
+def test_a_hung_loop_stops_the_watchdog_pings(run: start, tmp_path: Path) -> None:
+    """Pings come from the event loop: when the app blocks it, the manager hears nothing more."""
+    with listening() as sock, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        serve(run, sock, "app:app", NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000")
+        pings = 0
+        while pings < 3:
+            pings += manager.recv(100) == b"WATCHDOG=1"
+        with socket.create_connection(sock.getsockname()) as visitor:
+            visitor.sendall(b"GET /hang-loop HTTP/1.1\r\nHost: x\r\n\r\n")
+            manager.settimeout(1.0)  # five pings are due in this time
+            with pytest.raises(TimeoutError):
+                all(manager.recv(100) for _ in range(8))
+
+
+def test_sigterm_during_start_up_ends_it_at_once(run: start) -> None:
+    """Invariant 4: a candidate that is told to stop while it starts has nothing to drain."""
+    with listening() as sock:
+        one = serve(run, sock, "app:hangs_in_lifespan")
+        one.says("starting")
+        one.kill(signal.SIGTERM)
+        assert one.status(5) == 0
+        assert "serving" not in one.output
+
+
+def test_without_activation_it_binds_every_address(run: start) -> None:
+    """Plain local development: --bind is used, all of them, and a port in use is a clear error."""
+    with listening() as taken:
+        port = taken.getsockname()[1]
+        one = run(*GAPLESS, "serve", "app:app", "--app-dir", HERE, "--bind", f"127.0.0.1:{port}")
+        assert one.status() == 1
+        assert f"Error: cannot listen on 127.0.0.1:{port}: Address already in use" in one.output
+    ports = free_ports(2)
+    run(*GAPLESS, "serve", "app:app", "--app-dir", HERE, *(f"--bind=127.0.0.1:{port}" for port in ports))
+    for port in ports:
+        wait_until(lambda port=port: answers(port))  # type: ignore[misc]  # mypy cannot infer a default's type
+
+
+def answers(port: int) -> bool:
+    try:
+        return get(("127.0.0.1", port))[0] == 200
+    except ConnectionRefusedError:
+        return False
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [listening() for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports

@@ -1,0 +1,88 @@
+"""gapless serve --workers: one READY=1 for all, none accepts early, the dead are replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+from tests.support import GAPLESS, Started, get, keep_alive_client, listening, start, status_of, wait_until
+
+HERE = str(Path(__file__).parent)
+
+
+def serve(run: start, sock: socket.socket, folder: Path, app: str, *flags: str, **env: str) -> Started:
+    common = ("--app-dir", HERE, "--workers", "2", "--private", str(folder / "p"), "--linger", "2")
+    return run(*GAPLESS, "serve", app, *common, *flags, sockets=[sock], env=env)
+
+
+def pids(folder: Path) -> list[int]:
+    return [one["pid"] for one in status_of(folder / "p")["workers"] if one.get("state") == "serving"]
+
+
+def test_all_are_proven_before_one_accepts_and_before_ready(run: start, tmp_path: Path) -> None:
+    """Invariant 4, trap 9: no worker serves before both are proven, and READY=1 is said once."""
+    with listening() as sock, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "n"))
+        manager.settimeout(10)
+        env = {"NOTIFY_SOCKET": str(tmp_path / "n")}
+        one = serve(run, sock, tmp_path, "app:app", "--check", "/health", "--release", "R1", **env)
+        while not manager.recv(100).startswith(b"READY=1"):
+            pass
+        said = one.output
+        assert said.count("proven (R1)") == 2
+        assert said.rindex("proven (R1)") < said.find("serving (R1)") or "serving (R1)" not in said
+        wait_until(lambda: len(pids(tmp_path)) == 2)
+        assert status_of(tmp_path / "p")["release"] == "R1"
+
+
+def test_one_worker_that_cannot_be_proven_fails_all(run: start, tmp_path: Path) -> None:
+    """Invariant 4: the candidate is all its workers; exit status not 0 and nothing accepted."""
+    with listening() as sock:
+        one = serve(run, sock, tmp_path, "app:app", "--check", "/status/503", "--check-timeout", "500ms")
+        assert one.status() == 1
+        assert "it answered 503" in one.output
+        assert "serving" not in one.output
+
+
+def test_a_dead_worker_is_replaced(run: start, tmp_path: Path) -> None:
+    """Trap 9: SIGKILL of a worker costs its connections, not the service; a proven one takes its place."""
+    with listening() as sock:
+        serve(run, sock, tmp_path, "app:app", "--check", "/health").says("serving, 2 workers")
+        before = wait_until(lambda: pids(tmp_path) if len(pids(tmp_path)) == 2 else [])
+        os.kill(before[0], signal.SIGKILL)
+        after = wait_until(lambda: [pid for pid in pids(tmp_path) if pid not in before])
+        assert after
+        assert get(sock.getsockname())[0] == 200
+
+
+def test_sigterm_drains_every_worker(run: start, tmp_path: Path) -> None:
+    """Invariant 6, trap 9: requests under way in each worker are answered, then all are gone, status 0."""
+    with listening() as sock:
+        one = serve(run, sock, tmp_path, "app:app")
+        one.says("serving, 2 workers")
+        with keep_alive_client(sock) as first, keep_alive_client(sock) as second, keep_alive_client(sock) as third:
+            for client in (first, second, third):
+                client.request("GET", "/slower")
+            wait_until(lambda: status_of(tmp_path / "p")["requests"] == 3)
+            one.kill(signal.SIGTERM)
+            for client in (first, second, third):
+                response = client.getresponse()
+                assert (response.status, response.headers["connection"]) == (200, "close")
+                response.read()
+        assert one.status() == 0
+
+
+def test_workers_drain_when_their_parent_is_killed(run: start, tmp_path: Path) -> None:
+    """Nobody would look after orphans: they finish what they accepted and go."""
+    with listening() as sock:
+        one = serve(run, sock, tmp_path, "app:app")
+        one.says("serving, 2 workers")
+        workers = wait_until(lambda: pids(tmp_path) if len(pids(tmp_path)) == 2 else [])
+        with keep_alive_client(sock) as client:
+            client.request("GET", "/slower")
+            wait_until(lambda: status_of(tmp_path / "p")["requests"] == 1)
+            one.kill(signal.SIGKILL)
+            assert client.getresponse().status == 200
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))

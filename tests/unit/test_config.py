@@ -1,0 +1,76 @@
+"""gapless.toml: typed, every default, and messages that name the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gapless import GaplessError, config
+
+HERE = Path("gapless.toml")
+LEAST = 'name = "shop"\ncommand = "gapless serve shop:app"\n'
+
+
+def test_the_least_that_works_has_every_default() -> None:
+    """Two lines are a configuration; the defaults are those of the documentation, in seconds."""
+    least = config.parse(LEAST, HERE)
+    assert least.argv == ["gapless", "serve", "shop:app"]
+    assert least.addresses == ["127.0.0.1:8000"]
+    assert (least.drain.linger, least.drain.requests, least.drain.streams) == (35.0, 30.0, 300.0)
+    assert (least.check.path, least.check.timeout, least.release.keep) == ("", 60.0, 5)
+    assert least.longest_drain == 315
+
+
+def test_everything_can_be_set() -> None:
+    """Lists, spans of time with units, tables, and x- keys that are the user's own."""
+    text = """
+    name = "shop"
+    listen = ["127.0.0.1:8000", "unix:/run/shop.sock"]
+    command = ["gapless", "serve", "shop:app"]
+    x-team = "payments"
+    env = { DATABASE = "/srv/shop.db" }
+    build = { run = "make", timeout = "20m" }
+    release = { migrate = ["python", "migrate.py"], keep = 3 }
+    check = { path = "/health", host = "shop.example", timeout = "250ms", x-why = "fast" }
+    drain = { linger = 5, requests = "1.5s", streams = "1h" }
+    """
+    everything = config.parse(text, HERE)
+    assert everything.addresses == ["127.0.0.1:8000", "unix:/run/shop.sock"]
+    assert (everything.check.timeout, everything.drain.requests, everything.drain.streams) == (0.25, 1.5, 3600.0)
+    assert everything.env == {"DATABASE": "/srv/shop.db"}
+    assert everything.longest_drain == 3615
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "hint"),
+    [
+        ("name = ", "it is not valid TOML", ""),
+        (LEAST + "lisen = '127.0.0.1:80'", "unknown key `lisen`", "did you mean `listen`?"),
+        (LEAST + "[check]\npth = '/'", "unknown key `check.pth`", "did you mean `check.path`?"),
+        (LEAST + "[qqq]\na = 1", "unknown key `qqq`", "known here: name, command"),
+        ('name = "shop"', "missing required field `command`", "--example"),
+        ('name = "Shop!"\ncommand = "x"', "$.name", "--example"),
+        (LEAST.replace('"gapless serve shop:app"', '""'), "`command` is empty", "gapless serve"),
+        (LEAST.replace('"gapless serve shop:app"', "'a \"b'"), "No closing quotation", "quotes"),
+        (LEAST + "[drain]\nlinger = 'soon'", "'soon' is not a span of time", "--example"),
+        (LEAST + "[drain]\nlinger = -1", "-1 is not a span of time", "--example"),
+        (LEAST + "[release]\nkeep = 1", "$.release.keep", "--example"),
+        (LEAST + "env = { A = 1 }", "$.env", "--example"),
+        (LEAST + "check = 3", "$.check", "--example"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, cause: str, hint: str) -> None:
+    """Invariant 8: the file, the key and the nearest known one; exit status 2."""
+    with pytest.raises(GaplessError, match=r"gapless\.toml") as caught:
+        config.parse(text, HERE)
+    assert cause in str(caught.value)
+    assert hint in caught.value.hint
+    assert caught.value.status == 2
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    """Invariant 8: outside a project, the message leads to `gapless init`."""
+    with pytest.raises(GaplessError, match="there is no such file") as caught:
+        config.load(tmp_path)
+    assert "gapless init" in caught.value.hint

@@ -1,0 +1,89 @@
+"""The layout tells the story listen → serve → switch → release → prove, and imports follow it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "gapless"
+BASE = {"errors", "listen", "notify", "span"}
+MAY_IMPORT = {
+    "errors": set[str](),
+    "span": set[str](),
+    "listen": {"errors"},
+    "notify": set[str](),
+    "config": {"errors", "span"},
+    "serve": BASE,
+    "switch": {*BASE, "config"},
+    "release": {*BASE, "config", "switch.engine", "switch.manager"},
+    "prove": BASE,
+}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def imported(path: Path) -> set[str]:
+    """The gapless modules that a file imports, without the leading package name."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "gapless":
+            module = (node.module or "").removeprefix("gapless").removeprefix(".")
+            for alias in node.names:
+                name = f"{module}.{alias.name}".removeprefix(".")
+                found.add(name if SOURCE.joinpath(*name.split(".")).with_suffix(".py").exists() else module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.removeprefix("gapless.") for alias in node.names if alias.name.startswith("gapless.")}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_one_way(path: Path) -> None:
+    """`serve` knows only listen, notify, errors; switch, release and prove do not know one another."""
+    part = part_of(path)
+    if part in MAY_IMPORT:
+        foreign = {name for name in imported(path) if name.partition(".")[0] != part}
+        allowed = MAY_IMPORT[part]
+        assert {name for name in foreign if name not in allowed and name.partition(".")[0] not in allowed} == set()
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_only_the_command_line_prints(path: Path) -> None:
+    """Invariant 8: the library raises and logs; `cli` alone writes to a terminal."""
+    if part_of(path) not in ("cli", "__main__"):
+        calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+
+
+def test_importing_gapless_loads_the_standard_library_alone() -> None:
+    """An app that only wants listen() and notify pays for neither uvicorn nor the deploy tool."""
+    code = "import sys, gapless; print([m for m in ('uvicorn', 'click', 'msgspec', 'asyncio') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"[]\n"
+
+
+def best_of(count: int, *argv: str) -> float:
+    """Seconds that the fastest of `count` runs takes: the machine's noise only adds."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(count))
+
+
+def test_importing_gapless_is_fast() -> None:
+    """`import gapless` costs at most 20 ms over a bare interpreter."""
+    bare = best_of(10, sys.executable, "-c", "pass")
+    assert best_of(10, sys.executable, "-c", "import gapless") - bare <= 0.020
+
+
+def test_help_is_fast() -> None:
+    """`gapless --help` takes at most 150 ms."""
+    assert best_of(10, sys.executable, "-m", "gapless", "--help") <= 0.150
