@@ -112,10 +112,13 @@ def parse(text: str, path: Path) -> Config:
     except (msgspec.ValidationError, ValueError) as error:
         hint = "`gapless config --example` prints every setting with its default"
         raise GaplessError("use", str(path), str(error), hint, status=2) from error
-    if not config.argv:
-        raise GaplessError(
-            "use", str(path), "`command` is empty", 'for example: command = "gapless serve app:app"', status=2
-        )
+    try:
+        empty = not config.argv
+    except ValueError as error:
+        raise GaplessError("use", str(path), f"`command`: {error}", "close its quotes", status=2) from error
+    if empty:
+        hint = 'for example: command = "gapless serve app:app"'
+        raise GaplessError("use", str(path), "`command` is empty", hint, status=2)
     return config
 
 

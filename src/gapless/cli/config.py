@@ -1,0 +1,40 @@
+"""gapless config"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import click
+import msgspec
+
+from gapless.cli.options import Project, common
+from gapless.cli.output import Output
+
+
+@click.command()
+@click.option("--example", is_flag=True, help="Print a gapless.toml with every setting, its default and its meaning.")
+@common
+@click.pass_obj
+def command(output: Output, /, project: Project, example: bool) -> None:
+    """Times are in seconds."""
+    if example:
+        output.result({"example": example_text()}, example_text().rstrip())
+        return
+    settings = msgspec.to_builtins(project.config)
+    lines = []
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{key}]", *(f"{inner} = {_toml(each)}" for inner, each in value.items())]
+        else:
+            lines.append(f"{key} = {_toml(value)}")
+    output.result(settings, *lines)
+
+
+def example_text() -> str:
+    """The commented example, which is also what the tests read."""
+    return files("gapless").joinpath("templates/gapless.toml").read_text("utf-8")
+
+
+def _toml(value: object) -> str:
+    # Every value here is a string, a number or a list of strings, which JSON and TOML write alike.
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,121 @@
+"""gapless demo"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gapless.cli.options import Project, common
+from gapless.cli.output import Output
+
+if TYPE_CHECKING:
+    from gapless.demo.compare import Measured
+    from gapless.demo.ways import Way
+    from gapless.prove.kinds import Sample
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="15 seconds instead of a minute.")
+@click.option("--rate", type=click.FloatRange(1, 1000), default=120, show_default=True, help="Requests a second.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), default="gapless-report.html", show_default=True, help="HTML page."
+)
+@common
+@click.pass_obj
+def command(output: Output, /, project: Project, quick: bool, rate: float, report: Path) -> None:  # noqa: ARG001
+    """New connections, keep-alive GETs and POSTs, connect–pause–send, slow uploads and WebSockets go on while the
+    app (boots in a second, keeps a SQLite ledger) is deployed. Exit status 1 if gapless lost anything.
+    """
+    with tempfile.TemporaryDirectory(prefix="gapless-demo-") as folder:
+        measured = [
+            asyncio.run(_show(way, output, rate, quick)) for way in three_ways(Path(folder), 0.5 if quick else 1.0)
+        ]
+    output.result({"ways": [document(one) for one in measured]}, "", *table(output, measured))
+    _write_report(report, measured)
+    output.say(f"Report: {report.absolute()}")
+    if not measured[-1].ok:
+        sys.exit(1)
+
+
+def three_ways(folder: Path, boot: float) -> list[Way]:
+    """Plain restart, restart on a held socket, gapless."""
+    from gapless.demo.ways import Gapless, HeldRestart, Restart
+
+    uvicorn = [sys.executable, "-m", "uvicorn", "app:app", "--no-access-log"]
+    return [
+        Restart("plain restart", folder / "a", boot, lambda port, release: [
+            *uvicorn, "--port", str(port), "--header", f"gapless-release:{release}"]),
+        HeldRestart("restart on a held socket", folder / "b", boot, lambda fd, release: [
+            *uvicorn, "--fd", str(fd), "--header", f"gapless-release:{release}"], "Uvicorn running"),
+        Gapless("gapless", folder / "c", boot),
+    ]  # fmt: skip
+
+
+async def _show(way: Way, output: Output, rate: float, quick: bool) -> Measured:
+    from gapless.demo.compare import measure
+
+    counts = Counter[str]()
+
+    def on_sample(sample: Sample) -> None:
+        counts["lost" if sample.failure else "answered"] += 1
+        if sys.stdout.isatty() and not output.quiet and not output.json and counts.total() % 20 == 0:
+            click.echo(f"\r  {counts.total():>6,} requests, {counts['lost']:>4,} lost", nl=False)
+
+    def on_deploy(number: int) -> None:
+        output.say(f"\r  deploy {number} under way{' ' * 20}")
+
+    output.say(f"{way.name}:")
+    deploys, gap = (1, 1.0) if quick else (3, 2.0)
+    measured = await measure(way, rate=rate, deploys=deploys, gap=gap, on_deploy=on_deploy, on_sample=on_sample)
+    output.say(f"\r  {measured.verdict.requests:>6,} requests, {measured.verdict.lost:>4,} lost")
+    return measured
+
+
+def document(one: Measured) -> dict[str, object]:
+    """A way in JSON: latencies in milliseconds, `wrong` are acknowledged POSTs not exactly once in the ledger."""
+    return {
+        "way": one.name,
+        "ok": one.ok,
+        "requests": one.verdict.requests,
+        "lost": one.verdict.lost,
+        "deploys": len(one.windows),
+        "worst_inside_ms": one.split.inside.max * 1000,
+        "p999_outside_ms": one.split.outside.p999 * 1000,
+        "acknowledged_posts": one.acknowledged,
+        "wrong": list(one.wrong),
+    }
+
+
+def table(output: Output, measured: list[Measured]) -> list[str]:
+    """The final table."""
+    rows = [
+        (
+            one.name,
+            f"{len(one.windows)}",
+            f"{one.verdict.requests:,}",
+            f"{one.verdict.lost:,}",
+            f"{one.verdict.latency.max * 1000:,.0f} ms",
+            f"{one.acknowledged - len(one.wrong):,} of {one.acknowledged:,}",
+        )
+        for one in measured
+    ]
+    headings = ("WAY", "DEPLOYS", "REQUESTS", "LOST", "WORST LATENCY", "POSTS IN THE LEDGER")
+    return [*output.table(headings, rows), "", f"gapless: {measured[-1].verdict.bound}."]
+
+
+def _write_report(path: Path, measured: list[Measured]) -> None:
+    """One page, one timeline: the ways ran one after the other."""
+    from gapless.prove import report
+    from gapless.prove.kinds import Result
+    from gapless.prove.verdict import judge
+
+    samples = [sample for one in measured for sample in one.result.samples]
+    whole = Result(samples, measured[0].result.started_at, measured[-1].result.ended_at)
+    phases = [report.Phase(one.name, start, end, one.name) for one in measured for start, end in one.windows]
+    report.write(path, report.render(whole, judge(whole), phases, "The same app, deployed in three ways"))

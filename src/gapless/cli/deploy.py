@@ -1,0 +1,47 @@
+"""gapless deploy [SOURCE]"""
+
+from __future__ import annotations
+
+import click
+
+from gapless.cli.options import Project, common, dry_run
+from gapless.cli.output import Output
+from gapless.cli.progress import Progress
+from gapless.cli.types import SPAN
+from gapless.release import steps
+from gapless.release.plan import plan_deploy
+
+lock_wait = click.option(
+    "--lock-wait", type=SPAN, default=0.0, metavar="TIME", help="Wait this long for another deploy to end."
+)
+
+
+@click.command()
+@click.argument("source", required=False)
+@dry_run
+@lock_wait
+@common
+@click.pass_obj
+def command(output: Output, /, project: Project, source: str | None, dry_run: bool, lock_wait: float) -> None:
+    """SOURCE is a directory, a tarball or a git revision; without it, the project itself as git sees it."""
+    site = project.site(Progress(output), lock_wait)
+    _ = project.config  # a broken gapless.toml is refused before anything is made
+    if dry_run:
+        plan = plan_deploy(site, project.directory, source)
+        output.result({"plan": plan}, *plan)
+        return
+    result = steps.deploy(site, project.directory, source)
+    output.result(*switched(result))
+
+
+def switched(result: steps.Result) -> tuple[object, str]:
+    """What deploy and rollback answer, as a document and as a line."""
+    phases = [{"name": one.name, "seconds": one.seconds, "outcome": one.outcome} for one in result.phases]
+    document = {
+        "release": result.release,
+        "previous": result.previous,
+        "outcome": result.outcome,
+        "phases": phases,
+    }
+    after = f", {result.previous} drains" if result.previous else ""
+    return document, f"{result.release} is live{after}."

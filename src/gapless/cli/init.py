@@ -1,0 +1,62 @@
+"""gapless init"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from gapless.cli.options import Project, common, dry_run
+from gapless.cli.output import Output
+from gapless.config import FILE, parse
+
+TEXT = """\
+name = "{name}"
+command = "gapless serve {app}"
+listen = "127.0.0.1:8000"
+
+[check]
+path = "/"          # must answer 2xx before this release gets its first visitor
+
+# `gapless config --example` shows every setting.
+"""
+# An app object in a module of its own: `app = FastAPI()`, `application = get_wsgi_application()` …
+APP = re.compile(r"^(app|application|api)\s*(?::[^=]+)?=(?!=)|^(?:async\s+)?def\s+(app|application)\(", re.MULTILINE)
+SKIP = {"tests", "test", "docs", "node_modules", "build", "dist"}
+
+
+@click.command()
+@dry_run
+@common
+@click.pass_obj
+def command(output: Output, /, project: Project, dry_run: bool) -> None:
+    """Guesses the app; what is there already is left alone."""
+    path = Path(project.directory, FILE)
+    if path.exists():
+        output.result({"path": str(path), "changed": False}, f"Already there: {path}")
+        return
+    name = re.sub(r"[^a-z0-9-]+", "-", project.directory.name.lower()).strip("-0123456789")[:32] or "app"
+    found = find_app(project.directory)
+    text = TEXT.format(name=name, app=found or "MODULE:APP")
+    parse(text, path)
+    if not dry_run:
+        path.write_text(text)
+    guess = f"the app is {found}" if found else "put your app in place of MODULE:APP"
+    done = "Would write" if dry_run else "Wrote"
+    document = {"path": str(path), "changed": not dry_run, "app": found, "text": text}
+    output.result(document, f"{done} {path}: {guess}.", *([text] if dry_run else ["Next: gapless run"]))
+
+
+def find_app(directory: Path) -> str | None:
+    """MODULE:APP of the first module, top level before packages, that defines an app; None if none does."""
+    candidates = [*sorted(directory.glob("*.py")), *sorted(directory.glob("*/*.py"))]
+    for path in sorted(candidates, key=lambda one: (len(one.parts), one.stem not in ("asgi", "main", "app"))):
+        inside = path.relative_to(directory)
+        if SKIP & set(inside.parts) or inside.parts[0].startswith("."):
+            continue
+        match = APP.search(path.read_text("utf-8", "replace"))
+        if match:
+            module = ".".join(inside.with_suffix("").parts).removesuffix(".__init__")
+            return f"{module}:{match[1] or match[2]}"
+    return None

@@ -1,0 +1,52 @@
+"""gapless lock status|acquire|release"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+
+from gapless.cli.options import Project, common, yes
+from gapless.cli.output import Output
+from gapless.release import lock
+
+
+@click.group()
+def command() -> None:
+    """A lock taken here stays until it is released; that of a running deploy ends with it."""
+
+
+@command.command()
+@common
+@click.pass_obj
+def status(output: Output, project: Project) -> None:
+    """Show who holds it."""
+    holder = lock.hold(project.home) or lock.holder(project.home)
+    document = {"locked": holder is not None, "holder": msgspec.to_builtins(holder) if holder else None}
+    output.result(document, f"Locked: {holder}." if holder else "Not locked.")
+
+
+@command.command()
+@click.option("--why", required=True, help="What the others will read.")
+@common
+@click.pass_obj
+def acquire(output: Output, project: Project, why: str) -> None:
+    """Keep everybody from deploying."""
+    project.prepare()
+    changed = lock.acquire_hold(project.home, why)
+    line = "Locked." if changed else f"Already locked: {lock.hold(project.home)}."
+    output.result({"locked": True, "changed": changed}, line)
+
+
+@command.command()
+@yes
+@common
+@click.pass_obj
+def release(output: Output, project: Project, yes: bool) -> None:
+    """Let deploys go on."""
+    holder = lock.hold(project.home)
+    if holder and not yes and not output.json and sys.stdin.isatty():
+        click.confirm(f"Release the lock of {holder}?", abort=True)
+    changed = lock.release_hold(project.home)
+    output.result({"locked": False, "changed": changed}, "Released." if changed else "Already released.")

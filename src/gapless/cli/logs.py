@@ -1,0 +1,52 @@
+"""gapless logs [RELEASE]"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+
+import click
+
+from gapless.cli.options import Project, common
+from gapless.cli.output import Output
+from gapless.errors import GaplessError
+from gapless.switch.logs import Follower
+
+
+@click.command()
+@click.argument("release", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines of every release, until Ctrl-C.")
+@click.option("--lines", type=click.IntRange(0), default=50, show_default=True, help="How many of the last lines.")
+@common
+@click.pass_obj
+def command(output: Output, /, project: Project, release: str | None, follow: bool, lines: int) -> None:
+    """Without RELEASE: the current one. Its build and migration are in its log, too."""
+    wanted = release or project.manager.current()
+    if wanted is None:
+        raise GaplessError("show", "the log", "nothing was deployed yet", "gapless run, or gapless deploy")
+    path = project.store.log(wanted)
+    if not path.exists():
+        there = ", ".join(one.stem for one in sorted(path.parent.glob("*.log"))) or "none"
+        raise GaplessError("show", f"the log of {wanted}", "there is none", f"there are logs of: {there}")
+    with path.open(errors="replace") as text:
+        last = [line.rstrip("\n") for line in deque(text, lines)]
+    output.result({"release": wanted, "lines": last}, *last)
+    if follow:
+        for line in _follow(project):
+            output.result({"line": line}, line)
+
+
+def _follow(project: Project) -> Iterator[str]:
+    """New lines of every release, those that start to log meanwhile included."""
+    new: deque[str] = deque()
+    followers: dict[str, Follower] = {}
+    while True:
+        for path in project.place.log.glob("*.log"):
+            if path.stem not in followers:
+                followers[path.stem] = Follower(path, path.stem, new.append)
+        for follower in followers.values():
+            follower.poll()
+        while new:
+            yield new.popleft()
+        time.sleep(0.2)

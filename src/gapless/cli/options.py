@@ -1,0 +1,98 @@
+"""Options that verbs share, and the project that they work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gapless.cli.output import Output
+from gapless.config import FILE, Config, load
+from gapless.release.attempt import Observer, Site
+from gapless.release.ledger import Ledger
+from gapless.release.store import Store
+from gapless.switch.embedded import EmbeddedManager
+from gapless.switch.home import Home
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass
+class Project:
+    """A directory with a gapless.toml, and what gapless keeps for it in `.gapless`."""
+
+    directory: Path
+
+    @property
+    def home(self) -> Path:
+        return self.directory / ".gapless"
+
+    @cached_property
+    def config(self) -> Config:
+        return load(self.directory)
+
+    @cached_property
+    def manager(self) -> EmbeddedManager:
+        return EmbeddedManager(self.home)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.home)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.home)
+
+    @property
+    def place(self) -> Home:
+        return Home(self.home)
+
+    def site(self, observer: Observer, lock_wait: float = 0.0) -> Site:
+        """What the release steps work on."""
+        return Site(self.home, self.manager, observer, lock_wait)
+
+    def prepare(self) -> None:
+        """Make `.gapless`, invisible to git without a line in the project's own .gitignore."""
+        self.home.mkdir(exist_ok=True)
+        (self.home / ".gitignore").write_text("*\n")
+
+
+def common(function: Function) -> Function:
+    """-C, --json, -q, -v: the project is passed as `project`, the rest goes to the Output."""
+    for option in (
+        _flag("-v", "--verbose", help="Say more."),
+        _flag("-q", "--quiet", help="Say nothing but the answer and errors."),
+        _flag("--json", help="Answer in JSON (documented, only ever added to)."),
+        click.option(
+            "-C",
+            "--project",
+            default=".",
+            type=click.Path(path_type=Path),
+            callback=lambda _ctx, _param, value: _project(value),
+            help=f"The directory with {FILE}; default: here or the nearest above.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _flag(*names: str, help: str) -> Callable[[Function], Function]:  # noqa: A002 -- click calls it so
+    def set_it(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        output: Output = ctx.obj
+        setattr(output, str(param.name), value or getattr(output, str(param.name)))
+
+    return click.option(*names, is_flag=True, expose_value=False, callback=set_it, help=help)
+
+
+def _project(given: Path) -> Project:
+    start = given.absolute()
+    found = next((one for one in (start, *start.parents) if (one / FILE).exists()), start)
+    return Project(found)
+
+
+dry_run = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")

@@ -1,0 +1,166 @@
+"""gapless probe URL"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gapless.cli.options import Project, common
+from gapless.cli.output import Output
+from gapless.cli.types import SPAN
+
+if TYPE_CHECKING:
+    from gapless.prove.kinds import Result, Sample
+    from gapless.prove.plan import Plan
+    from gapless.prove.verdict import Latency, Verdict
+
+
+@click.command()
+@click.argument("url")
+@click.option("--rate", type=click.FloatRange(0.1, 2000), default=50, show_default=True, help="Requests a second.")
+@click.option("--duration", type=SPAN, help="Stop after this long; default: go on until Ctrl-C.")
+@click.option(
+    "--kinds",
+    default="new,get,pause",
+    show_default=True,
+    help="Kinds of requests and their weights: new, get, post, pause, slow, ws; for example get=3,post.",
+)
+@click.option("--path", default="/", show_default=True, help="Path of new, get and pause.")
+@click.option("--post-path", default="/", show_default=True, help="Path of post and slow.")
+@click.option("--ws-path", default="/ws", show_default=True, help="Path of ws, which must echo.")
+@click.option("--timeout", type=SPAN, default="10s", show_default=True, help="A slower answer is lost.")
+@click.option("--max-latency", type=SPAN, help="A slower answer is delayed: exit status 1.")
+@click.option("--header", multiple=True, metavar="NAME=VALUE", help="Send this header. Repeatable.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write a self-contained HTML page here.")
+@common
+@click.pass_obj
+def command(
+    output: Output,
+    /,
+    project: Project,
+    url: str,
+    kinds: str,
+    duration: float | None,
+    timeout: float,
+    max_latency: float | None,
+    header: tuple[str, ...],
+    report: Path | None,
+    rate: float,
+    path: str,
+    post_path: str,
+    ws_path: str,
+) -> None:  # fmt: skip -- one line an option would hide what it does
+    """Requests leave on schedule, whatever the server does; none is tried again. post and slow send {"id": …}.
+    Exit status 1 if anything was lost or delayed. Ctrl-C ends it with the result so far.
+    """
+    from gapless.prove.kinds import parse_kinds
+    from gapless.prove.plan import Plan
+    from gapless.prove.verdict import judge
+
+    headers = dict(one.partition("=")[::2] for one in header)
+    plan = Plan(
+        url,
+        rate=rate,
+        duration_seconds=duration,
+        kinds=parse_kinds(kinds),
+        path=path,
+        post_path=post_path,
+        ws_path=ws_path,
+        timeout_seconds=timeout,
+        headers=headers,
+    )
+    result = asyncio.run(watch(plan, output))
+    verdict = judge(result, max_latency)
+    output.result(verdict.to_json(), *summary(verdict))
+    if report:
+        write_report(report, result, verdict, project)
+        output.say(f"Report: {report}")
+    if not verdict.ok:
+        sys.exit(1)
+
+
+async def watch(plan: Plan, output: Output) -> Result:
+    """Run the probe; a live line on a terminal. Ctrl-C stops it, a second one does not wait for what is under way."""
+    from gapless.prove.probe import probe
+
+    stop, counts = asyncio.Event(), Counter[str]()
+    worst = 0.0
+
+    def on_sample(sample: Sample) -> None:
+        nonlocal worst
+        counts["lost" if sample.failure else "answered"] += 1
+        worst = max(worst, sample.latency_seconds)
+
+    async def show() -> None:
+        nonlocal worst
+        while True:
+            await asyncio.sleep(0.5)
+            line = f"{counts.total():>8,} requests  {counts['lost']:>5,} lost  worst now {worst * 1000:>7.1f} ms"
+            click.echo(f"\r{line}", nl=False, err=True)
+            worst = 0.0
+
+    running = asyncio.create_task(probe(plan, on_sample, stop))
+
+    def interrupted() -> None:
+        if stop.is_set():
+            running.cancel()
+        stop.set()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted)
+    live = asyncio.create_task(show()) if sys.stderr.isatty() and not output.quiet and not output.json else None
+    try:
+        return await running
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        if live:
+            live.cancel()
+            click.echo("\r" + " " * 70 + "\r", nl=False, err=True)
+
+
+def summary(verdict: Verdict) -> list[str]:
+    """The verdict as lines."""
+    rows = [_row(str(kind), one) for kind, one in verdict.latency_by_kind.items()]
+    rows.append(_row("all", verdict.latency))
+    lines = Output().table(("LATENCY", "ANSWERED", "P50", "P99", "P99.9", "WORST"), rows)
+    for name, count in verdict.lost_by_failure.items():
+        lines.append(f"lost: {count:,} {name}")
+    for status, count in verdict.lost_by_status.items():
+        lines.append(f"lost: {count:,} with status {status}")
+    for sample in verdict.losses[:5]:
+        when = time.strftime("%H:%M:%S", time.localtime(sample.scheduled_at))
+        lines.append(f"  {when} {sample.kind} {sample.failure}: {sample.detail}")
+    if verdict.delayed:
+        lines.append(f"delayed: {verdict.delayed:,} slower than {verdict.max_latency_seconds or 0:g} s")
+    if verdict.restarted:
+        lines.append(f"WebSockets told to come back (1012): {verdict.restarted:,}")
+    if verdict.releases:
+        seen = ", ".join(f"{one.release} ({one.count:,})" for one in verdict.releases)
+        lines.append(f"answered by: {seen}")
+    lines.append(("OK: " if verdict.ok else "NOT OK: ") + verdict.bound + ".")
+    return lines
+
+
+def _row(name: str, one: Latency) -> tuple[str, ...]:
+    return (name, f"{one.count:,}", *(f"{value * 1000:.1f} ms" for value in (one.p50, one.p99, one.p999, one.max)))
+
+
+def write_report(path: Path, result: Result, verdict: Verdict, project: Project) -> None:
+    """The HTML page, with the phases of the deploys that fell into the probe's time."""
+    from gapless.prove import report
+
+    phases: Sequence[report.Phase] = [
+        report.Phase(phase.name, phase.started, phase.started + phase.seconds, entry.to)
+        for entry in project.ledger.entries()
+        for phase in entry.phases
+        if phase.started + phase.seconds >= result.started_at and phase.started <= result.ended_at
+    ]
+    report.write(path, report.render(result, verdict, phases, f"Probe of {project.directory.name}"))

@@ -1,0 +1,30 @@
+"""gapless prune"""
+
+from __future__ import annotations
+
+import click
+
+from gapless.cli.options import Project, common, dry_run
+from gapless.cli.output import Output
+from gapless.cli.progress import Progress
+from gapless.release import steps
+from gapless.release.prune import superfluous
+
+
+@click.command()
+@click.option("--keep", type=click.IntRange(2), help="Good releases to keep; default: [release] keep.")
+@dry_run
+@common
+@click.pass_obj
+def command(output: Output, /, project: Project, keep: int | None, dry_run: bool) -> None:
+    """The current release, the one to roll back to and all that run stay, whatever --keep says."""
+    wanted = keep or project.config.release.keep
+    if dry_run:
+        current, manager = project.manager.current(), project.manager
+        in_use = {*(one.release for one in manager.instances()), *filter(None, [current])}
+        gone = superfluous(project.ledger, project.store.names(), current, in_use, wanted)
+    else:
+        gone = steps.prune(project.site(Progress(output)), wanted)
+    verb = "Would remove" if dry_run else "Removed"
+    lines = [f"{verb} {release}." for release in gone] or ["Already pruned: nothing to remove."]
+    output.result({"removed": gone, "dry_run": dry_run}, *lines)

@@ -1,0 +1,84 @@
+"""gapless status"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from gapless.cli.options import Project, common
+from gapless.cli.output import Output
+from gapless.errors import GaplessError
+from gapless.release import lock
+from gapless.span import show
+from gapless.switch.control import UnreachableError
+from gapless.switch.manager import Instance, Role
+
+
+@click.command()
+@common
+@click.pass_obj
+def command(output: Output, /, project: Project) -> None:
+    """Connections and requests come from each instance's private socket. Exit status 1 if nothing serves."""
+    about, instances, problem = _look(project)
+    details = {one.id: _ask(project, one) for one in instances}
+    holder = lock.hold(project.home) or lock.holder(project.home)
+    current = project.manager.current()
+    document = {
+        "name": project.config.name,
+        "listen": project.config.addresses,
+        "current": current,
+        "supervisor": about,
+        "locked_by": msgspec.to_builtins(holder) if holder else None,
+        "instances": [msgspec.to_builtins(one) | {"status": details[one.id]} for one in instances],
+    }
+    serving = any(one.role is Role.LIVE and one.ready for one in instances)
+    lines = [f"{project.config.name} on {', '.join(project.config.addresses)}, current release: {current or 'none'}"]
+    if instances:
+        headings = ("ROLE", "RELEASE", "STATE", "PID", "UP", "CONNECTIONS", "REQUESTS")
+        lines += ["", *output.table(headings, [_row(one, details[one.id]) for one in instances])]
+    else:
+        lines.append("No instance runs.")
+    if holder:
+        lines.append(f"Locked: {holder}.")
+    output.result(document, *lines)
+    if problem:
+        output.warn(f"{problem.cause}; {problem.hint}")
+    if not serving:
+        click.get_current_context().exit(1)
+
+
+def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | None]:
+    """The supervisor and its instances; without one, what it left running."""
+    try:
+        return msgspec.to_builtins(project.manager.about()), project.manager.instances(), None
+    except UnreachableError as error:
+        return None, (), error
+
+
+def _ask(project: Project, instance: Instance) -> dict[str, Any] | None:
+    """The status document of an instance; None for a server that has none, or is too busy to answer."""
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(0.2)
+            sock.connect(project.place.private(instance.id))
+            sock.sendall(b"GET /.gapless/status HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            response = http.client.HTTPResponse(sock)
+            response.begin()
+            document = json.loads(response.read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    return document if isinstance(document, dict) and "state" in document else None
+
+
+def _row(one: Instance, status: dict[str, Any] | None) -> tuple[str, ...]:
+    told = status or {"state": "ready" if one.ready else "starting"}
+    up = show(max(time.time() - one.since, 0))
+    counts = tuple(str(told.get(key, "?")) for key in ("connections", "requests"))
+    return one.role, one.release, told["state"], str(one.pid), up, *counts
