@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gapless.cli.options import Project, common, dry_run
+from gapless.cli.options import Project, common, dry_run, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
 from gapless.cli.types import SPAN
@@ -30,6 +30,7 @@ def command(output: Output, /, project: Project, source: str | None, dry_run: bo
         plan = plan_deploy(site, project.directory, source)
         output.result({"plan": plan}, *plan)
         return
+    stop_like_ctrl_c()
     result = steps.deploy(site, project.directory, source)
     output.result(*switched(result))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,6 +93,13 @@ def _project(given: Path) -> Project:
     start = given.absolute()
     found = next((one for one in (start, *start.parents) if (one / FILE).exists()), start)
     return Project(found)
+
+
+def stop_like_ctrl_c() -> None:
+    """SIGTERM and SIGHUP end a deploy as Ctrl-C does: what it started ends, too, and the ledger says so."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
+            signal.signal(number, signal.default_int_handler)
 
 
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

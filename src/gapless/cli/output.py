@@ -52,6 +52,7 @@ class Output:
 
     def error(self, error: GaplessError) -> None:
         """The four parts of an error, its details first; with --json as a document on stdout."""
+        notes: list[str] = getattr(error, "__notes__", [])  # what else went wrong on the way
         if self.json:
             parts = {"operation": error.operation, "object": error.object, "cause": error.cause, "hint": error.hint}
             click.echo(
@@ -61,6 +62,8 @@ class Output:
         for line in error.details:
             click.secho(f"  | {line}", dim=True, err=True)
         click.echo(click.style("Error: ", fg="red", bold=True) + str(error), err=True)
+        for note in notes:
+            click.echo(f"       {note}", err=True)
         if error.hint:
             click.echo(click.style("Try:   ", fg="cyan", bold=True) + error.hint, err=True)
 

@@ -66,6 +66,10 @@ class Way(ABC):
         """Pids of replaced processes that have not ended yet."""
         return [one.pid for one in self._started[:-1] if one.poll() is None]
 
+    def ended_cleanly(self) -> int:
+        """How many processes ended by themselves after SIGTERM, not by SIGKILL or with an error."""
+        return sum(one.returncode in (0, -signal.SIGTERM) for one in self._started)
+
     def stop(self) -> None:
         """End everything that was started."""
         for signalled in (signal.SIGTERM, signal.SIGKILL):
@@ -179,6 +183,10 @@ class Gapless(Way):
         done = self._gapless("deploy", "-q")
         if done.returncode:
             raise GaplessError("deploy", "the demo app", done.stderr.strip())
+
+    def ended_cleanly(self) -> int:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return sum("gapless | " in line and "exited with status 0" in line for line in lines)
 
     def _gapless(self, *argv: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "gapless", *argv]

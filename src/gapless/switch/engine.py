@@ -85,11 +85,12 @@ class Switchover:
         try:
             self.manager.point(self.release)
         except (GaplessError, OSError) as error:
-            # It was proven and may have accepted connections: it drains instead of being killed.
-            self.cause = str(error)
-            self.manager.retire(started.instance)
-            self._move(State.FAILED)
-            return Outcome.NOT_COMMITTED
+            if self.manager.current() != self.release:  # else only what follows the rename failed: it is made
+                # The candidate was proven and may have accepted connections: it drains, it is not killed.
+                self.cause = str(error)
+                self.manager.retire(started.instance)
+                self._move(State.FAILED)
+                return Outcome.NOT_COMMITTED
         self._move(State.COMMITTED)
         repair(self.manager)
         self._move(State.DONE)

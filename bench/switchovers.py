@@ -1,0 +1,83 @@
+"""Switchovers of several servers under the same mixed traffic, direct and through Caddy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.caddy import in_front_of
+from gapless.demo.compare import Measured, measure
+from gapless.demo.ways import Gapless, HeldRestart, Overlap, Way
+
+BOOT = 1.0  # seconds the app takes to start
+LINGER = 3.0  # seconds; Caddy's keepalive is shorter, as the guide says
+RATE = 120.0  # requests a second
+
+PYTHON = [sys.executable, "-m"]
+SERVERS = {  # name: (argv of a descriptor and a release, what it logs when it says that it is ready)
+    "uvicorn": (
+        lambda fd, r: [*PYTHON, "uvicorn", "app:app", "--fd", str(fd), "--header", f"gapless-release:{r}"],
+        "Uvicorn running",
+    ),
+    "gunicorn": (
+        lambda fd, _: [*PYTHON, "gunicorn", "-k", "asgi", "app:app", "--bind", f"fd://{fd}"],
+        "Listening at",
+    ),
+    "hypercorn": (
+        lambda fd, _: [*PYTHON, "hypercorn", "app:app", "--bind", f"fd://{fd}"],
+        "Running on",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; latencies in milliseconds, `ratio` is worst inside over p99.9 outside."""
+
+    server: str
+    way: str
+    front: str
+    switchovers: int
+    requests: int
+    lost: int
+    wrong_posts: int
+    worst_inside: float
+    p999_outside: float
+    ended_cleanly: int
+
+    @property
+    def ratio(self) -> float:
+        return self.worst_inside / self.p999_outside
+
+
+def ways(folder: Path) -> Iterator[tuple[str, str, str, Way]]:
+    """Server, way of deploying, what is in front, and the way itself."""
+    for front in ("direct", "Caddy"):
+        yield (
+            "gapless serve",
+            "gapless deploy",
+            front,
+            Gapless("gapless", folder / f"gapless-{front}", BOOT, linger=LINGER),
+        )
+        for server, (argv, ready) in SERVERS.items():
+            for kind, make in (("overlap", Overlap), ("restart, held socket", HeldRestart)):
+                where = folder / f"{server}-{make.__name__}-{front}"
+                yield server, kind, front, make(f"{server}, {kind}", where, BOOT, argv, ready)
+
+
+def run(server: str, kind: str, front: str, way: Way, count: int) -> tuple[Row, Measured]:
+    """Measure one way with `count` switchovers."""
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(in_front_of(way.port, way.folder, LINGER - 1)) if front == "Caddy" else way.url
+        measured = asyncio.run(measure(way, rate=RATE, deploys=count, gap=1.0, url=url))
+    inside, outside = measured.split.inside.max * 1000, measured.split.outside.p999 * 1000
+    verdict = measured.verdict
+    row = Row(
+        server, kind, front, count, verdict.requests, verdict.lost, len(measured.wrong), inside, outside,
+        way.ended_cleanly(),
+    )  # fmt: skip
+    return row, measured

@@ -1,0 +1,60 @@
+"""How long gapless itself takes: import, help, and a deploy over the boot of its app. In seconds."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gapless.demo.ways import Gapless
+
+PYTHON = sys.executable
+BOOT = 0.5  # seconds: any will do, it is taken off again
+
+
+def _median(count: int, run: Callable[[], object]) -> float:
+    def once() -> float:
+        began = time.perf_counter()
+        run()
+        return time.perf_counter() - began
+
+    return statistics.median(once() for _ in range(count))
+
+
+def _command(*argv: str) -> Callable[[], object]:
+    return lambda: subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+
+
+def timings(folder: Path) -> dict[str, float]:
+    """Medians: `import` over a bare interpreter, `help`, `deploy` over the boot of its app, and `status`."""
+    bare = _median(20, _command(PYTHON, "-c", "pass"))
+    way = Gapless("timings", folder / "timings", BOOT, linger=1)
+    try:
+        way.start()
+        boot = _boot(way)
+        deploy = _median(10, way.deploy)
+        status = _median(10, _command(PYTHON, "-m", "gapless", "status", "-C", str(way.folder)))
+    finally:
+        way.stop()
+    return {
+        "import": _median(20, _command(PYTHON, "-c", "import gapless")) - bare,
+        "help": _median(20, _command(PYTHON, "-m", "gapless", "--help")),
+        "deploy": deploy - boot,
+        "status": status,
+    }
+
+
+def _boot(way: Gapless) -> float:
+    """Median seconds from exec to serving of the app by itself."""
+    argv = [PYTHON, "-m", "gapless", "serve", "app:app", "--bind", "127.0.0.1:0", "--check", "/health"]
+
+    def boot() -> None:
+        with subprocess.Popen(argv, cwd=way.folder, env=way.env, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None  # noqa: S101 -- it is a pipe
+            next(line for line in process.stderr if "serving" in line)
+            process.kill()
+
+    return _median(10, boot)

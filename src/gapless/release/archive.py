@@ -1,0 +1,130 @@
+"""Unpack a tar archive so that nothing lands, points or reaches outside the release.
+
+Python 3.11.2 (Debian 12) has no tarfile.data_filter, so each member is checked and written here.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from gapless.errors import GaplessError
+
+MAX_BYTES = 8 << 30
+MAX_MEMBERS = 500_000
+DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, UnicodeError)
+
+
+def open_archive(path: Path) -> tarfile.TarFile:
+    """`path` as a tar archive, however it is compressed. Raises GaplessError (status 2)."""
+    try:
+        return tarfile.open(path, "r:*")
+    except (OSError, *DAMAGE) as error:
+        hint = "it must be a tar archive: plain, .gz, .xz or .bz2"
+        raise GaplessError("unpack", str(path), str(error), hint, status=2) from error
+
+
+def unpack(archive: tarfile.TarFile, directory: Path, name: str) -> None:
+    """Write the members into the empty `directory`; raises GaplessError when one is unsafe or damaged.
+
+    Existing links are never written through; set-uid bits and the write bits of others are dropped.
+    """
+    total = 0
+    try:
+        for count, member in enumerate(archive):
+            total += member.size
+            if member.size < 0 or total > MAX_BYTES or count >= MAX_MEMBERS:
+                raise _unsafe(name, member, f"holds more than {MAX_BYTES >> 30} GiB or {MAX_MEMBERS} files")
+            if "\0" in member.name + member.linkname:
+                raise _unsafe(name, member, "has a zero byte in its name")
+            _write(archive, member, directory, name)
+    except DAMAGE as error:
+        raise GaplessError("unpack", name, f"it is damaged: {error}", "make the archive again") from error
+    except OSError as error:
+        if error.errno is None:  # gzip and bz2 say so of damaged data; the system's own errors have a number
+            raise GaplessError("unpack", name, f"it is damaged: {error}", "make the archive again") from error
+        raise
+
+
+def _unsafe(name: str, member: tarfile.TarInfo, what: str) -> GaplessError:
+    return GaplessError("unpack", name, f"its member `{member.name}` {what}", "make the archive without it")
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, name: str) -> None:
+    path = _inside(member, member.name, directory, name)
+    if path == directory:
+        return
+    if member.isdir():
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise _unsafe(name, member, "replaces a file or a link by a directory")
+        path.mkdir(exist_ok=True)
+        return
+    if path.is_dir() and not path.is_symlink():
+        raise _unsafe(name, member, "replaces a directory")
+    if member.islnk():
+        source = _inside(member, member.linkname, directory, name)
+        if source.is_symlink() or not source.is_file():
+            raise _unsafe(name, member, f"is a hard link to `{member.linkname}`, which is no file in it")
+        if source != path:
+            path.unlink(missing_ok=True)
+            os.link(source, path, follow_symlinks=False)
+        return
+    path.unlink(missing_ok=True)  # a later member of the same name wins
+    if member.issym():
+        path.symlink_to(member.linkname)  # judged by `check_links`, once everything it leads to is there
+    elif member.isfile():
+        _write_file(archive, member, path)
+    else:
+        raise _unsafe(name, member, "is a device or a pipe")
+
+
+def _write_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    with path.open("xb") as file:  # exclusive: it cannot be a link that leads elsewhere
+        archive_file = archive.extractfile(member)
+        if archive_file is not None:
+            shutil.copyfileobj(archive_file, file)
+        os.fchmod(file.fileno(), member.mode & 0o755 | 0o600)
+
+
+def _inside(member: tarfile.TarInfo, written: str, directory: Path, name: str) -> Path:
+    """The path of `written` below `directory`, its parents made; refused where it leaves, or goes through a link."""
+    parts = PurePosixPath(written).parts
+    if written.startswith("/") or ".." in parts:
+        raise _unsafe(name, member, f"leaves the release (`{written}`)")
+    path = directory
+    for part in parts[:-1]:
+        path /= part
+        if path.is_symlink():
+            raise _unsafe(name, member, f"goes through the link `{path.relative_to(directory)}`")
+        if path.exists() and not path.is_dir():
+            raise _unsafe(name, member, f"goes through the file `{path.relative_to(directory)}`")
+        path.mkdir(exist_ok=True)
+    return path / parts[-1] if parts else path
+
+
+def strip(directory: Path) -> None:
+    """When all there is in `directory` is one directory, put that one's content in its place."""
+    entries = list(directory.iterdir())
+    if len(entries) != 1 or entries[0].is_symlink() or not entries[0].is_dir():
+        return
+    only = entries[0].rename(directory / ".gapless-stripped")  # its content may have its own name again
+    for entry in list(only.iterdir()):
+        entry.rename(directory / entry.name)
+    only.rmdir()
+
+
+def check_links(directory: Path, name: str) -> None:
+    """Raise GaplessError when a symbolic link in `directory` leads out of it, over however many links."""
+    inside = directory.resolve()
+    for folder, folders, files in os.walk(directory):
+        for path in (Path(folder, entry) for entry in (*folders, *files)):
+            if not path.is_symlink():
+                continue
+            target = path.readlink()
+            if target.is_absolute() or not Path(os.path.realpath(path)).is_relative_to(inside):
+                what = f"its link `{path.relative_to(directory)}` leads out of the release (to `{target}`)"
+                raise GaplessError("unpack", name, what, "make the archive without it")

@@ -1,0 +1,123 @@
+"""One attempt: its phases timed, told to the observer and recorded, whatever happens in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from gapless.errors import GaplessError
+from gapless.release.clock import CLOCK, Clock
+from gapless.release.ledger import Finished, Ledger, Outcome, Phase
+from gapless.release.lock import me
+from gapless.release.store import Store
+from gapless.switch.manager import Manager
+
+
+class Observer(Protocol):
+    """Hears how a deploy goes, as it goes; whoever implements it may print."""
+
+    def phase_started(self, name: str) -> None: ...
+    def phase_ended(self, name: str, seconds: float, outcome: Outcome) -> None: ...
+    def warning(self, text: str) -> None:
+        """Something went wrong that does not make the command fail."""
+
+
+class Silent:
+    """The observer of those who do not care."""
+
+    def phase_started(self, name: str) -> None:
+        pass
+
+    def phase_ended(self, name: str, seconds: float, outcome: Outcome) -> None:
+        pass
+
+    def warning(self, text: str) -> None:
+        pass
+
+
+SILENT = Silent()
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where releases go and who runs them; a command waits `lock_wait` seconds for another deploy to end."""
+
+    home: Path
+    manager: Manager
+    observer: Observer = SILENT
+    lock_wait: float = 0.0
+    clock: Clock = CLOCK
+
+    @property
+    def store(self) -> Store:
+        return Store(self.home)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.home)
+
+
+class Attempt:
+    """A context: entered it records the start, left it records how it ended. The first error is the one raised.
+
+    From the moment `committed` is set nothing fails it: what goes wrong then is a warning.
+    """
+
+    def __init__(self, site: Site, verb: str, release: str, previous: str | None, revision: str) -> None:
+        self.site = site
+        self.release = release
+        self.previous = previous
+        self.phases: list[Phase] = []
+        self.committed = False
+        self._id = site.ledger.start(verb, me(), site.clock.now(), previous, release, revision)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what is done inside; record it and tell the observer."""
+        clock, observer = self.site.clock, self.site.observer
+        observer.phase_started(name)
+        started, began = clock.now(), clock.monotonic()
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            outcome = ending(error)
+            phase = Phase(self._id, name, started, clock.monotonic() - began, outcome)
+            self.phases.append(phase)
+            observer.phase_ended(name, phase.seconds, outcome)
+            self._record(lambda: self.site.ledger.append(phase), error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        text = "" if error is None else str(error) or type(error).__name__
+        finished = Finished(self._id, self.site.clock.now(), ending(error), text)
+        self._record(lambda: self.site.ledger.append(finished), error)
+
+    def _record(self, write: Callable[[], None], first: BaseException | None) -> None:
+        try:
+            write()
+        except GaplessError as error:
+            if first is not None:
+                first.add_note(f"and {error}")
+            elif self.committed:
+                self.site.observer.warning(str(error))
+            else:
+                raise
+
+
+def ending(error: BaseException | None) -> Outcome:
+    """What an exception makes of an attempt: Ctrl-C and SystemExit are no failure of the release."""
+    if error is None:
+        return Outcome.SUCCEEDED
+    return Outcome.FAILED if isinstance(error, Exception) else Outcome.INTERRUPTED

@@ -1,0 +1,33 @@
+"""What the disk refuses, said to people; and the sync that makes a rename durable."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from gapless.errors import GaplessError
+
+HINTS = {
+    errno.ENOSPC: "free some space there (`df -h` shows the file systems), then repeat the command",
+    errno.EDQUOT: "the disk quota is used up: free some space, then repeat the command",
+    errno.EROFS: "the file system is mounted read-only: `dmesg` says why; remount it read-write",
+    errno.EACCES: "run the command as the user who owns that directory",
+    errno.EPERM: "run the command as the user who owns that directory",
+}
+
+
+def refusal(operation: str, object_: str, error: OSError) -> GaplessError:
+    """The OSError as a GaplessError: the cause names the file, the hint what to try."""
+    where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, (str, bytes)) else ""
+    cause = (error.strerror or str(error)) + where
+    return GaplessError(operation, object_, cause, HINTS.get(error.errno or 0, ""))
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in `path` durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

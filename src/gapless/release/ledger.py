@@ -1,0 +1,196 @@
+"""Every deploy and rollback ever tried, one JSON record a line, only ever appended to."""
+
+from __future__ import annotations
+
+import enum
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from gapless.errors import GaplessError
+from gapless.release.disk import refusal, sync_directory
+from gapless.release.lock import holder
+
+SWITCH = "switch over"  # the phase that, once it succeeded, makes a release a good one
+
+
+class Outcome(enum.StrEnum):
+    """How an attempt, or one phase of it, ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"  # killed, or stopped by Ctrl-C
+    RUNNING = "running"
+
+
+class Started(msgspec.Struct, frozen=True, tag="started", tag_field="record", rename={"from_": "from"}):
+    """The first record of an attempt. `when` is Unix time; `from_` is the release that was current, or None."""
+
+    attempt: str
+    verb: str
+    who: str
+    when: float
+    from_: str | None
+    to: str
+    revision: str
+
+
+class Phase(msgspec.Struct, frozen=True, tag="phase", tag_field="record"):
+    """A phase that ended: `started` is Unix time, it took `seconds`."""
+
+    attempt: str
+    name: str
+    started: float
+    seconds: float
+    outcome: Outcome
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished", tag_field="record"):
+    """The last record of an attempt; `error` is empty when it succeeded."""
+
+    attempt: str
+    when: float
+    outcome: Outcome
+    error: str
+
+
+Record = Started | Phase | Finished
+
+
+class Deploy(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    """One attempt, joined from its records."""
+
+    id: str
+    verb: str
+    who: str
+    when: float
+    from_: str | None
+    to: str
+    revision: str
+    phases: list[Phase]
+    outcome: Outcome
+    error: str
+
+    @property
+    def switched(self) -> bool:
+        """Whether `to` became the current release, however the rest went."""
+        phases = any(phase.name == SWITCH and phase.outcome is Outcome.SUCCEEDED for phase in self.phases)
+        return phases or self.outcome is Outcome.SUCCEEDED
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """`home`/ledger.jsonl; written under the deploy lock only, read by anybody at any time."""
+
+    home: Path
+
+    @property
+    def path(self) -> Path:
+        return self.home / "ledger.jsonl"
+
+    def start(self, verb: str, who: str, when: float, from_: str | None, to: str, revision: str) -> str:
+        """Record that an attempt starts; returns its id. Raises GaplessError."""
+        attempt = uuid.uuid4().hex[:12]
+        self.append(Started(attempt, verb, who, when, from_, to, revision))
+        return attempt
+
+    def append(self, record: Record) -> None:
+        """Append one record durably and wholly, or not at all. Raises GaplessError."""
+        line = msgspec.json.encode(record) + b"\n"
+        try:
+            new = not self.path.exists()
+            with self.path.open("a+b", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+                    line = b"\n" + line  # a killed writer's torn line stays a line of its own
+                try:
+                    while line:
+                        line = line[file.write(line) :]
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(size)
+                    raise
+            if new:
+                sync_directory(self.home)
+        except OSError as error:
+            raise refusal("write", "the ledger", error) from error
+
+    def entries(self) -> list[Deploy]:
+        """Every attempt, oldest first; unreadable lines are passed over. Raises GaplessError.
+
+        Without a last record an attempt is RUNNING while the deploy lock is held for it, else INTERRUPTED.
+        """
+        started: dict[str, Started] = {}
+        phases: dict[str, list[Phase]] = {}
+        finished: dict[str, Finished] = {}
+        for record in self._records():
+            match record:
+                case Started():
+                    started[record.attempt] = record
+                case Phase():
+                    phases.setdefault(record.attempt, []).append(record)
+                case Finished():
+                    finished[record.attempt] = record
+        return [
+            Deploy(
+                *(key, first.verb, first.who, first.when, first.from_, first.to, first.revision),
+                phases.get(key, []),
+                finished[key].outcome if key in finished else self._unfinished(first),
+                finished[key].error if key in finished else "",
+            )
+            for key, first in started.items()
+        ]
+
+    def _unfinished(self, attempt: Started) -> Outcome:
+        held_by = holder(self.home)
+        running = held_by is not None and held_by.release == attempt.to and held_by.alive
+        return Outcome.RUNNING if running else Outcome.INTERRUPTED
+
+    def unfinished(self) -> list[Deploy]:
+        """The attempts without a last record: when the lock is yours, their deployers were killed."""
+        ended = {record.attempt for record in self._records() if isinstance(record, Finished)}
+        return [deploy for deploy in self.entries() if deploy.id not in ended]
+
+    def _records(self) -> list[Record]:
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise refusal("read", "the ledger", error) from error
+        records: list[Record] = []
+        decoder = msgspec.json.Decoder(Started | Phase | Finished)
+        for line in lines:
+            try:
+                records.append(decoder.decode(line))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue  # torn by a kill, or of a newer gapless
+        return records
+
+    def bad(self, release: str) -> bool:
+        """Whether `release` is known never to have become current: its deploy failed or was killed before."""
+        deploys = [entry for entry in self.entries() if entry.verb == "deploy" and entry.to == release]
+        return bool(deploys) and not deploys[-1].switched and deploys[-1].outcome is not Outcome.RUNNING
+
+    def rollback_target(self, current: str | None, present: list[str]) -> str:
+        """The release to go back to: the newest good one of `present` that was deployed before `current`.
+
+        Never one that was itself rolled back from. Raises GaplessError when there is none.
+        """
+        entries = self.entries()
+        order = [entry.to for entry in entries if entry.verb == "deploy" and entry.switched]
+        left: set[str] = set()
+        for entry in (entry for entry in entries if entry.verb == "rollback" and entry.switched):
+            left.discard(entry.to)  # somebody asked for it by name again
+            if entry.from_ in order and entry.to in order[: order.index(entry.from_)]:
+                left.add(entry.from_)
+        older = order[: order.index(current)] if current in order else order
+        for release in reversed(older):
+            if release in present and release not in left and release != current:
+                return release
+        cause = "there is no older good release to go back to"
+        hint = "`gapless releases` lists what there is; deploy a corrected one instead"
+        raise GaplessError("roll back from", current or "nothing", cause, hint)

@@ -1,0 +1,54 @@
+"""What a command would do, in plain sentences, without doing any of it."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from pathlib import Path
+
+from gapless.config import Command, load
+from gapless.release import sources
+from gapless.release.attempt import Site
+from gapless.release.prune import superfluous
+from gapless.release.steps import BOOT_MARGIN, pick
+
+
+def plan_deploy(site: Site, project: Path, source: str | None = None) -> list[str]:
+    """The steps of `deploy`; the source is read and unpacked, elsewhere. Raises GaplessError, as `deploy` would."""
+    found = sources.find(project, source)
+    with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch:
+        found.install(Path(scratch))
+        config = load(Path(scratch))
+    current = site.manager.current()
+    release = site.store.new_name(site.clock.now(), found.short)
+    plan = [f"Install {found.what} ({found.revision}) as release {release}."]
+    if config.build.run:
+        plan.append(f"Build it within {config.build.timeout:g} s: {_shown(config.build.run)}")
+    if config.release.migrate:
+        plan.append(f"Migrate within {config.release.timeout:g} s: {_shown(config.release.migrate)}")
+    plan += _switch(release, current, config.check.timeout)
+    running = {instance.release for instance in site.manager.instances()}
+    present = [*site.store.names(), release]
+    for old in superfluous(site.ledger, present, release, {*running, *filter(None, [current])}, config.release.keep):
+        plan.append(f"Remove release {old}.")
+    return plan
+
+
+def plan_rollback(site: Site, to: str | None = None) -> list[str]:
+    """The steps of `rollback`; none when that release is live already. Raises GaplessError, as `rollback` would."""
+    current = site.manager.current()
+    release = pick(site, current, to)
+    if release == current:
+        return []
+    return _switch(release, current, load(site.store.path(release)).check.timeout)
+
+
+def _switch(release: str, current: str | None, timeout: float) -> list[str]:
+    plan = [f"Start {release} and wait at most {timeout + BOOT_MARGIN:g} s until it is proven."]
+    if current is None:
+        return [*plan, f"Make {release} the current release; it is the first."]
+    return [*plan, f"Make {release} the current release instead of {current}, which then drains."]
+
+
+def _shown(command: Command) -> str:
+    return command if isinstance(command, str) else shlex.join(command)

@@ -1,0 +1,31 @@
+"""Which old releases go: never the current one, the one to roll back to, or one that still runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+
+from gapless.errors import GaplessError
+from gapless.release.ledger import Ledger
+from gapless.release.store import Store
+from gapless.switch.manager import Manager
+
+
+def remove_old(store: Store, ledger: Ledger, manager: Manager, keep: int) -> list[str]:
+    """Remove the releases that `superfluous` names; returns them. Raises GaplessError."""
+    running = {instance.release for instance in manager.instances()}
+    going = superfluous(ledger, store.names(), manager.current(), running, keep)
+    for release in going:
+        store.remove(release)
+    return going
+
+
+def superfluous(
+    ledger: Ledger, present: list[str], current: str | None, running: Collection[str], keep: int
+) -> list[str]:
+    """Those of `present` that nobody needs: beyond the newest `keep` good ones, or failed; oldest first."""
+    good = [release for release in present if not ledger.bad(release)]
+    needed = {*good[-keep:], *running, current}
+    with contextlib.suppress(GaplessError):  # there is none to keep
+        needed.add(ledger.rollback_target(current, present))
+    return [release for release in present if release not in needed]

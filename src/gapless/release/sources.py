@@ -1,0 +1,145 @@
+"""Where a release comes from: a directory (as git sees it), a tar archive, or a git revision of the project."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gapless.config import FILE
+from gapless.errors import GaplessError
+from gapless.release import git
+from gapless.release.archive import check_links, open_archive, strip, unpack
+
+
+@dataclass(frozen=True)
+class Source:
+    """`short` is 7 hex digits for the release's name, `revision` is for people, `install` fills a directory."""
+
+    what: str
+    short: str
+    revision: str
+    install: Callable[[Path], None]
+
+
+def find(project: Path, named: str | None = None) -> Source:
+    """What `named` means: an existing directory, an existing file, else a revision; None is `project` itself.
+
+    A release that brings no gapless.toml gets the project's. Raises GaplessError (status 2 when it is none of them).
+    """
+    if named is None:
+        source = _directory(project)
+    elif Path(named).is_dir():
+        source = _directory(Path(named))
+    elif Path(named).exists():
+        source = _archive(Path(named))
+    else:
+        source = _revision(project, named)
+
+    def install(target: Path) -> None:
+        source.install(target)
+        own = target / FILE
+        if not own.is_symlink() and not own.exists() and (project / FILE).exists():
+            shutil.copy2(project / FILE, own)
+
+    return Source(source.what, source.short, source.revision, install)
+
+
+def _directory(directory: Path) -> Source:
+    names, changed = git.files(directory) if git.in_work_tree(directory) else ([], True)
+    if not names:  # no work tree, or a directory in one that git ignores, such as dist/
+        names = _walk(directory)
+        short = _digest(directory, names)
+        revision, what = directory.absolute().name, f"the directory {directory}"
+    else:
+        commit, branch = git.head(directory)
+        what = f"the directory {directory} as git sees it"
+        if changed:
+            short = _digest(directory, names)
+            revision = f"{commit[:7]} with local changes" if commit else "not committed yet"
+        else:
+            short = commit[:7]
+            revision = f"{short} ({branch})" if branch else short
+    return Source(what, short, revision, lambda target: _copy(directory, names, target))
+
+
+def _walk(directory: Path) -> list[str]:
+    """Everything below `directory` but what no release wants; sockets, pipes and devices hold nothing to copy."""
+    names = []
+    for folder, folders, files in os.walk(directory, onerror=_raise):
+        folders[:] = [name for name in folders if name not in git.NEVER]
+        for name in (*folders, *(name for name in files if name not in git.NEVER)):
+            path = Path(folder, name)
+            if path.is_symlink() or path.is_dir() or path.is_file():
+                names.append(str(path.relative_to(directory)))
+    return sorted(names)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _copy(directory: Path, names: Sequence[str], target: Path) -> None:
+    for name in names:
+        path, copy = directory / name, target / name
+        if path.is_dir() and not path.is_symlink():
+            copy.mkdir(parents=True, exist_ok=True)
+        else:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy, follow_symlinks=False)
+
+
+def _digest(directory: Path, names: Sequence[str]) -> str:
+    """7 hex digits over names, modes and contents."""
+    whole = hashlib.sha256()
+    for name in names:
+        path = directory / name
+        if path.is_symlink():
+            content = os.fsencode(path.readlink())
+        elif path.is_dir():
+            content = b""
+        else:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+        whole.update(b"%s\0%o\0%d\0%s" % (os.fsencode(name), path.lstat().st_mode, len(content), content))
+    return whole.hexdigest()[:7]
+
+
+def _archive(path: Path) -> Source:
+    open_archive(path).close()  # what is no archive is refused before anything starts
+    with path.open("rb") as file:
+        short = hashlib.file_digest(file, "sha256").hexdigest()[:7]
+
+    def install(target: Path) -> None:
+        with open_archive(path) as archive:
+            unpack(archive, target, str(path))
+        strip(target)
+        check_links(target, str(path))
+
+    return Source(f"the archive {path}", short, path.name, install)
+
+
+def _revision(project: Path, named: str) -> Source:
+    in_git = git.in_work_tree(project)
+    commit = git.commit(project, named) if in_git else None
+    if commit is None:
+        why = f"a git revision of {project}" + ("" if in_git else ", which is not under git")
+        cause = f"it is neither a directory, nor an archive file, nor {why}"
+        raise GaplessError("find", named, cause, "check the spelling, or `git fetch` first", status=2)
+    short = commit[:7]
+    revision = short if commit.startswith(named) else f"{short} ({named})"
+    return Source(f"git revision {revision}", short, revision, lambda target: _export(project, commit, target))
+
+
+def _export(project: Path, commit: str, target: Path) -> None:
+    with tempfile.TemporaryFile(dir=target.parent) as file:  # it has no name: a kill leaves nothing
+        git.export(project, commit, file.fileno())
+        file.seek(0)
+        with tarfile.open(fileobj=file) as archive:
+            unpack(archive, target, commit[:7])
+    check_links(target, commit[:7])

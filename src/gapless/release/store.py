@@ -1,0 +1,124 @@
+"""The releases on disk: each appears complete under its own name, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gapless.release.disk import refusal, sync_directory
+
+INCOMING = ".incoming-"
+REMOVING = ".removing-"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The directory `home`; nothing is made in it before the first release is added."""
+
+    home: Path
+
+    @property
+    def releases(self) -> Path:
+        return self.home / "releases"
+
+    @property
+    def shared(self) -> Path:
+        """The app's own data: no release, no prune touches it."""
+        return self.home / "shared"
+
+    def path(self, release: str) -> Path:
+        return self.releases / release
+
+    def log(self, release: str) -> Path:
+        """What the release's build, migration and instances wrote."""
+        return self.home / "log" / f"{release}.log"
+
+    def exists(self, release: str) -> bool:
+        return release in self.names()
+
+    def names(self) -> list[str]:
+        """Every complete release, oldest first. Raises GaplessError."""
+        try:
+            return sorted(entry.name for entry in self.releases.iterdir() if not entry.name.startswith("."))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise refusal("list", "the releases", error) from error
+
+    def new_name(self, now: float, short: str) -> str:
+        """`<UTC time>-<short>`, in the first second from `now` (Unix time) on that no release has."""
+        taken = {name.partition("-")[0] for name in self.names()}
+        while (stamp := f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}") in taken:
+            now += 1
+        return f"{stamp}-{short}"
+
+    def prepare(self) -> None:
+        """Make the directories that a release needs around it. Raises GaplessError."""
+        try:
+            for directory in (self.releases, self.shared, self.home / "log"):
+                directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise refusal("prepare", str(self.home), error) from error
+
+    def add(self, release: str, fill: Callable[[Path], None]) -> Path:
+        """Add what `fill` puts into the directory it is given, durably; returns the release's path.
+
+        When it fails, nothing is visible, and what is left on disk is for `clean`. Raises GaplessError.
+        """
+        self.prepare()
+        incoming = self.releases / (INCOMING + release)
+        try:
+            incoming.mkdir()
+            fill(incoming)
+            os.sync()  # one call for the whole tree: an fsync per file takes a minute for a large one
+            incoming.rename(self.path(release))
+            sync_directory(self.releases)
+        except BaseException as error:
+            with contextlib.suppress(OSError):  # the first error counts; `clean` removes the rest
+                _delete(incoming)
+            if isinstance(error, OSError):
+                raise refusal("add", f"release {release}", error) from error
+            raise
+        return self.path(release)
+
+    def remove(self, release: str) -> None:
+        """Remove a release and its log; already gone is no error. Raises GaplessError."""
+        removing = self.releases / (REMOVING + release)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self.path(release).rename(removing)
+            _delete(removing)
+            self.log(release).unlink(missing_ok=True)
+        except OSError as error:
+            raise refusal("remove", f"release {release}", error) from error
+
+    def clean(self) -> list[str]:
+        """Delete what a killed command left half-added or half-removed; returns its names. Raises GaplessError.
+
+        Only under the deploy lock: another deployer's incoming release looks the same.
+        """
+        left = []
+        for prefix in (INCOMING, REMOVING):
+            for path in sorted(self.releases.glob(f"{prefix}*")):
+                try:
+                    _delete(path)
+                except OSError as error:
+                    raise refusal("remove", str(path), error) from error
+                left.append(path.name)
+        return left
+
+
+def _delete(tree: Path) -> None:
+    """Delete `tree`, also where directories in it are read-only (Go's module cache is)."""
+    if not tree.exists():
+        return
+    for folder, names, _files in os.walk(tree):
+        for path in (Path(folder, name) for name in names):
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(tree)

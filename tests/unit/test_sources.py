@@ -1,0 +1,186 @@
+"""Where releases come from: real directories, real git, real archives."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gapless.errors import GaplessError
+from gapless.release import sources
+from tests.unit.release_kit import CONFIG, commit, git, make_project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return make_project(tmp_path / "shop")
+
+
+def installed(source: sources.Source, where: Path) -> list[str]:
+    where.mkdir()
+    source.install(where)
+    return sorted(str(path.relative_to(where)) for path in where.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
+BASE = [".gitignore", "app.py", "gapless.toml"]
+
+
+def test_the_project_at_a_commit(project: Path, tmp_path: Path) -> None:
+    """An unchanged work tree is named after its commit and branch."""
+    head = git(project, "rev-parse", "HEAD")
+    source = sources.find(project)
+    assert (source.short, source.revision) == (head[:7], f"{head[:7]} (main)")
+    assert installed(source, tmp_path / "out") == BASE
+    git(project, "checkout", "-q", "--detach")
+    assert sources.find(project).revision == head[:7]
+
+
+def test_the_project_as_git_sees_it(project: Path, tmp_path: Path) -> None:
+    """New files come, ignored, deleted and gapless's own ones do not; modes and links are kept."""
+    head = git(project, "rev-parse", "HEAD")
+    (project / "app.py").unlink()
+    (project / "run näme\n").write_text("#!/bin/sh\n")
+    (project / "run näme\n").chmod(0o755)
+    (project / "link").symlink_to("gapless.toml")
+    (project / "key.secret").write_text("x")
+    (project / ".gitignore").write_text("*.secret\n")  # .gapless and .venv stay out without being named
+    for name in (".gapless/releases/r1", ".venv/bin", "pkg/__pycache__"):
+        (project / name).mkdir(parents=True)
+        (project / name / "file").write_text("x")
+    source = sources.find(project)
+    out = tmp_path / "out"
+    assert installed(source, out) == [".gitignore", "gapless.toml", "link", "run näme\n"]
+    assert source.revision == f"{head[:7]} with local changes"
+    assert source.short != head[:7]
+    assert (out / "run näme\n").stat().st_mode & 0o777 == 0o755
+    assert os.readlink(out / "link") == "gapless.toml"  # noqa: PTH115 - its text is what counts
+
+
+def test_changed_content_changes_the_name(project: Path) -> None:
+    """Two states of one work tree have two names, the same state has the same."""
+    (project / "app.py").write_text("1")
+    first = sources.find(project).short
+    assert sources.find(project).short == first
+    (project / "app.py").write_text("2")
+    assert sources.find(project).short != first
+
+
+def test_a_project_without_a_commit(tmp_path: Path) -> None:
+    """A repository that has no commit yet can be deployed."""
+    project = tmp_path / "new"
+    project.mkdir()
+    git(project, "init", "-q")
+    (project / "gapless.toml").write_text(CONFIG)
+    source = sources.find(project)
+    assert source.revision == "not committed yet"
+    assert installed(source, tmp_path / "out") == ["gapless.toml"]
+
+
+def test_a_repository_inside_and_a_directory_that_became_a_link(project: Path, tmp_path: Path) -> None:
+    """A repository within the project comes with its files; a link does not become a copy of what it leads to."""
+    (project / "lib").mkdir()
+    (project / "lib" / "code.py").write_text("x")
+    (project / "empty").mkdir()
+    commit(project)
+    make_project(project / "inner")
+    shutil.move(project / "lib", tmp_path / "elsewhere")
+    (project / "lib").symlink_to(tmp_path / "elsewhere")
+    out = tmp_path / "out"
+    assert installed(sources.find(project), out) == sorted([*BASE, "lib", *(f"inner/{name}" for name in BASE)])
+    assert (out / "lib").is_symlink()
+
+
+def test_a_directory_of_a_repository(project: Path, tmp_path: Path) -> None:
+    """A service in a directory of a larger repository is deployed alone, from the work tree and at a revision."""
+    service = project / "services" / "api"
+    service.mkdir(parents=True)
+    (service / "gapless.toml").write_text(CONFIG)
+    head = commit(project)
+    assert installed(sources.find(service), tmp_path / "out") == ["gapless.toml"]
+    assert installed(sources.find(service, head), tmp_path / "out2") == ["gapless.toml"]
+
+
+def test_git_in_a_hook_asks_about_the_project(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deploy from a git hook, which sets GIT_DIR, is of the project and not of the hook's repository."""
+    monkeypatch.setenv("GIT_DIR", str(make_project(tmp_path / "other") / ".git"))
+    assert installed(sources.find(project), tmp_path / "out") == BASE
+
+
+def test_a_git_that_fails_is_an_error(project: Path) -> None:
+    """Where git is responsible but fails, nothing is copied instead: ignored files may be secrets."""
+    (project / ".git" / "HEAD").write_text("broken")
+    with pytest.raises(GaplessError, match=r"cannot read .*: not a git repository"):
+        sources.find(project)
+
+
+def test_a_plain_directory(project: Path, tmp_path: Path) -> None:
+    """Without git all comes but caches and environments; the project's gapless.toml is added."""
+    plain = tmp_path / "dist"
+    for name in (".git-not", "assets", ".venv", "__pycache__", "empty"):
+        (plain / name).mkdir(parents=True)
+    for name in ("assets/a.css", ".venv/python", "__pycache__/x.pyc", ".env"):
+        (plain / name).write_text("x")
+    os.mkfifo(plain / "pipe")
+    source = sources.find(project, str(plain))
+    out = tmp_path / "out"
+    assert installed(source, out) == [".env", "assets/a.css", "gapless.toml"]
+    assert (out / "empty").is_dir()
+    assert source.revision == "dist"
+    assert len(source.short) == 7
+    assert not any(stat.S_ISFIFO(path.lstat().st_mode) for path in out.rglob("*"))
+
+
+def test_an_ignored_directory_in_the_project(project: Path, tmp_path: Path) -> None:
+    """A build's output that git ignores can be deployed: it is what was asked for."""
+    (project / ".gitignore").write_text("dist/\n")
+    (project / "dist").mkdir()
+    (project / "dist" / "index.html").write_text("x")
+    source = sources.find(project, str(project / "dist"))
+    assert installed(source, tmp_path / "out") == ["gapless.toml", "index.html"]
+
+
+@pytest.mark.parametrize(("suffix", "flag"), [("tar", ""), ("tgz", "z"), ("tar.xz", "J"), ("tar.bz2", "j")])
+def test_an_archive(project: Path, tmp_path: Path, suffix: str, flag: str) -> None:
+    """Every usual archive is unpacked, and its one top-level directory stripped."""
+    if flag == "j" and shutil.which("bzip2") is None:
+        pytest.skip("bzip2 is not installed here, and tar needs it")
+    archive = tmp_path / f"shop-1.{suffix}"
+    subprocess.run(["tar", f"-c{flag}f", archive, "--exclude=.git", "-C", tmp_path, "shop"], check=True)
+    source = sources.find(project, str(archive))
+    assert installed(source, tmp_path / "out") == BASE
+    assert source.revision == archive.name
+    assert source.short == sources.find(project, str(archive)).short
+
+
+def test_a_revision(project: Path, tmp_path: Path) -> None:
+    """A revision is what it was at that commit, whatever the work tree holds; a gapless.toml is found for it."""
+    git(project, "rm", "-q", "gapless.toml")
+    head = commit(project)
+    git(project, "tag", "v1")
+    (project / "gapless.toml").write_text(CONFIG + "# of the project\n")
+    (project / "app.py").write_text("changed")
+    source = sources.find(project, "v1")
+    out = tmp_path / "out"
+    assert installed(source, out) == BASE
+    assert (source.short, source.revision) == (head[:7], f"{head[:7]} (v1)")
+    assert sources.find(project, head[:10]).revision == head[:7]
+    assert (out / "app.py").read_text() == "print('hello')\n"
+    assert (out / "gapless.toml").read_text().endswith("# of the project\n")
+
+
+@pytest.mark.parametrize("named", ["no-such", "--output=x", "HEAD:app.py", "missing.tgz"])
+def test_what_is_no_source(project: Path, named: str) -> None:
+    """Invariant 8: what is none of the three is said to be none of the three."""
+    with pytest.raises(GaplessError, match="neither a directory, nor an archive file, nor a git rev") as refused:
+        sources.find(project, named)
+    assert refused.value.status == 2
+
+
+def test_a_file_that_is_no_archive(project: Path) -> None:
+    """An existing file that tar cannot read is refused before anything starts."""
+    with pytest.raises(GaplessError, match=r"cannot unpack .*app\.py"):
+        sources.find(project, str(project / "app.py"))

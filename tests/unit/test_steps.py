@@ -1,0 +1,192 @@
+"""A deploy, step by step; everything real but the manager (see release_kit)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gapless.errors import GaplessError
+from gapless.release.ledger import Outcome
+from gapless.release.lock import holder
+from gapless.release.steps import deploy
+from gapless.switch.engine import Outcome as Switched
+from gapless.switch.manager import Readiness, Role
+from tests.unit.release_kit import ScriptedManager, configure, make_project
+from tests.unit.release_shop import Shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    project = make_project(tmp_path / "shop")
+    return Shop(project, ScriptedManager(project / ".gapless"))
+
+
+def test_a_deploy_from_end_to_end(shop: Shop) -> None:
+    """A release is installed, built, migrated, switched to and recorded, phase by phase."""
+    configure(shop.project, '[build]\nrun = "touch built"\n[release]\nmigrate = ["touch", "migrated"]\n')
+    first = shop.deploy()
+    result = deploy(shop.site, shop.project)
+    assert (result.previous, result.outcome) == (first, Switched.SWITCHED)
+    assert [phase.name for phase in result.phases] == ["install", "build", "migrate", "switch over", "prune"]
+    assert shop.observer.phases[5:] == [(phase.name, Outcome.SUCCEEDED) for phase in result.phases]
+    assert {"built", "migrated", "app.py"} <= {path.name for path in shop.site.store.path(first).iterdir()}
+    assert shop.manager.current() == result.release != first
+    assert {one.release: one.role for one in shop.manager.instances()} == {
+        first: Role.RETIRING,
+        result.release: Role.LIVE,
+    }
+    entry = shop.site.ledger.entries()[-1]
+    assert (entry.verb, entry.from_, entry.to, entry.outcome) == ("deploy", first, result.release, "succeeded")
+    assert entry.revision.endswith("(main)")
+    assert len(entry.phases) == 5
+    assert holder(shop.site.home) is None
+    assert shop.observer.warnings == []
+
+
+def test_the_check_bounds_the_boot(shop: Shop) -> None:
+    """The engine waits as long as the release's own check, and 5 s for its verdict."""
+    configure(shop.project, '[check]\ntimeout = "7s"\n')
+    shop.deploy()
+    assert shop.manager.timeouts == [12.0]
+
+
+@pytest.mark.parametrize("failing", ["install", "build", "migrate", "switch over"])
+def test_a_failed_deploy_changes_nothing_that_serves(shop: Shop, failing: str) -> None:
+    """Invariant 3: whatever fails before the commit, the old release stays, and the ledger says what failed."""
+    first = shop.deploy()
+    settings = {
+        "install": "[unknown]\n",
+        "build": '[build]\nrun = "echo why; exit 1"\n',
+        "migrate": '[release]\nmigrate = "echo why; exit 1"\n',
+        "switch over": '[build]\nrun = "echo why"\n',
+    }
+    configure(shop.project, settings[failing])
+    shop.manager.readiness = Readiness.EXITED
+    error = shop.fail("unknown" if failing == "install" else "run the|it said no")
+    assert error.details == (() if failing == "install" else ("why",))
+    assert shop.manager.current() == first
+    assert [(one.release, one.role) for one in shop.manager.instances()] == [(first, Role.LIVE)]
+    entry = shop.site.ledger.entries()[-1]
+    assert (entry.outcome, entry.error) == (Outcome.FAILED, str(error))
+    assert (entry.phases[-1].name, entry.phases[-1].outcome) == (failing, Outcome.FAILED)
+    assert shop.site.ledger.bad(entry.to)
+    shop.manager.readiness = Readiness.READY
+    configure(shop.project, "")
+    assert shop.deploy() == shop.manager.current()
+
+
+def test_a_failed_switch_says_who_serves(shop: Shop) -> None:
+    """Invariant 8: the error of a failed switchover names the cause and what goes on serving."""
+    shop.manager.readiness = Readiness.TIMED_OUT
+    assert shop.fail("it said no").cause == "it said no; no release serves"
+    shop.manager.readiness = Readiness.READY
+    first = shop.deploy()
+    shop.manager.readiness = Readiness.TIMED_OUT
+    assert shop.fail("it said no").cause == f"it said no; {first} goes on serving"
+
+
+def test_ctrl_c_is_recorded(shop: Shop) -> None:
+    """Invariant 5: a deploy stopped by Ctrl-C is interrupted, frees the lock and leaves the old release."""
+    first = shop.deploy()
+    shop.manager.hooks["start"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        shop.deploy()
+    assert shop.outcomes()[-1] is Outcome.INTERRUPTED
+    assert shop.manager.current() == first
+    assert holder(shop.site.home) is None
+
+
+def test_ctrl_c_after_the_commit(shop: Shop) -> None:
+    """Invariant 5: what was committed is good, however late the Ctrl-C came."""
+    first = shop.deploy()
+    shop.manager.hooks["after point"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        shop.deploy()
+    second = shop.manager.current()
+    assert second not in (None, first)
+    assert not shop.site.ledger.bad(str(second))
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_manager_that_fails_after_the_commit_is_a_warning(shop: Shop) -> None:
+    """After the commit the deploy has succeeded: what fails then is said, but is no failure."""
+    shop.deploy()
+
+    def fail() -> None:
+        raise GaplessError("retire", "it", "the manager is gone")
+
+    shop.manager.hooks["retire"] = fail
+    release = shop.deploy(drained=False)
+    assert shop.manager.current() == release
+    assert shop.outcomes()[-1] is Outcome.SUCCEEDED
+    assert any("the manager is gone" in warning for warning in shop.observer.warnings)
+
+
+def test_a_failing_prune_is_a_warning(shop: Shop) -> None:
+    """After the commit a prune that fails does not make the deploy fail."""
+    shop.deploy()
+
+    def fail() -> None:
+        if (shop.manager.current(), shop.outcomes()[-1]) == (shop.site.store.names()[-1], Outcome.SUCCEEDED):
+            raise GaplessError("list", "instances", "the manager is gone")
+
+    shop.manager.hooks["after point"] = lambda: shop.manager.hooks.update(instances=fail)
+    result = deploy(shop.site, shop.project)
+    assert result.outcome is Switched.SWITCHED
+    assert shop.observer.warnings == ["cannot list instances: the manager is gone"]
+    assert shop.outcomes() == [Outcome.SUCCEEDED] * 2
+
+
+def test_an_unwritable_ledger_does_not_hide_the_first_error(shop: Shop) -> None:
+    """Invariant 8: when the ledger cannot be written either, the build's failure is what is raised, with a note."""
+    ledger = shop.site.ledger.path  # a directory in its place stops root too
+    configure(shop.project, f'[build]\nrun = "mv {ledger} {ledger}.old; mkdir {ledger}; exit 4"\n')
+    error = shop.fail("it exited with status 4")
+    assert len(error.__notes__) == 2
+    assert "cannot write the ledger" in error.__notes__[0]
+
+
+def test_an_unwritable_ledger_after_the_commit_is_a_warning(shop: Shop) -> None:
+    """After the commit a ledger that cannot be written does not make the deploy fail."""
+    path = shop.site.ledger.path
+
+    def spoil() -> None:
+        path.rename(path.with_suffix(".old"))
+        path.mkdir()
+
+    shop.manager.hooks["after point"] = spoil
+    assert shop.deploy() == shop.manager.current()
+    assert any("cannot write the ledger" in warning for warning in shop.observer.warnings)
+
+
+def test_a_commit_that_fails(shop: Shop) -> None:
+    """Invariant 3: when the commit is refused the old release stays current, and the error names the cause."""
+    first = shop.deploy()
+
+    def refuse() -> None:
+        raise GaplessError("write", "the commit file", "No space left on device")
+
+    shop.manager.hooks["before point"] = refuse
+    assert shop.fail("No space left on device").cause.endswith(f"{first} goes on serving")
+    assert shop.manager.current() == first
+    assert shop.site.ledger.bad(shop.site.ledger.entries()[-1].to)
+
+
+def test_a_second_deploy_is_refused(shop: Shop) -> None:
+    """Invariant 2: a deploy that starts while another one runs is refused, naming the release of that one."""
+    seen: list[GaplessError] = []
+
+    def second() -> None:
+        with pytest.raises(GaplessError) as refused:
+            deploy(shop.site, shop.project)
+        seen.append(refused.value)
+
+    shop.manager.hooks["start"] = second
+    release = shop.deploy()
+    assert seen[0].status == 75
+    assert f"release {release}: deploy" in seen[0].cause
+    assert shop.outcomes() == [Outcome.SUCCEEDED]
