@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+APPS = str(Path(__file__).parent / "apps")
 GAPLESS = [sys.executable, "-m", "gapless"]
 
 # What a manager does between fork and exec, as a program: descriptors from 3 on, and the pid that they are for.

@@ -15,9 +15,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.support import GAPLESS, Started, keep_alive_client, listening, start, status_of, wait_until
+from tests.support import APPS, GAPLESS, Started, keep_alive_client, listening, start, status_of, wait_until
 
-HERE = str(Path(__file__).parent)
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -28,7 +27,7 @@ class Instance:
         self.sock = listening()
         self.private = folder / "private"
         budgets = ("--linger", "2s", "--requests", "3s", "--streams", "4s")
-        argv = (*GAPLESS, "serve", "app:app", "--app-dir", HERE, "--private", str(self.private), *budgets, *flags)
+        argv = (*GAPLESS, "serve", "app:app", "--app-dir", APPS, "--private", str(self.private), *budgets, *flags)
         self.process: Started = run(*argv, sockets=[self.sock])
         self.process.says("serving")
 
@@ -234,7 +233,7 @@ def test_out_of_descriptors_connections_wait_in_the_queue(run: start) -> None:
     """Invariant 1: EMFILE delays a visitor, and neither loses it nor spins; then all are served."""
     sock = listening()
     shell = 'ulimit -n 40; exec "$0" "$@"'
-    argv = ("sh", "-c", "LISTEN_PID=$$; " + shell, *GAPLESS, "serve", "app:app", "--app-dir", HERE, "--linger", "1")
+    argv = ("sh", "-c", "LISTEN_PID=$$; " + shell, *GAPLESS, "serve", "app:app", "--app-dir", APPS, "--linger", "1")
     one = run(*argv, sockets=[sock])
     one.says("serving")
     visitors = [socket.create_connection(sock.getsockname(), timeout=10) for _ in range(45)]

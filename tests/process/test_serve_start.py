@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import GAPLESS, Started, get, keep_alive_client, listening, start, status_of, wait_until
-
-HERE = str(Path(__file__).parent)
+from tests.support import APPS, GAPLESS, Started, get, keep_alive_client, listening, start, status_of, wait_until
 
 
 def serve(run: start, sock: socket.socket, app: str, *flags: str, **env: str) -> Started:
-    return run(*GAPLESS, "serve", app, "--app-dir", HERE, "--linger", "1", *flags, sockets=[sock], env=env)
+    return run(*GAPLESS, "serve", app, "--app-dir", APPS, "--linger", "1", *flags, sockets=[sock], env=env)
 
 
 @pytest.mark.parametrize("app", ["app:app", "app:wsgi", "app:factory", "app:no_lifespan"])
@@ -131,11 +129,11 @@ def test_without_activation_it_binds_every_address(run: start) -> None:
     """Plain local development: --bind is used, all of them, and a port in use is a clear error."""
     with listening() as taken:
         port = taken.getsockname()[1]
-        one = run(*GAPLESS, "serve", "app:app", "--app-dir", HERE, "--bind", f"127.0.0.1:{port}")
+        one = run(*GAPLESS, "serve", "app:app", "--app-dir", APPS, "--bind", f"127.0.0.1:{port}")
         assert one.status() == 1
         assert f"Error: cannot listen on 127.0.0.1:{port}: Address already in use" in one.output
     ports = free_ports(2)
-    run(*GAPLESS, "serve", "app:app", "--app-dir", HERE, *(f"--bind=127.0.0.1:{port}" for port in ports))
+    run(*GAPLESS, "serve", "app:app", "--app-dir", APPS, *(f"--bind=127.0.0.1:{port}" for port in ports))
     for port in ports:
         wait_until(lambda port=port: answers(port))  # type: ignore[misc]  # mypy cannot infer a default's type
 

@@ -7,13 +7,11 @@ import signal
 import socket
 from pathlib import Path
 
-from tests.support import GAPLESS, Started, get, keep_alive_client, listening, start, status_of, wait_until
-
-HERE = str(Path(__file__).parent)
+from tests.support import APPS, GAPLESS, Started, get, keep_alive_client, listening, start, status_of, wait_until
 
 
 def serve(run: start, sock: socket.socket, folder: Path, app: str, *flags: str, **env: str) -> Started:
-    common = ("--app-dir", HERE, "--workers", "2", "--private", str(folder / "p"), "--linger", "2")
+    common = ("--app-dir", APPS, "--workers", "2", "--private", str(folder / "p"), "--linger", "2")
     return run(*GAPLESS, "serve", app, *common, *flags, sockets=[sock], env=env)
 
 

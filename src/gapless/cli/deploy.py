@@ -33,6 +33,10 @@ def command(output: Output, /, project: Project, source: str | None, dry_run: bo
     stop_like_ctrl_c()
     result = steps.deploy(site, project.directory, source)
     output.result(*switched(result))
+    held = list(project.manager.about().sockets)
+    if held != project.config.addresses:
+        wanted = ", ".join(project.config.addresses)
+        output.warn(f"`listen` says {wanted}, but {', '.join(held)} is held: restart `gapless run` to change it")
 
 
 def switched(result: steps.Result) -> tuple[object, str]:
