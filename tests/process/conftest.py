@@ -43,6 +43,10 @@ class Project:
         self.configure()
         self.app("one")
 
+    @property
+    def home(self) -> Path:
+        return self.folder / ".gapless"
+
     def configure(self, more: str = "", command: str = '"gapless serve app:app"') -> None:
         (self.folder / "gapless.toml").write_text(TOML.format(port=self.port, command=command, more=more))
 

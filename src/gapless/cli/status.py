@@ -17,6 +17,7 @@ from gapless.cli.output import Output
 from gapless.errors import GaplessError
 from gapless.release import lock
 from gapless.span import show
+from gapless.switch import records
 from gapless.switch.control import UnreachableError
 from gapless.switch.manager import Instance, Role
 
@@ -48,7 +49,7 @@ def command(output: Output, /, project: Project) -> None:
     if holder:
         lines.append(f"Locked: {holder}.")
     output.result(document, *lines)
-    if problem:
+    if problem and not output.json:
         output.warn(f"{problem.cause}; {problem.hint}")
     if not serving:
         click.get_current_context().exit(1)
@@ -59,7 +60,14 @@ def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | 
     try:
         return msgspec.to_builtins(project.manager.about()), project.manager.instances(), None
     except UnreachableError as error:
-        return None, (), error
+        left = [_left(record, project.manager.current()) for record in records.running(project.place)]
+        return None, left, error
+
+
+def _left(record: records.Record, current: str | None) -> Instance:
+    live = Role.LIVE if record.release == current else Role.CANDIDATE
+    role = Role.RETIRING if record.state.is_retiring else live
+    return Instance(record.id, record.release, role, record.pid, record.since, record.state.is_ready)
 
 
 def _ask(project: Project, instance: Instance) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from gapless.release.disk import refusal
 from gapless.release.store import Store
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-TAIL = 20  # lines
+TAIL = 30  # lines: enough for a traceback of an import, wherever its innermost frame stands
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
 ) -> None:
     """Run `command` in the release's directory within `timeout` seconds; its output goes to the release's log.
 
-    A string goes to /bin/sh, a list is run as it is. Raises GaplessError with the last 20 lines of the log.
+    A string goes to /bin/sh, a list is run as it is. Raises GaplessError with the last 30 lines of the log.
     """
     log = store.log(release)
     argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
