@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,11 +33,15 @@ def in_front_of(port: int, folder: Path, keepalive: float) -> Iterator[str]:
     """Run Caddy on a free loopback port; gives its URL. `keepalive` (seconds) must be below the server's linger."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         front: int = free.getsockname()[1]
+    here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    caddy = shutil.which("caddy", path=here)
+    if caddy is None:
+        raise RuntimeError("there is no caddy; `make lint` installs what the bench needs")
     config = folder / "Caddyfile"
     config.write_text(CONFIG % {"front": front, "back": port, "keepalive": keepalive})
     env = {**os.environ, "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with (folder / "caddy.log").open("wb") as log:
-        argv = ["caddy", "run", "--adapter", "caddyfile", "--config", str(config)]
+        argv = [caddy, "run", "--adapter", "caddyfile", "--config", str(config)]
         process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 20

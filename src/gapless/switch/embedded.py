@@ -1,0 +1,63 @@
+"""The embedded manager: what `gapless deploy` drives the supervisor of `gapless run` with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from gapless.errors import GaplessError
+from gapless.switch import control
+from gapless.switch.control import About
+from gapless.switch.home import Home
+from gapless.switch.manager import Instance, Started
+
+
+class EmbeddedManager:
+    """Implements Manager over the control socket of `home` (`<project>/.gapless`).
+
+    Every method raises GaplessError; those that need the supervisor raise `control.UnreachableError` without one.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = Home(home.absolute())
+
+    def start(self, release: str, timeout: float) -> Started:
+        """Start a candidate and wait at most `timeout` seconds for its readiness.
+
+        One that times out is told to go by the supervisor itself, and so is one whose caller dies meanwhile.
+        """
+        return msgspec.convert(control.ask(self._home, control.Start(release, timeout), timeout), Started)
+
+    def retire(self, instance: Instance) -> None:
+        """Tell an instance to drain; returns at once."""
+        control.ask(self._home, control.Retire(instance.id, instance.pid))
+
+    def stop(self, instance: Instance) -> None:
+        """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s.
+
+        If it became ready in that very moment it drains instead: it may have accepted connections.
+        """
+        while not control.ask(self._home, control.Stop(instance.id, instance.pid)):
+            pass  # each answer took seconds, and the supervisor bounds how many there can be
+
+    def instances(self) -> Sequence[Instance]:
+        """Every instance that runs, oldest first."""
+        return msgspec.convert(control.ask(self._home, control.Instances()), list[Instance])
+
+    def point(self, release: str) -> None:
+        """Commit, with or without a supervisor; raises GaplessError when there is no such release, or OSError."""
+        self._home.point(release)
+        # The commit is made. The supervisor reads it whenever it matters; this only makes it look now.
+        with contextlib.suppress(GaplessError):
+            control.ask(self._home, control.Settle())
+
+    def current(self) -> str | None:
+        """The release that the commit file names."""
+        return self._home.current()
+
+    def about(self) -> About:
+        """The supervisor: pid, since when, and the sockets it holds."""
+        return msgspec.convert(control.ask(self._home, control.Info()), About)

@@ -1,0 +1,143 @@
+"""The embedded manager's directory: where everything is, who holds it, and the one file that commits."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gapless.errors import GaplessError
+
+LONGEST_PATH = 100  # bytes; sun_path has 108 (unix(7)), and some clients append to the name
+LOCK_PATIENCE = 1.0  # seconds: a killed supervisor's half-started child holds the lock until its record is written
+
+
+@dataclass(frozen=True)
+class Home:
+    """`<project>/.gapless` and the paths inside."""
+
+    root: Path
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def control(self) -> Path:
+        return self.run / "control.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def shared(self) -> Path:
+        return self.root / "shared"
+
+    def release(self, release: str) -> Path:
+        """The directory of `release`; raises GaplessError when there is none or the name is not one of a release."""
+        directory = self.root / "releases" / release
+        if "\0" in release or release in {"", ".", ".."} or Path(release).name != release or not directory.is_dir():
+            hint = f"releases are the directories in {self.root / 'releases'}"
+            raise GaplessError("find", f"the release {release!r}", f"there is no directory {directory}", hint)
+        return directory
+
+    def make(self) -> None:
+        """Create what the supervisor needs; `run` is for its owner only, and so are the sockets inside."""
+        for directory in (self.root / "releases", self.log, self.shared):
+            directory.mkdir(parents=True, exist_ok=True)
+        self.run.mkdir(mode=0o700, exist_ok=True)
+        self.run.chmod(0o700)
+
+    def current(self) -> str | None:
+        """The release that the commit file names, or None before the first commit."""
+        try:
+            return (self.root / "current").readlink().name
+        except FileNotFoundError:
+            return None
+
+    def point(self, release: str) -> None:
+        """Name `release` as the current one: one rename(2), durable when this returns.
+
+        Raises GaplessError when there is no such release, OSError when the disk refuses; then nothing changed.
+        """
+        self.release(release)
+        directory = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # Two that point at once would share the temporary name; the kernel drops this lock if we die.
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            fresh = self.root / "current.new"
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(Path("releases") / release)
+            os.fsync(directory)
+            fresh.rename(self.root / "current")
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def private(self, instance: str) -> str:
+        """The path of an instance's private socket, short enough for sun_path however deep the project is."""
+        near = str(self.run / f"{instance}.sock")
+        if len(os.fsencode(near)) <= LONGEST_PATH:
+            return near
+        key = hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:16]
+        base = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 -- the directory is 0700 and checked
+        directory = base / f"gapless-{os.getuid()}-{key}"
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+        found = directory.lstat()
+        if found.st_uid != os.getuid() or found.st_mode & 0o170777 != 0o040700:
+            hint = f"remove {directory}, or set XDG_RUNTIME_DIR to a directory of your own"
+            raise GaplessError("use", str(directory), "it is not a directory that only you can enter", hint)
+        return str(directory / f"{hashlib.sha256(instance.encode()).hexdigest()[:24]}.sock")
+
+    def notify(self, instance: str) -> str:
+        """The abstract name of an instance's notify socket: the same for every supervisor, so it can be bound again."""
+        key = hashlib.sha256(os.fsencode(self.root.resolve()) + b"\0" + instance.encode()).hexdigest()[:32]
+        return f"\0gapless/{key}"
+
+
+@contextlib.contextmanager
+def short(path: Path) -> Iterator[str]:
+    """A name of at most 107 bytes for the Unix socket `path`, good inside the block (by /proc/self/fd, proc(5))."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
+@contextlib.contextmanager
+def locked(home: Home) -> Iterator[None]:
+    """Be the only supervisor of `home`; raises GaplessError that names the pid of the other (flock(2)).
+
+    A child between fork and exec still has this descriptor: whoever gets the lock therefore finds the
+    record of every instance that a killed supervisor started.
+    """
+    descriptor = os.open(home.run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + LOCK_PATIENCE
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                hint = f"it is in use already: deploy with `gapless deploy`, or stop it with `kill {pid}`"
+                raise GaplessError("supervise", str(home.root), f"pid {pid} does so already", hint)
+            time.sleep(0.02)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

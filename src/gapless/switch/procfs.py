@@ -1,0 +1,90 @@
+"""What /proc says about processes and sockets (proc(5)); the kernel is Linux, and nothing is cached."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+PROC = Path("/proc")
+SYS_PIDFD_GETFD = 438  # pidfd_getfd(2): the same number on every architecture
+LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def boot() -> str:
+    """This boot's id: pids and start times of another one mean nothing."""
+    return (PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+def stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat that follow the name: [0] is field 3, the state. Raises OSError."""
+    # The name may contain spaces and brackets; the last ")" ends it.
+    return (PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+
+
+def started(pid: int) -> int:
+    """When `pid` started, in clock ticks since boot (field 22): with the pid it names one process of a boot."""
+    return int(stat(pid)[19])
+
+
+def session(leader: int) -> Iterator[int]:
+    """`leader`, then every other process of its session (field 6)."""
+    yield leader
+    for pid in _pids():
+        try:
+            if pid != leader and int(stat(pid)[3]) == leader:
+                yield pid
+        except OSError:
+            continue  # it ended while we looked
+
+
+def sockets(pid: int) -> dict[int, int]:
+    """The sockets that `pid` has open: inode → one of its descriptors. Raises OSError when it is gone or not ours."""
+    found: dict[int, int] = {}
+    for entry in (PROC / str(pid) / "fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except FileNotFoundError:
+            continue  # closed while we looked
+        if target.startswith("socket:["):
+            found.setdefault(int(target[8:-1]), int(entry.name))
+    return found
+
+
+def take(pidfd: int, descriptor: int) -> int:
+    """Our own copy, close-on-exec, of another process's descriptor (pidfd_getfd(2)); raises OSError."""
+    copy: int = _libc.syscall(SYS_PIDFD_GETFD, pidfd, descriptor, 0)
+    if copy < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return copy
+
+
+def listener(port: int) -> str:
+    """Who listens on TCP `port`, as "pid 12 (nginx)"; empty when it cannot be found out."""
+    inodes = set(_listening(port))
+    for pid in _pids():
+        try:
+            if inodes & sockets(pid).keys():
+                return f"pid {pid} ({(PROC / str(pid) / 'comm').read_text('utf-8', 'replace').strip()})"
+        except OSError:
+            continue  # it ended, or it is another user's
+    return ""
+
+
+def _listening(port: int) -> Iterator[int]:
+    for table in (PROC / "net/tcp", PROC / "net/tcp6"):
+        if not table.exists():
+            continue  # a kernel without IPv6
+        for line in table.read_text("ascii").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                yield int(fields[9])
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in PROC.iterdir() if entry.name.isdecimal())

@@ -1,0 +1,70 @@
+"""What is written down about a running instance, so that a new supervisor finds the instances of a killed one."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+
+from gapless.switch import procfs
+from gapless.switch.home import Home
+from gapless.switch.states import State
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance. `since` is Unix time, `drain` seconds, `started` clock ticks since the boot `boot`."""
+
+    id: str
+    release: str
+    since: float
+    drain: float
+    private: str
+    sockets: dict[str, int]  # address as written → inode of the held socket
+    state: State = State.BOOTING
+    pid: int = 0
+    started: int = 0
+    boot: str = ""
+
+    def of(self, pid: int) -> Record:
+        """The same, for the process `pid`; raises OSError when there is none."""
+        return msgspec.structs.replace(self, pid=pid, started=procfs.started(pid), boot=procfs.boot())
+
+    def runs(self) -> bool:
+        """Whether the very process of this record still runs (a zombie does not)."""
+        try:
+            found = procfs.stat(self.pid)
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return int(found[19]) == self.started and found[0] not in "ZX" and procfs.boot() == self.boot
+
+
+def write(home: Home, record: Record) -> None:
+    """Write the record atomically. It need not survive a crash of the machine: the instance does not either."""
+    fresh = _path(home, record.id).with_suffix(".tmp")
+    fresh.write_bytes(msgspec.json.encode(record))
+    fresh.rename(_path(home, record.id))
+
+
+def erase(home: Home, record: Record) -> None:
+    """Forget an instance that is gone, and its private socket."""
+    _path(home, record.id).unlink(missing_ok=True)
+    Path(record.private).unlink(missing_ok=True)
+
+
+def running(home: Home) -> list[Record]:
+    """The records of instances that still run, oldest first; the others are erased."""
+    found = []
+    for path in home.run.glob("*.instance"):
+        with contextlib.suppress(FileNotFoundError):
+            record = msgspec.json.decode(path.read_bytes(), type=Record)
+            if record.runs():
+                found.append(record)
+            else:
+                erase(home, record)
+    return sorted(found, key=lambda record: record.since)
+
+
+def _path(home: Home, instance: str) -> Path:
+    # A release id may contain dots: no with_suffix on it.
+    return home.run / f"{instance}.instance"

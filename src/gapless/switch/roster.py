@@ -1,0 +1,159 @@
+"""The instances under the supervisor, and its one rule: the current release runs."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from gapless import config as configuration
+from gapless.errors import GaplessError
+from gapless.switch import records, sockets, spawn
+from gapless.switch.backoff import Backoff
+from gapless.switch.console import Console
+from gapless.switch.home import Home
+from gapless.switch.manager import Instance, Role
+from gapless.switch.records import Record
+from gapless.switch.running import Running
+from gapless.switch.spawn import Launch
+from gapless.switch.states import State
+
+
+class Roster:
+    """Everything happens on one event loop: no step of one decision interleaves with another's."""
+
+    def __init__(
+        self, home: Home, held: Mapping[str, socket.socket], console: Console, on_end: Callable[[], None]
+    ) -> None:
+        self._home = home
+        self._held = held
+        self._console = console
+        self._on_end = on_end
+        self._running: dict[str, Running] = {}
+        self._backoff = Backoff()
+        self._restart: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.inodes = {address: sockets.inode(one) for address, one in held.items()}
+
+    def __iter__(self) -> Iterator[Running]:
+        """The instances that run, oldest first; they may end during the iteration."""
+        return iter(list(self._running.values()))
+
+    def get(self, instance: str, pid: int) -> Running | None:
+        """The very instance that is meant, or None when it is gone."""
+        running = self._running.get(instance)
+        return running if running and running.record.pid == pid else None
+
+    def live(self) -> Running | None:
+        """The instance of the current release that is not retiring; after it is told to go there may be another."""
+        return next((running for running in self if self.role(running) is Role.LIVE), None)
+
+    def role(self, running: Running) -> Role:
+        """Derived at each call from the commit file: a deployer renames it without asking us."""
+        if running.state.is_retiring:
+            return Role.RETIRING
+        return Role.LIVE if running.record.release == self._home.current() else Role.CANDIDATE
+
+    def instance(self, running: Running) -> Instance:
+        """The instance as the protocol shows it."""
+        record, ready = running.record, running.state.is_ready
+        return Instance(record.id, record.release, self.role(running), record.pid, record.since, ready)
+
+    def settle(self) -> None:
+        """Apply the rule: see to it that the current release runs, after a pause that grows with its failures."""
+        current = self._home.current()
+        if current is None or self._closed or self.live():
+            return
+        if self._restart and self._backoff.release == current:
+            return
+        self._cancel_restart()
+        self._restart = asyncio.get_running_loop().call_later(self._backoff.delay(current), self.start_current)
+
+    def start_current(self) -> None:
+        """Start the current release now, unless there is none or it runs."""
+        self._cancel_restart()
+        current = self._home.current()
+        if current is None or self._closed or self.live():
+            return
+        try:
+            timeout = float(configuration.load(self._home.release(current)).check.timeout)
+            self.launch(current).limit(timeout, f"it was not ready within {timeout:g} s")
+        except GaplessError as error:
+            self._console.say(f"{error}; trying again")
+            self.settle()
+
+    def close(self) -> None:
+        """Start nothing from now on, and close the held sockets: new connections are refused at once.
+
+        Instances that drain have their own copies until they stop to accept; connections that nobody will
+        accept would otherwise wait in vain for as long as the longest drain.
+        """
+        self._closed = True
+        self._cancel_restart()
+        for one in self._held.values():
+            one.close()
+
+    def launch(self, release: str) -> Running:
+        """Start an instance of `release`; raises GaplessError, and then nothing runs."""
+        if self._closed:
+            raise GaplessError("start", release, "the supervisor is stopping", "start it again with `gapless run`")
+        directory = self._home.release(release)
+        config = configuration.load(directory)
+        instance = f"{release}.{secrets.token_hex(3)}"
+        record = Record(
+            id=instance,
+            release=release,
+            since=time.time(),
+            drain=config.longest_drain,
+            private=self._home.private(instance),
+            sockets=self.inodes,
+        )
+        Path(record.private).unlink(missing_ok=True)
+        env = spawn.environment(self._home, record, config)
+        descriptors = [one.fileno() for one in self._held.values()]
+        self._console.open(instance, release)
+        try:
+            launch = Launch(self._home, record, config.argv, env, directory, descriptors)
+            running = Running.launched(launch, self._changed)
+        except OSError as error:
+            self._console.shut(instance)
+            raise GaplessError("start", release, str(error)) from error
+        self._running[instance] = running
+        self._console.say(f"{instance} (pid {running.record.pid}) was started")
+        return running
+
+    def adopt(self, record: Record) -> None:
+        """Take over an instance that a killed supervisor left; one that has just ended is forgotten. Raises OSError."""
+        running = Running.adopted(self._home, record, self._changed)
+        if running is None:
+            records.erase(self._home, record)
+            return
+        self._running[record.id] = running
+        self._console.open(record.id, record.release)
+        self._console.say(f"{record.id} (pid {record.pid}) was found {record.state} and adopted")
+        if record.state is State.BOOTING and self.role(running) is Role.CANDIDATE:
+            running.retire("its deployer lost the supervisor")
+
+    def _changed(self, running: Running) -> None:
+        record = running.record
+        reasons = "; ".join(filter(None, [running.cause, running.trouble]))
+        why = f" ({reasons})" if reasons else ""
+        gone = running.state is State.GONE
+        self._console.say(f"{record.id} (pid {record.pid}) {running.status if gone else f'is {record.state}'}{why}")
+        if gone:
+            del self._running[record.id]
+            self._console.shut(record.id)
+            self._backoff.ended(record.release, time.time() - record.since)
+        if not self._closed:
+            sockets.put_right(self._held.values())
+            self.settle()
+        if gone:
+            self._on_end()
+
+    def _cancel_restart(self) -> None:
+        if self._restart:
+            self._restart.cancel()
+            self._restart = None

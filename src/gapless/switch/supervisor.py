@@ -1,0 +1,205 @@
+"""What `gapless run` runs: holds the sockets, keeps the current release running, obeys the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, assert_never
+
+from gapless.config import Config
+from gapless.errors import GaplessError
+from gapless.switch import control, records, sockets
+from gapless.switch.console import Console
+from gapless.switch.control import About, Request
+from gapless.switch.home import Home, locked
+from gapless.switch.manager import Readiness, Role, Started
+from gapless.switch.records import Record
+from gapless.switch.roster import Roster
+from gapless.switch.running import Running
+from gapless.switch.states import State
+
+STOP_ANSWER = 5.0  # seconds after which `stop` answers that the instance is still there
+Emit = Callable[[str], None]
+First = Callable[[], list[str]]
+
+
+def run(home: Path, config: Config, emit: Emit, *, first: First | None = None) -> int:
+    """Supervise until SIGTERM or SIGINT, then drain; the exit status: 0, or 1 when no first release came about.
+
+    `emit` gets each line to show. `first` gives the command that makes the first release; it is called when
+    there is no current one and runs once the sockets are up. Raises GaplessError when another supervisor is
+    there, an address is taken, or an instance's sockets cannot be taken back.
+    """
+    place = Home(home.absolute())
+    try:
+        place.make()
+        with locked(place):
+            found = records.running(place)
+            held = sockets.hold(config.addresses, found)
+            try:
+                return asyncio.run(Supervisor(place, held, Console(place, emit)).run(found, first))
+            finally:
+                for one in held.values():
+                    one.close()
+    except OSError as error:
+        raise GaplessError("supervise", str(home), str(error)) from error
+
+
+class Supervisor:
+    """Answers requests and signals; the roster knows the instances."""
+
+    def __init__(self, home: Home, held: dict[str, socket.socket], console: Console) -> None:
+        self._home = home
+        self._console = console
+        self._roster = Roster(home, held, console, self._end_if_done)
+        self._since = time.time()
+        self._first = 0  # pid of the command that makes the first release
+        self._stopping: int | None = None  # the exit status, once we are to end
+        self._ended = asyncio.Event()
+
+    async def run(self, found: list[Record], first: First | None) -> int:
+        """Adopt `found`, then supervise; the exit status."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failed)
+        self._handle_signals(loop)
+        for record in found:
+            self._roster.adopt(record)
+        server = await control.serve(control.bind(self._home), self._answer)
+        following = asyncio.create_task(self._console.follow())
+        try:
+            self._roster.start_current()
+            if first and self._home.current() is None:
+                self._make_first(first())
+            await self._ended.wait()
+        finally:
+            following.cancel()
+            self._console.close()
+            server.close()
+            self._home.control.unlink(missing_ok=True)
+        return self._stopping or 0
+
+    async def _answer(self, request: Request, hung_up: control.HungUp) -> object:
+        match request:
+            case control.Start():
+                return await self._start(request.release, request.timeout, hung_up())
+            case control.Retire():
+                if running := self._roster.get(request.id, request.pid):
+                    running.retire("it was told to retire")
+            case control.Stop():
+                return await self._stop_instance(self._roster.get(request.id, request.pid))
+            case control.Instances():
+                return [self._roster.instance(running) for running in self._roster]
+            case control.Info():
+                return About(os.getpid(), self._since, self._roster.inodes)
+            case control.Settle():
+                self._roster.settle()
+            case _:
+                assert_never(request)
+        return True
+
+    async def _start(self, release: str, timeout: float, hung_up: Awaitable[None]) -> Started:
+        if release == self._home.current() and (live := self._roster.live()):
+            raise GaplessError("start", release, f"it is the current release and runs already (pid {live.record.pid})")
+        running = self._roster.launch(release)
+        waits = [asyncio.ensure_future(running.settled.wait()), asyncio.ensure_future(hung_up)]
+        try:
+            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        running.hear()  # what it said before this moment counts
+        instance = self._roster.instance(running)
+        if running.state.is_ready:
+            return Started(instance, Readiness.READY)
+        if running.state is State.GONE:
+            cause = running.cause or f"{running.status} before it was ready"
+            return Started(instance, Readiness.EXITED, cause)
+        cause = "its deployer is gone" if waits[1].done() else f"it was not ready within {timeout:g} s"
+        if instance.role is Role.CANDIDATE:
+            # Nobody waits for it any more: it must not become ready behind the back of its deployer.
+            running.retire(cause)
+        return Started(instance, Readiness.TIMED_OUT, cause)
+
+    async def _stop_instance(self, running: Running | None) -> bool:
+        if running is None:
+            return True
+        running.retire("it was told to stop")
+        try:
+            async with asyncio.timeout(STOP_ANSWER):
+                await running.gone.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, 0)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            loop.add_signal_handler(number, self._pass_on, number)
+        if os.isatty(0):
+            loop.add_signal_handler(signal.SIGHUP, self._stop, 0)  # the terminal is gone
+        elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup(1)
+            loop.add_signal_handler(signal.SIGHUP, self._pass_on, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGCHLD, self._reap)
+
+    def _stop(self, status: int) -> None:
+        again = self._stopping is not None
+        if not again:
+            self._stopping = status
+        self._console.say("stopping; again to hurry" if not again else "hurrying")
+        if self._first:
+            os.kill(self._first, signal.SIGTERM)
+        for running in self._roster:
+            if again:
+                running.send(signal.SIGTERM)
+            running.retire("the supervisor stops")
+        self._roster.close()
+        self._end_if_done()
+
+    def _pass_on(self, number: int) -> None:
+        if live := self._roster.live():
+            live.send(number)
+
+    def _reap(self) -> None:
+        """Reap every child: as process 1 of a container we get those of others too."""
+        while True:
+            try:
+                # Look first: an instance's group must be killed while its zombie keeps the number.
+                result = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if result is None:
+                return
+            running = next((running for running in self._roster if running.record.pid == result.si_pid), None)
+            if running:
+                running.reap()
+                continue
+            os.waitpid(result.si_pid, 0)
+            if result.si_pid == self._first:
+                self._first = 0
+                self._first_ended(result.si_status)
+
+    def _make_first(self, argv: list[str]) -> None:
+        """Run the command that makes the first release; it writes to our own output."""
+        self._first = os.posix_spawnp(argv[0], argv, os.environ, setsigdef=(signal.SIGPIPE,))
+
+    def _first_ended(self, status: int) -> None:
+        if self._home.current() is None and self._stopping is None:
+            self._console.say(f"there is no first release: the command that makes it ended with status {status}")
+            self._stop(1)
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._stopping is not None and not self._first and not any(True for _ in self._roster):
+            self._ended.set()
+
+    def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A bug of ours in one callback: show it, and go on holding the sockets."""
+        error = context.get("exception")
+        self._console.say("".join(traceback.format_exception(error)) if error else str(context["message"]))

@@ -1,0 +1,261 @@
+"""The switchover on a scripted manager: whoever dies, and whenever, the invariants 1 to 5 hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gapless.errors import GaplessError
+from gapless.switch.engine import MOVES, Outcome, State, Switchover, repair
+from gapless.switch.manager import Instance, Readiness, Role, Started
+
+RELEASES = ("r1", "r2", "r3")
+
+
+class KilledError(BaseException):
+    """SIGKILL to the deployer: from here on it can do nothing, not even clean up."""
+
+
+class Death(enum.Enum):
+    """What happens to the deployer at one of its calls."""
+
+    KILLED_BEFORE = "killed before the effect"
+    KILLED_AFTER = "killed after the effect"
+    INTERRUPTED_BEFORE = "Ctrl-C before the effect"
+    INTERRUPTED_AFTER = "Ctrl-C after the effect"
+
+
+@dataclass
+class Running:
+    """An instance in the script."""
+
+    id: str
+    release: str
+    pid: int
+    ready: bool
+    retiring: bool = False
+
+
+@dataclass
+class Scripted:
+    """A manager in memory that checks, at each call, what a deployer must never do."""
+
+    current_release: str | None = None
+    running: list[Running] = field(default_factory=list)
+    fate: Readiness = Readiness.READY  # of the next candidate
+    refuses_to_commit: bool = False
+    death: Death | None = None
+    calls_to_live: int = 0  # until `death`
+    dead: bool = False
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(100))
+
+    def spawn(self, release: str, *, ready: bool) -> Running:
+        number = next(self.numbers)
+        one = Running(f"{release}.{number}", release, number, ready)
+        self.running.append(one)
+        return one
+
+    def seen(self, one: Running) -> Instance:
+        role = Role.LIVE if one.release == self.current_release else Role.CANDIDATE
+        return Instance(one.id, one.release, Role.RETIRING if one.retiring else role, one.pid, one.pid, one.ready)
+
+    def settle(self) -> None:
+        """The manager's one rule: the current release runs. It proved itself before, so it comes up again."""
+        current = self.current_release
+        if current and not any(one.release == current and not one.retiring for one in self.running):
+            self.spawn(current, ready=True)
+
+    @contextmanager
+    def called(self) -> Iterator[None]:
+        """One call of a deployer that may die in it."""
+        if self.dead:
+            raise KilledError
+        self.calls_to_live -= 1
+        death = self.death if self.calls_to_live == 0 else None
+        self._die(death, Death.KILLED_BEFORE, Death.INTERRUPTED_BEFORE)
+        yield
+        self.settle()
+        self._die(death, Death.KILLED_AFTER, Death.INTERRUPTED_AFTER)
+
+    def _die(self, death: Death | None, killed: Death, interrupted: Death) -> None:
+        if death is killed:
+            self.dead = True
+            raise KilledError
+        if death is interrupted:
+            raise KeyboardInterrupt
+
+    # The protocol
+
+    def start(self, release: str, timeout: float) -> Started:
+        with self.called():
+            others = [one for one in self.running if one.release != self.current_release and not one.retiring]
+            assert not others, "invariant 2: a second candidate"
+            one = self.spawn(release, ready=self.fate is Readiness.READY)
+            instance = self.seen(one)
+            if self.fate is Readiness.EXITED:
+                self.running.remove(one)
+        return Started(instance, self.fate, "" if instance.ready else f"{self.fate} ({timeout} s)")
+
+    def retire(self, instance: Instance) -> None:
+        with self.called():
+            assert instance.release != self.current_release, "invariant 3: what serves was touched"
+            for one in self.running:
+                if one.id == instance.id:
+                    one.retiring = True
+
+    def stop(self, instance: Instance) -> None:
+        with self.called():
+            assert not instance.ready, "invariant 6: it may have accepted connections"
+            assert instance.release != self.current_release, "invariant 3: what serves was touched"
+            self.running = [one for one in self.running if one.id != instance.id]
+
+    def instances(self) -> list[Instance]:
+        with self.called():
+            return [self.seen(one) for one in self.running]
+
+    def point(self, release: str) -> None:
+        with self.called():
+            if self.refuses_to_commit:
+                raise GaplessError("write", "current", "No space left on device")
+            proven = [one for one in self.running if one.release == release and one.ready and not one.retiring]
+            assert proven, "invariant 4: a release was committed that is not proven"
+            self.current_release = release
+
+    def current(self) -> str | None:
+        with self.called():
+            return self.current_release
+
+
+class Switchovers(RuleBasedStateMachine):
+    """Deploys and accidents in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.manager = Scripted()
+
+    def revive(self) -> None:
+        """The next command is another process."""
+        self.manager.dead, self.manager.death, self.manager.calls_to_live = False, None, 0
+        self.manager.fate, self.manager.refuses_to_commit = Readiness.READY, False
+
+    @rule(
+        release=st.sampled_from(RELEASES),
+        fate=st.sampled_from(Readiness),
+        refuses=st.booleans(),
+        death=st.none() | st.sampled_from(Death),
+        calls=st.integers(1, 12),
+    )
+    def deploy(self, release: str, fate: Readiness, refuses: bool, death: Death | None, calls: int) -> None:
+        manager = self.manager
+        manager.fate, manager.refuses_to_commit, manager.death, manager.calls_to_live = fate, refuses, death, calls
+        before, serving = manager.current_release, self.serving()
+        moves: list[State] = []
+        switchover = Switchover(manager, release, 5, moves.append)
+        outcome = None
+        with suppress(KilledError, KeyboardInterrupt):
+            outcome = switchover.run()
+
+        assert all(to in MOVES[was] for was, to in itertools.pairwise(moves))
+        assert manager.current_release in {before, release}, "invariant 5: neither the old nor the new release"
+        if manager.current_release == before:
+            assert serving <= self.serving(), "invariant 3: a failed deploy changed what serves"
+        match outcome:
+            case Outcome.SWITCHED:
+                assert moves == [State.STARTING, State.PROVEN, State.COMMITTED, State.DONE]
+                assert (manager.current_release, before != release) == (release, True)
+            case Outcome.ALREADY_LIVE:
+                assert (moves, before) == ([], release)
+            case Outcome.NOT_READY | Outcome.NOT_COMMITTED:
+                assert moves[-1] is State.FAILED
+                assert switchover.cause
+                assert manager.current_release == before
+        if not manager.dead and (outcome or State.STARTING in moves):
+            self.is_at_rest()  # it ended, or was interrupted and cleaned up
+        self.revive()
+
+    @rule()
+    def next_command_repairs(self) -> None:
+        repair(self.manager)
+        self.is_at_rest()
+        assert repair(self.manager) == [], "invariant 7: the second time there is nothing to do"
+
+    @precondition(lambda self: self.manager.current_release)
+    @rule()
+    def live_dies(self) -> None:
+        self.manager.running = [one for one in self.manager.running if one.release != self.manager.current_release]
+        self.manager.settle()
+
+    @precondition(lambda self: any(one.retiring for one in self.manager.running))
+    @rule(data=st.data())
+    def drained(self, data: st.DataObject) -> None:
+        self.manager.running.remove(data.draw(st.sampled_from([one for one in self.manager.running if one.retiring])))
+
+    @precondition(lambda self: any(not one.ready for one in self.manager.running))
+    @rule()
+    def stray_becomes_ready(self) -> None:
+        for one in self.manager.running:
+            one.ready = True
+
+    def serving(self) -> set[str]:
+        """The instances of the current release that accept."""
+        current = self.manager.current_release
+        return {one.id for one in self.manager.running if one.release == current and not one.retiring}
+
+    def is_at_rest(self) -> None:
+        others = [
+            one for one in self.manager.running if not one.retiring and one.release != self.manager.current_release
+        ]
+        assert not others, "invariant 5: the command left an instance that is neither current nor retiring"
+
+    @invariant()
+    def somebody_serves(self) -> None:
+        """Invariants 1 and 3: once there is a current release, a ready instance of it accepts."""
+        if self.manager.current_release:
+            accepting = [one for one in self.manager.running if one.id in self.serving() and one.ready]
+            assert len(accepting) == 1
+
+
+TestSwitchovers = Switchovers.TestCase
+TestSwitchovers.settings = settings(max_examples=300, stateful_step_count=20, deadline=None)
+
+
+def test_every_move_outside_the_table_is_refused() -> None:
+    """The table is the only way: also for a state that is entered twice."""
+    for was, to in itertools.product(State, State):
+        switchover = Switchover(Scripted(), "r1", 1)
+        switchover.state = was
+        if to in MOVES[was]:
+            switchover._move(to)
+            assert switchover.state is to
+        else:
+            with pytest.raises(AssertionError, match=f"illegal move of a switchover: {was} -> {to}"):
+                switchover._move(to)
+
+
+def test_a_candidate_that_cannot_be_committed_drains_instead_of_being_killed() -> None:
+    """Invariant 6: it was proven and may have accepted connections."""
+    manager = Scripted(current_release="r1", refuses_to_commit=True)
+    manager.settle()
+    switchover = Switchover(manager, "r2", 1)
+    assert switchover.run() is Outcome.NOT_COMMITTED
+    assert "No space left on device" in switchover.cause
+    assert [(one.release, one.retiring) for one in manager.running] == [("r1", False), ("r2", True)]
+
+
+def test_an_instance_that_drains_is_not_told_twice() -> None:
+    """Invariant 7: a second SIGTERM means `hurry` to many servers."""
+    manager = Scripted(current_release="r2")
+    manager.settle()
+    old = manager.spawn("r1", ready=True)
+    assert [one.id for one in repair(manager)] == [old.id]
+    assert repair(manager) == []
+    assert dataclasses.asdict(old)["retiring"] is True
