@@ -1,7 +1,7 @@
 # Every target sets up what it needs. PYTHON=python3.12 make test picks another interpreter.
 PYTHON ?= python3
 V := .venv/bin
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint bench kills lock clean
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -22,6 +22,9 @@ lint: $(V)/gapless
 
 bench: $(V)/gapless
 	$(V)/python -m bench
+
+kills: $(V)/gapless
+	$(V)/python -m bench.kills --count 200
 
 lock:  # pin every version and hash; names no package host
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv
