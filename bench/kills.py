@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.switchovers import RATE
-from gapless.demo.compare import TRAFFIC, Measured, weigh
+from gapless.demo.compare import Measured, mixed, weigh
+from gapless.demo.load import load
 from gapless.demo.ways import Gapless
-from gapless.prove.plan import Plan
-from gapless.prove.probe import probe
 
 BOOT = 0.3  # seconds
 
@@ -80,24 +79,20 @@ async def soak(
 ) -> tuple[Outcome, Measured]:
     """`count` kills; every fifth is followed by a deploy that must repair. Ends what it started."""
     way, outcome, dice = Gapless("kills", folder, BOOT, linger=2), Outcome(), random.Random(seed)  # noqa: S311 -- moments, not secrets
-    stop = asyncio.Event()
-    plan = Plan(way.url, rate=RATE / 2, kinds=TRAFFIC, timeout_seconds=20, pause_seconds=0.3, upload_seconds=0.6)
     try:
         await asyncio.to_thread(way.start)
         began = time.monotonic()
         await asyncio.to_thread(way.deploy)
         longest = (time.monotonic() - began) * 1.1
-        load = asyncio.create_task(probe(plan, None, stop))
-        while outcome.kills < count:
-            await asyncio.to_thread(kill_one, way, dice.uniform(0, longest), outcome)
-            on_kill(outcome.kills)
-            if outcome.kills % 5 == 0:
-                await asyncio.to_thread(repaired, way, outcome)
-        stop.set()
-        result = await load
+        async with load(mixed(way.url, RATE / 2), lambda _requests, _lost: None) as running:
+            while outcome.kills < count:
+                await asyncio.to_thread(kill_one, way, dice.uniform(0, longest), outcome)
+                on_kill(outcome.kills)
+                if outcome.kills % 5 == 0:
+                    await asyncio.to_thread(repaired, way, outcome)
     finally:
         await asyncio.to_thread(way.stop)
-    return outcome, weigh("kills", result, [], way.ledger)
+    return outcome, weigh("kills", running.result, [], way.ledger)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from gapless.demo.ways import Gapless, HeldRestart, Overlap, Way
 BOOT = 1.0  # seconds the app takes to start
 LINGER = 3.0  # seconds; Caddy's keepalive is shorter, as the guide says
 RATE = 120.0  # requests a second
+GAP = 2.0  # seconds between a deploy and the next
 
 PYTHON = [sys.executable, "-m"]
 SERVERS = {  # name: (argv of a descriptor and a release, what it logs when it says that it is ready)
@@ -64,16 +65,18 @@ def ways(folder: Path) -> Iterator[tuple[str, str, str, Way]]:
             Gapless("gapless", folder / f"gapless-{front}", BOOT, linger=LINGER),
         )
         for server, (argv, ready) in SERVERS.items():
-            for kind, make in (("overlap", Overlap), ("restart, held socket", HeldRestart)):
-                where = folder / f"{server}-{make.__name__}-{front}"
-                yield server, kind, front, make(f"{server}, {kind}", where, BOOT, argv, ready)
+            where = folder / f"{server}-overlap-{front}"
+            yield server, "overlap", front, Overlap(f"{server}, overlap", where, BOOT, argv, ready)
+        argv, ready = SERVERS["uvicorn"]
+        where = folder / f"restart-{front}"
+        yield "uvicorn", "restart, held socket", front, HeldRestart("uvicorn, restart", where, BOOT, argv, ready)
 
 
 def run(server: str, kind: str, front: str, way: Way, count: int) -> tuple[Row, Measured]:
     """Measure one way with `count` switchovers."""
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(in_front_of(way.port, way.folder, LINGER - 1)) if front == "Caddy" else way.url
-        measured = asyncio.run(measure(way, rate=RATE, deploys=count, gap=1.0, url=url))
+        measured = asyncio.run(measure(way, rate=RATE, deploys=count, gap=GAP, url=url))
     inside, outside = measured.split.inside.max * 1000, measured.split.outside.p999 * 1000
     verdict = measured.verdict
     row = Row(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from gapless.cli.output import Output
 if TYPE_CHECKING:
     from gapless.demo.compare import Measured
     from gapless.demo.ways import Way
-    from gapless.prove.kinds import Sample
 
 
 @click.command()
@@ -60,19 +58,16 @@ def three_ways(folder: Path, boot: float) -> list[Way]:
 async def _show(way: Way, output: Output, rate: float, quick: bool) -> Measured:
     from gapless.demo.compare import measure
 
-    counts = Counter[str]()
-
-    def on_sample(sample: Sample) -> None:
-        counts["lost" if sample.failure else "answered"] += 1
-        if sys.stdout.isatty() and not output.quiet and not output.json and counts.total() % 20 == 0:
-            click.echo(f"\r  {counts.total():>6,} requests, {counts['lost']:>4,} lost", nl=False)
+    def on_progress(requests: int, lost: int) -> None:
+        if sys.stdout.isatty() and not output.quiet and not output.json:
+            click.echo(f"\r  {requests:>6,} requests, {lost:>4,} lost", nl=False)
 
     def on_deploy(number: int) -> None:
         output.say(f"\r  deploy {number} under way{' ' * 20}")
 
     output.say(f"{way.name}:")
     deploys, gap = (1, 1.0) if quick else (3, 2.0)
-    measured = await measure(way, rate=rate, deploys=deploys, gap=gap, on_deploy=on_deploy, on_sample=on_sample)
+    measured = await measure(way, rate=rate, deploys=deploys, gap=gap, on_deploy=on_deploy, on_progress=on_progress)
     output.say(f"\r  {measured.verdict.requests:>6,} requests, {measured.verdict.lost:>4,} lost")
     return measured
 

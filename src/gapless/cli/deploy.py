@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from gapless.cli.options import Project, common, dry_run, stop_like_ctrl_c
@@ -31,6 +33,7 @@ def command(output: Output, /, project: Project, source: str | None, dry_run: bo
         output.result({"plan": plan}, *plan)
         return
     stop_like_ctrl_c()
+    os.nice(10)  # neither this nor a build may delay those who serve
     result = steps.deploy(site, project.directory, source)
     output.result(*switched(result))
     held = list(project.manager.about().sockets)

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gapless.demo.load import Progress, load
 from gapless.demo.ways import Way
-from gapless.prove.kinds import Kind, Result, Sample
+from gapless.prove.kinds import Kind, Result
 from gapless.prove.plan import Plan
-from gapless.prove.probe import probe
 from gapless.prove.verdict import Verdict, Windowed, judge, windowed
 
 # The mixed traffic: each kind has caught a way of deploying that loses it and not the others.
 TRAFFIC: Mapping[Kind, float] = {Kind.NEW: 4, Kind.GET: 4, Kind.POST: 6, Kind.PAUSE: 2, Kind.SLOW: 2, Kind.WS: 2}
-AFTER = 1.0  # seconds after a deploy command that still count as its switchover
+AFTER = 0.5  # seconds after a deploy command that still count as its switchover
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,13 @@ async def measure(
     gap: float,
     url: str = "",
     on_deploy: Callable[[int], None] = lambda _number: None,
-    on_sample: Callable[[Sample], None] | None = None,
+    on_progress: Progress = lambda _requests, _lost: None,
 ) -> Measured:
     """Start `way`, then deploy every `gap` seconds under `rate` requests a second; ends what it started."""
     windows: list[tuple[float, float]] = []
-    stop = asyncio.Event()
-    plan = Plan(url or way.url, rate=rate, kinds=TRAFFIC, timeout_seconds=20, pause_seconds=0.3, upload_seconds=0.6)
     try:
         await asyncio.to_thread(way.start)
-        load = asyncio.create_task(probe(plan, on_sample, stop))
-        try:
+        async with load(mixed(url or way.url, rate), on_progress) as running:
             for number in range(1, deploys + 1):
                 await asyncio.sleep(gap)
                 on_deploy(number)
@@ -63,12 +60,14 @@ async def measure(
                 await asyncio.to_thread(way.deploy)
                 windows.append((began, time.time() + AFTER))
             await asyncio.sleep(gap)
-        finally:
-            stop.set()
-            result = await load
     finally:
         await asyncio.to_thread(way.stop)
-    return weigh(way.name, result, windows, way.ledger)
+    return weigh(way.name, running.result, windows, way.ledger)
+
+
+def mixed(url: str, rate: float) -> Plan:
+    """The mixed traffic, `rate` requests a second of it."""
+    return Plan(url, rate=rate, kinds=TRAFFIC, timeout_seconds=20, pause_seconds=0.3, upload_seconds=0.6)
 
 
 def weigh(name: str, result: Result, windows: Sequence[tuple[float, float]], ledger: Path) -> Measured:

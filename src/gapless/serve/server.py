@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from gapless import notify
+from gapless import notify, priority
 from gapless.errors import GaplessError
 from gapless.serve import check, private
 from gapless.serve.accept import Acceptor
@@ -96,9 +97,13 @@ class Server:
         self._enter(State.WARMING)
         await self._warm(deadline)
         faulthandler.cancel_dump_traceback_later()
+        gc.collect()
+        gc.freeze()  # what the app loaded stays: no collection needs to look at it while visitors wait
         self._enter(State.PROVEN)
         if self.proven is not None:
             await self.proven()
+        if self.settings.release:
+            priority.autogroup(os.getpid(), 0)  # the supervisor let us boot behind the others: no more
         self._acceptor.start()
         self._enter(State.SERVING)
         notify.ready(f"serving {settings.release}".rstrip())

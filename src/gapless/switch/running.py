@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from gapless import priority
 from gapless.switch import notifications, records, spawn
 from gapless.switch.home import Home
 from gapless.switch.records import Record
@@ -56,6 +57,7 @@ class Running:
         with contextlib.ExitStack() as undo:
             notify = undo.enter_context(notifications.bind(home.notify(record.id)))
             pid, complaint = spawn.spawn(launch)
+            priority.lower(pid)
             undo.callback(os.waitpid, pid, 0)
             undo.callback(os.kill, pid, signal.SIGKILL)
             running = cls(home, record.of(pid), os.pidfd_open(pid), notify, on_change)
@@ -178,6 +180,8 @@ class Running:
         self._cancel_deadline()
         if state.is_ready or state is State.GONE:
             self.settled.set()
+        if state is State.READY:
+            priority.restore(self.record.pid)
         if state is State.GONE:
             self.gone.set()
         self._write_down()

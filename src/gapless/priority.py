@@ -1,0 +1,34 @@
+"""Let a candidate boot behind those who serve: its start-up must not delay their answers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+LOWER = 10  # nice: about a tenth of the weight, so that it still gets on when all processors are busy
+
+
+def lower(pid: int) -> None:
+    """Put the session that `pid` leads behind the others, where this can be undone without being root."""
+    autogroup(pid, LOWER)
+    if os.geteuid() == 0:
+        _nice(pid, LOWER)
+
+
+def restore(pid: int) -> None:
+    """Undo `lower`."""
+    autogroup(pid, 0)
+    if os.geteuid() == 0:
+        _nice(pid, 0)
+
+
+def autogroup(pid: int, nice: int) -> None:
+    """Weigh the session of `pid`: the kernel schedules sessions as groups, sched(7), unless a cgroup does."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/autogroup", "w") as file:  # noqa: PTH123 -- see listen.py
+        file.write(str(nice))
+
+
+def _nice(pid: int, nice: int) -> None:
+    # Where there are no autogroups (a container, a service with a CPU weight); only root may undo it.
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PGRP, pid, nice)

@@ -1,0 +1,37 @@
+"""A candidate's boot must not delay those who serve."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.process.conftest import Project
+from tests.support import wait_until
+
+
+def weight(pid: int) -> tuple[str, int]:
+    """The nice value of the session (autogroup, sched(7); none in a container) and of the process."""
+    group = Path(f"/proc/{pid}/autogroup")
+    return (group.read_text().split()[-1] if group.exists() else "", os.getpriority(os.PRIO_PROCESS, pid))
+
+
+def test_a_candidate_boots_behind_the_others_and_serves_beside_them(project: Project) -> None:
+    """The candidate is put back while it boots, and has its full weight before it accepts."""
+    project.supervise()
+    usual = weight(project.json("status")["instances"][0]["pid"])
+    assert usual in (("0", 0), ("", 0))
+    app = (project.folder / "app.py").read_text()
+    wait = "import os, time\nwhile not os.path.exists('../../../go'): time.sleep(0.05)\n"
+    (project.folder / "app.py").write_text(wait + app)
+    deploy = project.start("deploy")
+    pid = wait_until(lambda: candidate(project))
+    assert weight(pid) == ("10" if usual[0] else "", 10 if os.geteuid() == 0 else 0)
+    (project.folder / "go").touch()
+    assert deploy.status() == 0
+    assert weight(pid) == usual
+
+
+def candidate(project: Project) -> int:
+    """The pid of the candidate, or 0."""
+    found = [one["pid"] for one in project.json("status")["instances"] if one["role"] == "candidate"]
+    return found[0] if found else 0
