@@ -1,0 +1,113 @@
+"""What a probe sends: where to, how often, in which proportions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from gapless.errors import GaplessError
+from gapless.prove.kinds import Kind
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def _reads_only() -> dict[Kind, float]:
+    return {Kind.NEW: 1.0, Kind.GET: 1.0, Kind.PAUSE: 1.0}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An open-loop load; the defaults only read, so they are safe against a site in use.
+
+    - `url`: `http://host:port` or https (ws and wss mean the same); a path in it is put before the others.
+    - `rate`: requests per second, all kinds together. `kinds`: the weight of each kind in it.
+    - `duration_seconds`: None goes on until stopped.
+    - `path` for new, get and pause, `post_path`, `slow_path` (None: `post_path`), `ws_path`.
+    - `timeout_seconds`: from the moment a request is due to its complete response.
+    - `pause_seconds`: how long `pause` waits between connecting and sending.
+    - `upload_seconds`: how long the body of `slow` takes; `upload_pieces`: in how many writes (2 or more).
+    - `lanes`: connections that each of get, post and ws keeps open; more are opened while all are busy.
+    - `max_under_way`: requests under way at once; one that is due beyond that is lost as `overrun`.
+    - `release_header`: the response header that names the release.
+    - `headers`: sent with each request (authorization, or another host).
+
+    Raises GaplessError (status 2) for a URL or number it cannot use.
+    """
+
+    url: str
+    rate: float = 50.0
+    duration_seconds: float | None = None
+    kinds: Mapping[Kind, float] = field(default_factory=_reads_only)
+    path: str = "/"
+    post_path: str = "/"
+    slow_path: str | None = None
+    ws_path: str = "/ws"
+    timeout_seconds: float = 10.0
+    pause_seconds: float = 0.5
+    upload_seconds: float = 1.0
+    upload_pieces: int = 5
+    lanes: int = 4
+    max_under_way: int = 900
+    release_header: str = "gapless-release"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _ = self.host, self.port  # unusable ones are refused now, not at the first request
+        for name in ("rate", "timeout_seconds", "upload_seconds", "lanes", "max_under_way"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise _unusable(name, f"{value} is not above 0")
+        if self.duration_seconds is not None and not self.duration_seconds > 0:
+            raise _unusable("duration_seconds", f"{self.duration_seconds} is not above 0")
+        if self.upload_pieces < 2:
+            raise _unusable("upload_pieces", "an upload in pieces has 2 or more")
+        if not self.pause_seconds >= 0:
+            raise _unusable("pause_seconds", f"{self.pause_seconds} is below 0")
+        if not sum(self.kinds.values()) > 0 or not all(weight >= 0 for weight in self.kinds.values()):
+            raise _unusable("kinds", "no kind has a weight above 0, or one is below 0")
+
+    @property
+    def tls(self) -> bool:
+        return self._parts.scheme == "https"
+
+    @property
+    def host(self) -> str:
+        return self._parts.hostname or ""
+
+    @property
+    def port(self) -> int:
+        return self._parts.port or _PORTS[self._parts.scheme]
+
+    @property
+    def authority(self) -> str:
+        """What the Host header says."""
+        return self._parts.netloc.rpartition("@")[2]
+
+    def target(self, kind: Kind) -> str:
+        """The request target of a kind: path and query."""
+        post = self.post_path
+        own = {Kind.POST: post, Kind.SLOW: self.slow_path or post, Kind.WS: self.ws_path}.get(kind, self.path)
+        return f"{self._parts.path.rstrip('/')}/{own.lstrip('/')}"
+
+    def lead_seconds(self, kind: Kind) -> float:
+        """How long a kind is busy with its own waiting before its last byte is due."""
+        return {Kind.PAUSE: self.pause_seconds, Kind.SLOW: self.upload_seconds}.get(kind, 0.0)
+
+    @property
+    def _parts(self) -> SplitResult:
+        hint = "give it as http://host:port"
+        try:
+            parts = urlsplit(self.url)
+            port = parts.port
+        except ValueError as error:
+            raise GaplessError("probe", self.url, str(error), hint, status=2) from None
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        if scheme not in _PORTS or not parts.hostname or port == 0:
+            raise GaplessError("probe", self.url, "it is not an http:// or https:// URL", hint, status=2)
+        return parts._replace(scheme=scheme)
+
+
+def _unusable(name: str, cause: str) -> GaplessError:
+    return GaplessError("plan a probe with", name, cause, status=2)
