@@ -1,7 +1,7 @@
 # Every target sets up what it needs. PYTHON=python3.12 make test picks another interpreter.
 PYTHON ?= python3
 V := .venv/bin
-.PHONY: demo test lint bench kills lock clean
+.PHONY: demo test lint bench kills docs lock clean
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -34,3 +34,6 @@ lock:  # pin every version and hash; names no package host
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+docs: $(V)/gapless
+	$(V)/python docs/commands.py > docs/commands.md

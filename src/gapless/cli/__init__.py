@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 
 import click
 
@@ -38,7 +39,8 @@ class Verbs(click.Group):
             return None
         command = importlib.import_module(f"gapless.cli.{name}").command
         assert isinstance(command, click.Command)  # noqa: S101 -- a slip of ours, not of the user
-        command.help = VERBS[name] + (f"\n\n{command.help}" if command.help else "")
+        more = inspect.cleandoc(command.help or "").removeprefix(VERBS[name]).strip()
+        command.help = f"{VERBS[name]}\n\n{more}"
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

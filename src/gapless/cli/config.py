@@ -20,7 +20,7 @@ def command(output: Output, /, project: Project, example: bool) -> None:
     if example:
         output.result({"example": example_text()}, example_text().rstrip())
         return
-    settings = msgspec.to_builtins(project.config)
+    settings = msgspec.to_builtins(project.config, enc_hook=float)
     lines = []
     for key, value in settings.items():
         if isinstance(value, dict):

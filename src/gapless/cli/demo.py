@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gapless.cli.options import Project, common
+from gapless.cli.options import speaking
 from gapless.cli.output import Output
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 @click.option(
     "--report", type=click.Path(path_type=Path), default="gapless-report.html", show_default=True, help="HTML page."
 )
-@common
+@speaking
 @click.pass_obj
-def command(output: Output, /, project: Project, quick: bool, rate: float, report: Path) -> None:  # noqa: ARG001
+def command(output: Output, /, quick: bool, rate: float, report: Path) -> None:
     """New connections, keep-alive GETs and POSTs, connect–pause–send, slow uploads and WebSockets go on while the
     app (boots in a second, keeps a SQLite ledger) is deployed. Exit status 1 if gapless lost anything.
     """

@@ -62,23 +62,28 @@ class Project:
         (self.home / ".gitignore").write_text("*\n")
 
 
-def common(function: Function) -> Function:
-    """-C, --json, -q, -v: the project is passed as `project`, the rest goes to the Output."""
+def speaking(function: Function) -> Function:
+    """--json, -q, -v: they go to the Output."""
     for option in (
         _flag("-v", "--verbose", help="Say more."),
         _flag("-q", "--quiet", help="Say nothing but the answer and errors."),
         _flag("--json", help="Answer in JSON (documented, only ever added to)."),
-        click.option(
-            "-C",
-            "--project",
-            default=".",
-            type=click.Path(path_type=Path),
-            callback=lambda _ctx, _param, value: _project(value),
-            help=f"The directory with {FILE}; default: here or the nearest above.",
-        ),
     ):
         function = option(function)
     return function
+
+
+def common(function: Function) -> Function:
+    """The same, and -C: passed as `project`."""
+    option = click.option(
+        "-C",
+        "--project",
+        default=".",
+        type=click.Path(path_type=Path),
+        callback=lambda _ctx, _param, value: _project(value),
+        help=f"The directory with {FILE}; default: here or the nearest above.",
+    )
+    return option(speaking(function))
 
 
 def _flag(*names: str, help: str) -> Callable[[Function], Function]:  # noqa: A002 -- click calls it so

@@ -24,6 +24,7 @@ from gapless.cli.types import SPAN
 @click.option(
     "--check",
     envvar="GAPLESS_CHECK",
+    show_envvar=True,
     default="",
     metavar="PATH",
     help="Accept nothing in public before this path answers 2xx on the private socket.",
@@ -31,6 +32,7 @@ from gapless.cli.types import SPAN
 @click.option(
     "--check-host",
     envvar="GAPLESS_CHECK_HOST",
+    show_envvar=True,
     default="localhost",
     show_default=True,
     metavar="HOST",
@@ -40,15 +42,19 @@ from gapless.cli.types import SPAN
     "--check-timeout",
     type=SPAN,
     envvar="GAPLESS_CHECK_TIMEOUT",
+    show_envvar=True,
     default="60s",
     show_default=True,
     help="Time for start-up and check together.",
 )
 @click.option("--warm", multiple=True, metavar="PATH", help="GET this once before accepting. Repeatable.")
-@click.option("--release", envvar="GAPLESS_RELEASE", default="", metavar="ID", help="Name of this release.")
+@click.option(
+    "--release", envvar="GAPLESS_RELEASE", show_envvar=True, default="", metavar="ID", help="Name of this release."
+)
 @click.option(
     "--private",
     envvar="GAPLESS_PRIVATE",
+    show_envvar=True,
     default="",
     metavar="PATH",
     help="Private Unix socket for the check and the status document.",
@@ -57,6 +63,7 @@ from gapless.cli.types import SPAN
     "--linger",
     type=SPAN,
     envvar="GAPLESS_LINGER",
+    show_envvar=True,
     default="35s",
     show_default=True,
     help="Keep idle connections this long, serving and draining; longer than the proxy does.",
@@ -65,6 +72,7 @@ from gapless.cli.types import SPAN
     "--requests",
     type=SPAN,
     envvar="GAPLESS_REQUESTS",
+    show_envvar=True,
     default="30s",
     show_default=True,
     help="Drain: time for requests under way.",
@@ -73,6 +81,7 @@ from gapless.cli.types import SPAN
     "--streams",
     type=SPAN,
     envvar="GAPLESS_STREAMS",
+    show_envvar=True,
     default="5m",
     show_default=True,
     help="Drain: time for responses that have begun and for WebSockets.",
@@ -80,7 +89,7 @@ from gapless.cli.types import SPAN
 @click.option("--app-dir", default=".", show_default=True, metavar="DIR", help="Import the app from here.")
 def command(app: str, bind: tuple[str, ...], **options: object) -> None:
     """Sockets come from systemd or `gapless run` (LISTEN_FDS), otherwise from --bind. SIGTERM drains; a second
-    one hurries. Options marked so take their default from gapless.toml under `gapless run`.
+    one hurries. Under `gapless run` the environment variables carry the settings of gapless.toml.
     """
     from gapless.serve.run import serve
     from gapless.serve.settings import Settings

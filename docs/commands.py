@@ -1,0 +1,35 @@
+"""Print docs/commands.md: the help of every verb, as the command gives it."""
+
+from __future__ import annotations
+
+import click
+from click.testing import CliRunner
+
+from gapless.cli import VERBS, cli
+
+HEAD = """\
+# Every command
+
+As `gapless VERB --help` prints it. `make docs` renews this page, and a test holds it against the code.
+Exit status: 0 done (or already so), 1 failed, 2 wrong use or configuration, 75 locked by somebody, 130 Ctrl-C.
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    pages = [HEAD]
+    for verb in VERBS:
+        pages.append(f"## gapless {verb}\n\n```\n{_help(verb)}```\n")
+        command = cli.get_command(click.Context(cli), verb)
+        if isinstance(command, click.Group):
+            pages += [f"### gapless {verb} {inner}\n\n```\n{_help(verb, inner)}```\n" for inner in command.commands]
+    return "\n".join(pages)
+
+
+def _help(*verbs: str) -> str:
+    arguments = [*verbs, "--help"]
+    return CliRunner().invoke(cli, arguments, prog_name="gapless", terminal_width=100).output
+
+
+if __name__ == "__main__":
+    print(render(), end="")  # noqa: T201 -- it is a command

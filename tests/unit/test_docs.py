@@ -1,0 +1,41 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+from gapless import config
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_command_is_documented_as_it_is() -> None:
+    """docs/commands.md is the help of every verb; `make docs` renews it."""
+    render = runpy.run_path(str(ROOT / "docs" / "commands.py"))["render"]
+    assert (ROOT / "docs" / "commands.md").read_text() == render()
+
+
+def test_the_example_configuration_has_every_setting_at_its_default() -> None:
+    """gapless.toml's commented example is valid, names every key, and says its true default."""
+    text = (ROOT / "src" / "gapless" / "templates" / "gapless.toml").read_text()
+    example = config.parse(text, Path("gapless.toml"))
+    least = config.parse('name = "shop"\ncommand = "gapless serve shop.web:app"', Path("gapless.toml"))
+    assert example == least
+    for table in (config.Config, config.Build, config.Release, config.Check, config.Drain):
+        for field in table.__struct_fields__:
+            assert re.search(rf"^(\[{field}\]|{field} = )", text, re.MULTILINE), field
+
+
+def test_the_readme_has_the_table_that_the_bench_wrote() -> None:
+    """Figures in the README come from `make bench` alone."""
+    readme, figures = (ROOT / "README.md").read_text(), (ROOT / "bench" / "results.md").read_text()
+    assert f"<!-- bench: begin -->\n{figures}<!-- bench: end -->" in readme
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    """Every relative link in the README and the docs names a file that exists."""
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
