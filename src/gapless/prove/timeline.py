@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from gapless.prove.kinds import Kind, Result, Sample
 
@@ -117,7 +118,7 @@ def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = 
     losses = [sample for sample in kept if sample.failure]
     bottom = top + PLOT_HEIGHT
     lost_y = bottom + 24
-    rows = _rows(answered, start, end, at, lost_y + (_LOST_ROW if losses else 0))
+    rows = _rows(answered, start, end, lost_y + (_LOST_ROW if losses else 0))
     slowest = max(answered, key=lambda sample: sample.latency_seconds, default=None)
     return Timeline(
         height=(rows[-1].y if rows else lost_y) + 18,
@@ -183,9 +184,7 @@ def _slowest(sample: Sample, at: Callable[[float], float], level: Callable[[floa
     return Label(x + 7, max(y - 4, 12), text)
 
 
-def _rows(
-    answered: Sequence[Sample], start: float, end: float, at: Callable[[float], float], y: float
-) -> tuple[Row, ...]:
+def _rows(answered: Sequence[Sample], start: float, end: float, y: float) -> tuple[Row, ...]:
     """A row for each release, in the order seen; a cell's share is how many of its moment's answers it gave."""
     slot_seconds = (end - start) / _SLOTS
     totals = [0] * _SLOTS
@@ -195,16 +194,22 @@ def _rows(
         if sample.release and slot >= 0:
             totals[slot] += 1
             counts.setdefault(sample.release, [0] * _SLOTS)[slot] += 1
-    width = round((RIGHT - LEFT) / _SLOTS + 0.3, 2)  # a little wider than a slot: no hairlines between
     return tuple(
-        Row(
-            release,
-            y + 24 + number * _RELEASE_ROW,
-            tuple(
-                Cell(at(start + slot * slot_seconds), width, round(0.15 + 0.85 * count / totals[slot], 2))
-                for slot, count in enumerate(slots)
-                if count
-            ),
-        )
+        Row(release, y + 24 + number * _RELEASE_ROW, _cells(slots, totals))
         for number, (release, slots) in enumerate(counts.items())
     )
+
+
+def _cells(counts: Sequence[int], totals: Sequence[int]) -> tuple[Cell, ...]:
+    """The slots with answers; neighbours with the same share are one cell, so that no hairlines show between."""
+    shares = [round(count / total, 1) if total else 0.0 for count, total in zip(counts, totals, strict=True)]
+    slot_width = (RIGHT - LEFT) / _SLOTS
+    cells = []
+    slot = 0
+    for share, run in groupby(shares):
+        length = len(list(run))
+        if any(counts[slot : slot + length]):
+            x, width = LEFT + slot * slot_width, length * slot_width
+            cells.append(Cell(round(x, 1), round(width, 1), round(0.2 + 0.8 * share, 2)))
+        slot += length
+    return tuple(cells)
