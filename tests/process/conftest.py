@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.worlds import Embedded
 from tests.support import Started, get, start, wait_until
 
 APP = """
@@ -103,3 +104,13 @@ def project(tmp_path: Path) -> Iterator[Project]:
     for record in (folder / ".gapless" / "run").glob("*.instance"):
         with contextlib.suppress(ProcessLookupError):  # what a failed test left: its supervisor is gone by now
             os.killpg(json.loads(record.read_text())["pid"], signal.SIGKILL)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Embedded]:
+    """The supervisor's project; the test starts it."""
+    embedded = Embedded(tmp_path / "project")
+    try:
+        yield embedded
+    finally:
+        embedded.down()

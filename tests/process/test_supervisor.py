@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,6 @@ from gapless.switch.home import short
 from gapless.switch.manager import Role
 from tests.contract.worlds import Embedded, Later, ask, live
 from tests.support import wait_until
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[Embedded]:
-    """The supervisor's project; the test starts it."""
-    embedded = Embedded(tmp_path / "project")
-    try:
-        yield embedded
-    finally:
-        embedded.down()
 
 
 def test_a_second_supervisor_is_refused_and_the_first_is_named(world: Embedded) -> None:

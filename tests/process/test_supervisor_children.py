@@ -7,25 +7,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from gapless.switch import procfs
 from gapless.switch.manager import Readiness, Role
 from tests.contract.worlds import Embedded, ask, is_gone, live
 from tests.support import wait_until
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[Embedded]:
-    """The supervisor's project; the test starts it."""
-    embedded = Embedded(tmp_path / "project")
-    try:
-        yield embedded
-    finally:
-        embedded.down()
 
 
 def test_signals_for_the_app_reach_the_live_instance(world: Embedded) -> None:

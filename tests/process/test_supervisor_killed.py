@@ -8,8 +8,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,16 +16,6 @@ from gapless.switch.engine import Outcome, Switchover, repair
 from gapless.switch.manager import Role
 from tests.contract.worlds import Embedded, Later, ask, is_gone, live, named, traffic
 from tests.support import ACTIVATE, wait_until
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[Embedded]:
-    """The supervisor's project; the test starts it."""
-    embedded = Embedded(tmp_path / "project")
-    try:
-        yield embedded
-    finally:
-        embedded.down()
 
 
 def test_a_killed_supervisor_is_followed_by_one_that_takes_everything_back(world: Embedded) -> None:

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gapless.errors import GaplessError
-from gapless.listen import listen
+from gapless.listen import BACKLOG, bind, listen
 from gapless.switch import procfs
 from gapless.switch.records import Record
-
-BACKLOG = 4096  # connections that wait in the kernel; net.core.somaxconn may cut it
 
 
 @dataclass(frozen=True)
@@ -140,46 +138,25 @@ def _take_back(record: Record, have: set[int]) -> list[socket.socket]:
 
 
 def _bind(address: Address) -> socket.socket:
-    held = socket.socket(address.family, socket.SOCK_STREAM)
+    name = address.name
+    where = f"unix:{name}" if isinstance(name, str) else f"[{name[0]}]:{name[1]}"
     try:
-        if address.family == socket.AF_UNIX:
-            _unlink_stale(Path(str(address.name)))
-        else:
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-        if address.family == socket.AF_INET6:
-            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        held.bind(address.name)
-        if address.family == socket.AF_UNIX:
-            Path(str(address.name)).chmod(0o666)  # as systemd's SocketMode: the proxy is another user
-        held.listen(BACKLOG)
-    except OSError as error:
-        held.close()
+        held = bind(where)
+        if isinstance(name, str):
+            Path(name).chmod(0o666)  # as systemd's SocketMode: the proxy is another user
+    except GaplessError as error:
         raise _not_bound(address, error) from error
     return held
 
 
-def _unlink_stale(path: Path) -> None:
-    """Remove the socket file that nobody listens on any more: bind(2) would refuse."""
-    if not path.is_socket():
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        except BlockingIOError:
-            pass  # its queue is full: somebody listens, and bind says so
-
-
-def _not_bound(address: Address, error: OSError) -> GaplessError:
-    cause, hint = error.strerror or str(error), ""
-    if error.errno == errno.EADDRINUSE:
+def _not_bound(address: Address, error: GaplessError) -> GaplessError:
+    cause, hint = error.cause, error.hint
+    number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+    if number == errno.EADDRINUSE:
         who = "" if isinstance(address.name, str) else procfs.listener(address.name[1])
         cause = f"the address is in use by {who or 'another process'}"
         hint = "stop that process, or change `listen` in gapless.toml"
-    elif error.errno == errno.EACCES:
+    elif number == errno.EACCES:
         hint = "ports below 1024 need root or CAP_NET_BIND_SERVICE; a Unix socket needs a directory you may write"
     return GaplessError("listen on", address.written, cause, hint)
 
