@@ -55,6 +55,7 @@ class Acceptor:
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(BATCH):
             try:
+                listener.setblocking(False)  # shared: any process may have cleared it, and accept would hang the loop
                 connection, _ = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return  # another release or worker was faster, or the client has gone
