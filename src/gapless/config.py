@@ -85,7 +85,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def longest_drain(self) -> float:
         """Seconds after which a retiring instance that is still there is killed: no budget is cut short by it."""
-        return max(self.drain.linger, self.drain.requests, self.drain.streams) + 15
+        return max(self.drain.requests, self.drain.streams) + self.drain.linger + 15
 
 
 def load(directory: Path) -> Config:

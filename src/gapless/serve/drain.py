@@ -58,6 +58,7 @@ class Drain:
         self._began = time.monotonic()
         self._hurried = False
         self._condemned: dict[Any, float] = {}  # closed by us, may still be flushing; since when
+        self._busy: dict[Any, float] = {}  # when it was last seen with a response under way, after the beginning
         self._websockets = 0
         self._restarted = 0
 
@@ -84,7 +85,10 @@ class Drain:
                     protocol.transport.abort()
                 continue
             kind = kind_of(protocol)
-            if elapsed >= self._budget(kind):
+            if kind is Kind.STREAM:
+                self._busy[protocol] = elapsed  # it did not say close: once idle, its client may use it again
+            late = self._busy.get(protocol, 0.0) if kind is Kind.IDLE and not self._hurried else 0.0
+            if elapsed >= self._budget(kind) + late:
                 self._condemned[protocol] = time.monotonic()
                 if kind in (Kind.REQUEST, Kind.STREAM):
                     self.cut[kind] += 1
