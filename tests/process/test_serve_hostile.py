@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import socket
 from pathlib import Path
 
-from tests.support import APPS, GAPLESS, get, keep_alive_client, listening, start
+from gapless.serve.settings import Settings
+from gapless.serve.state import State
+from gapless.serve.workers import Parent, Worker
+from tests.process.test_serve_workers import pids, serve
+from tests.support import APPS, GAPLESS, get, keep_alive_client, listening, start, wait_until
 
 
 def test_another_program_that_makes_the_socket_block_freezes_nobody(run: start) -> None:
@@ -47,3 +53,32 @@ def closed_within(sock: socket.socket, seconds: float) -> bool:
         return False
     finally:
         sock.settimeout(before)
+
+
+def test_a_replacement_that_dies_as_it_is_proven_does_not_end_the_others() -> None:
+    """Invariant 1, trap 9: leave to accept that cannot be delivered is not the end of the parent."""
+    parent = Parent(Settings(app="app:app", workers=2), [], lambda *_: 0)
+    parent.state = State.SERVING
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent._workers[0] = Worker(0, 0, ours)
+    theirs.send(b'{"state": "proven"}')
+    theirs.close()  # killed before its SIGCHLD is read
+    with ours:
+        parent._on_status(ours)
+    assert parent._workers[0].proven
+
+
+def test_a_worker_that_cannot_be_replaced_is_tried_again(run: start, tmp_path: Path) -> None:
+    """Invariant 1, trap 9: no descriptor left for a new worker costs one worker for a while, not the service."""
+    with listening() as sock:
+        one = serve(run, sock, tmp_path, "app:app")
+        one.says("serving, 2 workers")
+        before = wait_until(lambda: pids(tmp_path) if len(pids(tmp_path)) == 2 else [])
+        soft, hard = resource.prlimit(one.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (3, hard))
+        os.kill(before[0], signal.SIGKILL)
+        one.says("trying again")
+        assert get(sock.getsockname())[0] == 200
+        resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        wait_until(lambda: len(pids(tmp_path)) == 2)
+        assert before[1] in pids(tmp_path)

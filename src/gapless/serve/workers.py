@@ -14,7 +14,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ log = logging.getLogger("gapless.serve")
 
 HUNG = 30.0  # seconds of silence after which a worker's loop counts as hung
 BACKOFF = (0.1, 10.0)  # seconds before a worker is replaced: first, at the most
+RETRY = 1.0  # seconds, when the system has no room for it
 OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 RunWorker = Callable[[Settings, Sequence[socket.socket], socket.socket], int]
@@ -103,15 +104,23 @@ class Parent:
 
     def _fork(self, number: int) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if pid == 0:
-            ours.close()  # or the worker would not hear of its parent's death
-            self._be_worker(number, theirs)
-        theirs.close()
+        # Until it has handlers of its own, a signal to the worker would be written to *our* wake-up descriptor.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                ours.close()  # or the worker would not hear of its parent's death
+                self._be_worker(number, theirs, mask)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            theirs.close()
         self._workers[pid] = Worker(number, pid, ours)
         self._selector.register(ours, selectors.EVENT_READ, self._on_status)
 
-    def _be_worker(self, number: int, channel: socket.socket) -> None:
+    def _be_worker(self, number: int, channel: socket.socket, mask: Iterable[int]) -> None:
         """In the child: never returns."""
         status = 1
         try:
@@ -119,6 +128,7 @@ class Parent:
             signal.set_wakeup_fd(-1)
             for one in OURS:
                 signal.signal(one, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for key in list(self._selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]  # all are sockets: siblings', the private one, wake-up
             self._selector.close()
@@ -139,10 +149,9 @@ class Parent:
         worker = next((one for one in self._workers.values() if one.channel is channel), None)
         if worker is None:
             return  # it was reaped in the same round
-        try:
+        said = b""
+        with contextlib.suppress(ConnectionError):
             said = channel.recv(4096)
-        except ConnectionError:
-            said = b""
         if not said:
             self._selector.unregister(channel)
             return
@@ -150,12 +159,12 @@ class Parent:
         worker.heard = time.monotonic()
         worker.status = json.loads(said)
         if self.state is State.SERVING and worker.proven and not was_proven:
-            worker.channel.send(GO)  # a replacement
+            _let_go(worker)  # a replacement
         elif self.state is State.CHECKING and self._all_proven():
             self._enter(State.WARMING)
             self._enter(State.PROVEN)
             for one in self._workers.values():
-                one.channel.send(GO)
+                _let_go(one)
             self._enter(State.SERVING)
             notify.ready(f"serving {self.settings.release}".rstrip())
 
@@ -207,7 +216,11 @@ class Parent:
         for number, due in list(self._replace_at.items()):
             if now >= due:
                 del self._replace_at[number]
-                self._fork(number)
+                try:
+                    self._fork(number)
+                except OSError as error:  # no descriptor, process or memory to be had now
+                    log.error("worker %d cannot be started: %s; trying again in %g s", number, error, RETRY)
+                    self._replace_at[number] = now + RETRY
         for worker in self._workers.values():
             if worker.proven and now - worker.heard > HUNG:
                 log.error("worker %d has said nothing for %g s: its loop hangs; killing it", worker.number, HUNG)
@@ -228,3 +241,9 @@ class Parent:
     def _enter(self, state: State) -> None:
         self.state = move(self.state, state)
         log.info("%s, %d workers", state, self.settings.workers)
+
+
+def _let_go(worker: Worker) -> None:
+    """Give the worker leave to accept; one that has just died is replaced when its SIGCHLD is read."""
+    with contextlib.suppress(ConnectionError):
+        worker.channel.send(GO)
