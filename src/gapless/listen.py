@@ -142,6 +142,8 @@ def _remove_stale(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                return  # connect(2) refuses any other file, too: it is not ours to remove
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)  # noqa: PTH108 -- importing pathlib would double the time of `import gapless`

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gapless import GaplessError, listen
+from gapless.listen import bind
 from tests.support import backlog_of, listening, start
 
 SHOW = """
@@ -145,3 +146,12 @@ def test_shutdown_does_not_end_accepting_for_the_others() -> None:
         sock.shutdown(socket.SHUT_RDWR)
         with socket.create_connection(other.getsockname(), timeout=5):
             other.accept()[0].close()
+
+
+def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
+    """Invariant 8: a path written wrong costs an error, not the file (connect(2) refuses a regular file, too)."""
+    data = tmp_path / "app.db"
+    data.write_text("precious")
+    with pytest.raises(GaplessError, match="Address already in use"):
+        bind(f"unix:{data}")
+    assert data.read_text() == "precious"
