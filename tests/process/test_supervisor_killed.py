@@ -151,3 +151,15 @@ def test_a_socket_activated_supervisor_uses_the_socket_that_it_was_given(world: 
         world.configure(world.project)
         assert world.up(through=activated, give=[given.fileno()]).wait() == 1
     world.says(f"the socket 127.0.0.1:{world.address[1]} from systemd")
+
+
+def test_a_record_that_a_power_cut_left_empty_keeps_nothing_from_starting(world: Embedded) -> None:
+    """Invariant 5: records are not synced to disk, so an unreadable one is of an instance that is long gone."""
+    world.up()
+    live(world, world.release("r1"))
+    world.down()
+    torn = world.home / "run" / "r1.123456.instance"
+    torn.touch()
+    world.up()
+    assert ask(world.address).startswith("r1 ")
+    assert not torn.exists()

@@ -57,7 +57,11 @@ def running(home: Home) -> list[Record]:
     found = []
     for path in home.run.glob("*.instance"):
         with contextlib.suppress(FileNotFoundError):
-            record = msgspec.json.decode(path.read_bytes(), type=Record)
+            try:
+                record = msgspec.json.decode(path.read_bytes(), type=Record)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                path.unlink()  # torn by a crash of the machine: its instance did not survive that either
+                continue
             if record.runs():
                 found.append(record)
             else:
