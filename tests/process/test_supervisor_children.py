@@ -133,3 +133,16 @@ def test_an_instance_finds_a_clean_process(world: Embedded) -> None:
     assert env["NOTIFY_SOCKET"].startswith("@gapless/")
     assert env["BEHAVIOUR"] == "x y"
     assert env["PATH"].endswith(f"{os.pathsep}{Path(sys.executable).parent}")
+
+
+def test_a_restart_that_the_disk_refuses_is_tried_again(world: Embedded) -> None:
+    """Invariant 1: whatever keeps the current release from starting now, it is started when that is over."""
+    world.up()
+    first = live(world, world.release("r1"))
+    log, away = world.home / "log", world.home / "log.away"
+    log.rename(away)
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: world.manager.instances() == [])
+    world.says("trying again")
+    away.rename(log)
+    assert ask(world.address).startswith("r1 ")

@@ -114,8 +114,8 @@ class Roster:
         Path(record.private).unlink(missing_ok=True)
         env = spawn.environment(self._home, record, config)
         descriptors = [one.fileno() for one in self._held.values()]
-        self._console.open(instance, release)
         try:
+            self._console.open(instance, release)
             launch = Launch(self._home, record, config.argv, env, directory, descriptors)
             running = Running.launched(launch, self._changed)
         except OSError as error:
