@@ -147,7 +147,7 @@ class Running:
         if message.get("STOPPING") == "1" and self.state is State.READY:
             self.cause = "said that it stops"
             self._move(State.DRAINING)
-        if message.get("WATCHDOG") == "1" and not self.state.is_retiring:
+        if message.get("WATCHDOG") == "1" and self.state is State.READY:  # as systemd: a boot has its own time-out
             self._disarm()
             self._watchdog = self._loop.call_later(spawn.WATCHDOG, self._is_silent)
         if self._deadline and message.get("EXTEND_TIMEOUT_USEC", "").isdecimal():
