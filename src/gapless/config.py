@@ -112,14 +112,26 @@ def parse(text: str, path: Path) -> Config:
     except (msgspec.ValidationError, ValueError) as error:
         hint = "`gapless config --example` prints every setting with its default"
         raise GaplessError("use", str(path), str(error), hint, status=2) from error
+    problem, hint = _problem(config)
+    if problem:
+        raise GaplessError("use", str(path), problem, hint, status=2)
+    return config
+
+
+def _problem(config: Config) -> tuple[str, str]:
+    """What types alone cannot say: the cause and what to try; empty if nothing is wrong."""
     try:
         empty = not config.argv
     except ValueError as error:
-        raise GaplessError("use", str(path), f"`command`: {error}", "close its quotes", status=2) from error
+        return f"`command`: {error}", "close its quotes"
     if empty:
-        hint = 'for example: command = "gapless serve app:app"'
-        raise GaplessError("use", str(path), "`command` is empty", hint, status=2)
-    return config
+        return "`command` is empty", 'for example: command = "gapless serve app:app"'
+    if not config.addresses:
+        return "`listen` is empty", 'for example: listen = "127.0.0.1:8000"'
+    for name, value in config.env.items():
+        if not name or "=" in name or "\0" in name + value:
+            return f"`env.{name}` cannot be an environment variable", "a name has no =, and neither has a NUL byte"
+    return "", ""
 
 
 def _decode(kind: type, written: object) -> object:

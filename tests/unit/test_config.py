@@ -57,6 +57,9 @@ def test_everything_can_be_set() -> None:
         (LEAST + "[drain]\nlinger = -1", "-1 is not a span of time", "--example"),
         (LEAST + "[release]\nkeep = 1", "$.release.keep", "--example"),
         (LEAST + "env = { A = 1 }", "$.env", "--example"),
+        (LEAST + "env = { 'A=B' = 'x' }", "`env.A=B` cannot be an environment variable", "has no ="),
+        (LEAST + 'env = { A = "\\u0000" }', "`env.A` cannot be an environment variable", "NUL"),
+        (LEAST + "listen = []", "`listen` is empty", "127.0.0.1:8000"),
         (LEAST + "check = 3", "$.check", "--example"),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_follower_gives_whole_lines_from_the_present_end_on(tmp_path: Path) ->
     """Half a line waits for its other half until the end, bytes that are no text are shown all the same."""
     log, seen = tmp_path / "r1.log", list[str]()
     log.write_text("old\n")
-    follower = Follower(log, "r1", seen.append)
+    follower = Follower(log, "r1", seen.append, cuts=True)
     with log.open("ab") as writer:
         for data in (b"one\ntw", b"o\n\xff\n", b"rest"):
             writer.write(data)
@@ -79,7 +79,7 @@ def test_a_log_that_grew_too_large_starts_again(tmp_path: Path, monkeypatch: pyt
     """The instance keeps its descriptor: after the cut its lines go to the new end, without a hole."""
     monkeypatch.setattr(logs, "LARGEST", 100)
     log, seen = tmp_path / "r1.log", list[str]()
-    follower = Follower(log, "r1", seen.append)
+    follower = Follower(log, "r1", seen.append, cuts=True)
     with log.open("ab", buffering=0) as writer:
         writer.write(b"x" * 120 + b"\n")
         follower.poll()
@@ -94,7 +94,7 @@ def test_a_log_that_grew_too_large_starts_again(tmp_path: Path, monkeypatch: pyt
 def test_an_endless_line_does_not_fill_the_memory(tmp_path: Path) -> None:
     """It is shown in pieces."""
     log, seen = tmp_path / "r1.log", list[str]()
-    follower = Follower(log, "r1", seen.append)
+    follower = Follower(log, "r1", seen.append, cuts=True)
     log.write_bytes(b"x" * (logs.LONGEST_LINE + 10))
     follower.poll()
     assert [len(line) for line in seen] == [logs.LONGEST_LINE + 10 + len("r1 | ")]

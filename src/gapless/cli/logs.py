@@ -44,7 +44,7 @@ def _follow(project: Project) -> Iterator[str]:
     while True:
         for path in project.place.log.glob("*.log"):
             if path.stem not in followers:
-                followers[path.stem] = Follower(path, path.stem, new.append)
+                followers[path.stem] = Follower(path, path.stem, new.append, cuts=False)
         for follower in followers.values():
             follower.poll()
         while new:

@@ -93,7 +93,8 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 self.path(release).rename(removing)
             _delete(removing)
-            self.log(release).unlink(missing_ok=True)
+            for log in (self.log(release), self.log(release).with_name(f"{release}.log.1")):
+                log.unlink(missing_ok=True)
         except OSError as error:
             raise refusal("remove", f"release {release}", error) from error
 

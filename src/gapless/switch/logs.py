@@ -13,12 +13,16 @@ LONGEST_LINE = 1 << 16
 
 
 class Follower:
-    """Copies new lines of one release's log to `emit`, each as `<release> | line`; starts at its present end."""
+    """Copies new lines of one release's log to `emit`, each as `<release> | line`; starts at its present end.
 
-    def __init__(self, path: Path, release: str, emit: Callable[[str], None]) -> None:
+    The one that `cuts` keeps the file small: the supervisor's. Two that cut would overwrite each other's copy.
+    """
+
+    def __init__(self, path: Path, release: str, emit: Callable[[str], None], *, cuts: bool) -> None:
         self._path = path
         self._release = release
         self._emit = emit
+        self._cuts = cuts
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
         self._offset = os.fstat(self._file).st_size
         self._partial = b""
@@ -34,7 +38,7 @@ class Follower:
                 lines, self._partial = [*lines, self._partial], b""
             for line in lines:
                 self._emit(f"{self._release} | {line.decode('utf-8', 'replace')}")
-        if self._offset > LARGEST:
+        if self._cuts and self._offset > LARGEST:
             self._cut()
 
     def close(self) -> None:
