@@ -151,7 +151,7 @@ def test_write_replaces_the_file_whole(tmp_path: Path) -> None:
 
 def test_write_names_the_path_it_cannot_write(tmp_path: Path) -> None:
     """A folder that does not exist is an error for people, and leaves nothing behind."""
-    with pytest.raises(GaplessError, match="cannot write the report .*No such file"):
+    with pytest.raises(GaplessError, match=r"cannot write the report .*No such file"):
         write(tmp_path / "missing" / "report.html", "")
     (tmp_path / "taken").mkdir()
     with pytest.raises(GaplessError, match="cannot write the report"):

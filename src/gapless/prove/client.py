@@ -63,8 +63,12 @@ class Lane(asyncio.Protocol):
         if self.outcome.done() or self._transport.is_closing():
             return False
         poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        poll.register(self.fileno(), select.POLLIN)
         return not poll.poll(0)
+
+    def fileno(self) -> int:
+        number: int = self._transport.get_extra_info("socket").fileno()
+        return number
 
     def close(self) -> None:
         self._transport.close()
