@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -143,13 +143,12 @@ def test_an_ignored_directory_in_the_project(project: Path, tmp_path: Path) -> N
     assert installed(source, tmp_path / "out") == ["gapless.toml", "index.html"]
 
 
-@pytest.mark.parametrize(("suffix", "flag"), [("tar", ""), ("tgz", "z"), ("tar.xz", "J"), ("tar.bz2", "j")])
-def test_an_archive(project: Path, tmp_path: Path, suffix: str, flag: str) -> None:
+@pytest.mark.parametrize(("suffix", "mode"), [("tar", "w"), ("tgz", "w:gz"), ("tar.xz", "w:xz"), ("tar.bz2", "w:bz2")])
+def test_an_archive(project: Path, tmp_path: Path, suffix: str, mode: str) -> None:
     """Every usual archive is unpacked, and its one top-level directory stripped."""
-    if flag == "j" and shutil.which("bzip2") is None:
-        pytest.skip("bzip2 is not installed here, and tar needs it")
     archive = tmp_path / f"shop-1.{suffix}"
-    subprocess.run(["tar", f"-c{flag}f", archive, "--exclude=.git", "-C", tmp_path, "shop"], check=True)
+    with tarfile.open(archive, mode) as tar:  # type: ignore[call-overload]  # the mode is one of four
+        tar.add(project, "shop", filter=lambda one: None if Path(one.name).name == ".git" else one)
     source = sources.find(project, str(archive))
     assert installed(source, tmp_path / "out") == BASE
     assert source.revision == archive.name
