@@ -28,7 +28,9 @@ def main() -> None:
         rows = []
         for server, kind, front, way in switchovers.ways(Path(folder)):
             if options.only in f"{server} {kind} {front}":
-                row, measured = switchovers.run(server, kind, front, way, options.switchovers)
+                row, measured = switchovers.run(
+                    server, kind, front, way, switchovers.count_for(server, options.switchovers)
+                )
                 rows.append(row)
                 print(_cells(row), measured.verdict.bound, flush=True)
         ratios = throughput.ratios(Path(folder), options.rounds) if options.rounds else {}
@@ -45,22 +47,21 @@ def main() -> None:
 
 def _cells(row: switchovers.Row) -> str:
     return (
-        f"| {row.server} | {row.way} | {row.front} | {row.lost} of {row.requests:,} | {row.wrong_posts} "
+        f"| {row.server} | {row.way} | {row.front} | {row.switchovers} | {row.lost} of {row.requests:,} | {row.wrong_posts} "
         f"| {row.worst_inside:,.0f} ms | {row.p999_outside:,.0f} ms | {row.ratio:.2f} |"
     )
 
 
 def report(rows: list[switchovers.Row], ratios: dict[str, list[float]], times: dict[str, float]) -> str:
     """The figures as Markdown."""
-    count = max((row.switchovers for row in rows), default=0)
     lines = [
-        f"{count} deploys of each, {switchovers.RATE:g} requests/s of mixed traffic (new connections, keep-alive GET "
+        f"{switchovers.RATE:g} requests/s of mixed traffic (new connections, keep-alive GET "
         "and POST, connect–pause–send, slow uploads, WebSockets), an app that boots in "
         f"{switchovers.BOOT:g} s; {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, "
         f"Python {platform.python_version()}. `make bench` makes this table.",
         "",
-        "| server | way | in front | lost | POSTs not exactly once | worst inside | p99.9 outside | ratio |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| server | way | in front | deploys | lost | POSTs not exactly once | worst inside | p99.9 outside | ratio |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *map(_cells, rows),
     ]
     if ratios:

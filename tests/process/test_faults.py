@@ -17,7 +17,7 @@ from tests.support import wait_until
 BROKEN = {
     "raises on import": ("raise RuntimeError('no settings')", "no settings"),
     "has no app": ("", "app has no attribute 'app'"),
-    "exits on import": ("import sys; sys.exit(7)", "SystemExit(7)"),
+    "exits on import": ("import sys; sys.exit(7)", "SystemExit: 7"),
     "hangs on import": ("import time; time.sleep(60)", 'app.py", line 1'),
     "dies on import": ("import os; os.kill(os.getpid(), 9)", "was killed by SIGKILL"),
 }

@@ -29,8 +29,8 @@ def test_all_are_proven_before_one_accepts_and_before_ready(run: start, tmp_path
         while not manager.recv(100).startswith(b"READY=1"):
             pass
         said = one.output
-        assert said.count("proven (R1)") == 2
-        assert said.rindex("proven (R1)") < said.find("serving (R1)") or "serving (R1)" not in said
+        assert said.count("INFO proven\n") == 2
+        assert said.rindex("INFO proven\n") < said.find("INFO serving\n") or "INFO serving\n" not in said
         wait_until(lambda: len(pids(tmp_path)) == 2)
         assert status_of(tmp_path / "p")["release"] == "R1"
 

@@ -7,13 +7,13 @@ from importlib.resources import files
 import click
 import msgspec
 
-from gapless.cli.options import Project, common
+from gapless.cli.options import Project, anywhere
 from gapless.cli.output import Output
 
 
 @click.command()
 @click.option("--example", is_flag=True, help="Print a gapless.toml with every setting, its default and its meaning.")
-@common
+@anywhere
 @click.pass_obj
 def command(output: Output, /, project: Project, example: bool) -> None:
     """Times are in seconds."""

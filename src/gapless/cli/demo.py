@@ -35,8 +35,8 @@ def command(output: Output, /, quick: bool, rate: float, report: Path) -> None:
             asyncio.run(_show(way, output, rate, quick)) for way in three_ways(Path(folder), 0.5 if quick else 1.0)
         ]
     output.result({"ways": [document(one) for one in measured]}, "", *table(output, measured))
-    _write_report(report, measured)
-    output.say(f"Report: {report.absolute()}")
+    for one, path in _write_reports(report, measured):
+        output.say(f"Report of {one}: {path}")
     if not measured[-1].ok:
         sys.exit(1)
 
@@ -104,13 +104,17 @@ def table(output: Output, measured: list[Measured]) -> list[str]:
     return [*output.table(headings, rows), "", f"gapless: {measured[-1].verdict.bound}."]
 
 
-def _write_report(path: Path, measured: list[Measured]) -> None:
-    """One page, one timeline: the ways ran one after the other."""
+def _write_reports(path: Path, measured: list[Measured]) -> list[tuple[str, Path]]:
+    """A page for each way: gapless's at `path`, the others' beside it."""
     from gapless.prove import report
-    from gapless.prove.kinds import Result
-    from gapless.prove.verdict import judge
 
-    samples = [sample for one in measured for sample in one.result.samples]
-    whole = Result(samples, measured[0].result.started_at, measured[-1].result.ended_at)
-    phases = [report.Phase(one.name, start, end, one.name) for one in measured for start, end in one.windows]
-    report.write(path, report.render(whole, judge(whole), phases, "The same app, deployed in three ways"))
+    written = []
+    for one in measured:
+        slug = "" if one is measured[-1] else "-" + one.name.replace(" ", "-")
+        page = path.with_name(f"{path.stem}{slug}{path.suffix}").absolute()
+        phases = [report.Phase(f"deploy {n}", start, end) for n, (start, end) in enumerate(one.windows, 1)]
+        report.write(
+            page, report.render(one.result, one.verdict, phases, f"{one.name}: the demo app deployed under load")
+        )
+        written.append((one.name, page))
+    return written

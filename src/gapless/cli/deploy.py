@@ -39,7 +39,7 @@ def command(output: Output, /, project: Project, source: str | None, dry_run: bo
     held = list(project.manager.about().sockets)
     if held != project.config.addresses:
         wanted = ", ".join(project.config.addresses)
-        output.warn(f"`listen` says {wanted}, but {', '.join(held)} is held: restart `gapless run` to change it")
+        output.warn(f"`listen` says {wanted}, but {', '.join(held)} stays open: restarting `gapless run` changes it")
 
 
 def switched(result: steps.Result) -> tuple[object, str]:

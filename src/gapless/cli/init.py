@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gapless.cli.options import Project, common, dry_run
+from gapless.cli.options import Project, anywhere, dry_run
 from gapless.cli.output import Output
 from gapless.config import FILE, parse
 
@@ -28,7 +28,7 @@ SKIP = {"tests", "test", "docs", "node_modules", "build", "dist"}
 
 @click.command()
 @dry_run
-@common
+@anywhere
 @click.pass_obj
 def command(output: Output, /, project: Project, dry_run: bool) -> None:
     """Guesses the app; what is there already is left alone."""
@@ -45,7 +45,9 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
     guess = f"the app is {found}" if found else "put your app in place of MODULE:APP"
     done = "Would write" if dry_run else "Wrote"
     document = {"path": str(path), "changed": not dry_run, "app": found, "text": text}
-    output.result(document, f"{done} {path}: {guess}.", *([text] if dry_run else ["Next: gapless run"]))
+    output.result(
+        document, f"{done} {path}: {guess}.", *([text] if dry_run else ["Next: gapless run"] if found else [])
+    )
 
 
 def find_app(directory: Path) -> str | None:

@@ -74,16 +74,24 @@ def speaking(function: Function) -> Function:
 
 
 def common(function: Function) -> Function:
-    """The same, and -C: passed as `project`."""
-    option = click.option(
+    """The same, and -C: passed as `project`; outside a project the verb is refused."""
+    return _in(_project)(speaking(function))
+
+
+def anywhere(function: Function) -> Function:
+    """The same, for verbs that also work outside a project."""
+    return _in(_nearest)(speaking(function))
+
+
+def _in(find: Callable[[Path], Project]) -> Callable[[Function], Function]:
+    return click.option(
         "-C",
         "--project",
         default=".",
         type=click.Path(path_type=Path),
-        callback=lambda _ctx, _param, value: _project(value),
+        callback=lambda _ctx, _param, value: find(value),
         help=f"The directory with {FILE}; default: here or the nearest above.",
     )
-    return option(speaking(function))
 
 
 def _flag(*names: str, help: str) -> Callable[[Function], Function]:  # noqa: A002 -- click calls it so
@@ -95,6 +103,13 @@ def _flag(*names: str, help: str) -> Callable[[Function], Function]:  # noqa: A0
 
 
 def _project(given: Path) -> Project:
+    found = _nearest(given)
+    if not (found.directory / FILE).exists():
+        load(found.directory)  # says what is missing, and what to try
+    return found
+
+
+def _nearest(given: Path) -> Project:
     start = given.absolute()
     found = next((one for one in (start, *start.parents) if (one / FILE).exists()), start)
     return Project(found)
@@ -108,4 +123,4 @@ def stop_like_ctrl_c() -> None:
 
 
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+yes = click.option("-y", "--yes", is_flag=True, help="Do not ask; without a terminal nothing is asked.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 import time
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gapless.cli.options import Project, common
+from gapless.cli.options import Project, anywhere
 from gapless.cli.output import Output
 from gapless.cli.types import SPAN
+from gapless.errors import GaplessError
 
 if TYPE_CHECKING:
     from gapless.prove.kinds import Result, Sample
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--max-latency", type=SPAN, help="A slower answer is delayed: exit status 1.")
 @click.option("--header", multiple=True, metavar="NAME=VALUE", help="Send this header. Repeatable.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write a self-contained HTML page here.")
-@common
+@anywhere
 @click.pass_obj
 def command(
     output: Output,
@@ -65,7 +67,7 @@ def command(
     from gapless.prove.plan import Plan
     from gapless.prove.verdict import judge
 
-    headers = dict(one.partition("=")[::2] for one in header)
+    headers = dict(map(_header, header))
     plan = Plan(
         url,
         rate=rate,
@@ -77,6 +79,8 @@ def command(
         timeout_seconds=timeout,
         headers=headers,
     )
+    until = f"for {duration:g} s" if duration else "until Ctrl-C"
+    output.say(f"{rate:g} requests a second to {url}, {until}.")
     result = asyncio.run(watch(plan, output))
     verdict = judge(result, max_latency)
     output.result(verdict.to_json(), *summary(verdict))
@@ -104,7 +108,7 @@ async def watch(plan: Plan, output: Output) -> Result:
         while True:
             await asyncio.sleep(0.5)
             line = f"{counts.total():>8,} requests  {counts['lost']:>5,} lost  worst now {worst * 1000:>7.1f} ms"
-            click.echo(f"\r{line}", nl=False, err=True)
+            click.echo(f"\r{line[: shutil.get_terminal_size().columns - 1]}", nl=False, err=True)
             worst = 0.0
 
     running = asyncio.create_task(probe(plan, on_sample, stop))
@@ -150,7 +154,15 @@ def summary(verdict: Verdict) -> list[str]:
 
 
 def _row(name: str, one: Latency) -> tuple[str, ...]:
-    return (name, f"{one.count:,}", *(f"{value * 1000:.1f} ms" for value in (one.p50, one.p99, one.p999, one.max)))
+    values = (one.p50, one.p99, one.p999, one.max)
+    return (name, f"{one.count:,}", *(f"{value * 1000:.1f} ms" if one.count else "–" for value in values))
+
+
+def _header(written: str) -> tuple[str, str]:
+    name, equals, value = written.partition("=")
+    if not name or not equals:
+        raise GaplessError("read", f"the header {written!r}", "it has no name and `=`", "write NAME=VALUE", status=2)
+    return name, value
 
 
 def write_report(path: Path, result: Result, verdict: Verdict, project: Project) -> None:

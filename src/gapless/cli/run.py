@@ -21,7 +21,7 @@ def command(output: Output, /, project: Project) -> None:
     project.prepare()
 
     def first() -> list[str]:
-        return [sys.executable, "-m", "gapless", "deploy", "-C", str(project.directory)]
+        return [sys.executable, "-m", "gapless", "deploy", "-q", "-C", str(project.directory)]
 
     def emit(line: str) -> None:
         click.echo(line)

@@ -7,7 +7,9 @@ import sys
 
 import click
 
+from gapless import notify
 from gapless.cli.types import SPAN
+from gapless.errors import GaplessError
 
 
 @click.command()
@@ -96,4 +98,9 @@ def command(app: str, bind: tuple[str, ...], **options: object) -> None:
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not a line for each WebSocket
-    sys.exit(serve(Settings(app=app, bind=bind, **options)))  # type: ignore[arg-type]  # click checked the types
+    try:
+        status = serve(Settings(app=app, bind=bind, **options))  # type: ignore[arg-type]  # click checked the types
+    except GaplessError as error:
+        notify.status(str(error))  # for whoever waits for READY=1
+        raise
+    sys.exit(status)

@@ -26,7 +26,10 @@ from gapless.switch.manager import Instance, Role
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project) -> None:
-    """Connections and requests come from each instance's private socket. Exit status 1 if nothing serves."""
+    """Connections, and requests under way, come from each instance's private socket.
+
+    Exit status 1 if nothing serves.
+    """
     about, instances, problem = _look(project)
     details = {one.id: _ask(project, one) for one in instances}
     holder = lock.hold(project.home) or lock.holder(project.home)
@@ -42,7 +45,7 @@ def command(output: Output, /, project: Project) -> None:
     serving = any(one.role is Role.LIVE and one.ready for one in instances)
     lines = [f"{project.config.name} on {', '.join(project.config.addresses)}, current release: {current or 'none'}"]
     if instances:
-        headings = ("ROLE", "RELEASE", "STATE", "PID", "UP", "CONNECTIONS", "REQUESTS")
+        headings = ("ROLE", "RELEASE", "STATE", "PID", "UP", "CONNECTIONS", "UNDER WAY")
         lines += ["", *output.table(headings, [_row(one, details[one.id]) for one in instances])]
     else:
         lines.append("No instance runs.")

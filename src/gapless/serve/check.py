@@ -7,6 +7,7 @@ import http.client
 import socket
 import time
 
+from gapless import notify
 from gapless.errors import GaplessError
 
 RELEASE_HEADER = "gapless-release"
@@ -46,6 +47,7 @@ async def prove(socket_path: str, target: str, host: str, release: str, deadline
         problem = await asyncio.to_thread(_attempt, socket_path, target, host, release, deadline - time.monotonic())
         if problem is None:
             return
+        notify.status(f"{problem}; trying again")
         if time.monotonic() + wait >= deadline:
             raise problem
         await asyncio.sleep(wait)
@@ -70,5 +72,11 @@ def _attempt(socket_path: str, target: str, host: str, release: str, timeout: fl
         hint = "name the path that answers itself, or set the check's host to the one the app expects"
         return GaplessError("prove", what, f"it redirects ({status}) to {headers.get('location', '?')}", hint)
     if not 200 <= status < 300:
-        return GaplessError("prove", what, f"it answered {status}", f"sent with Host: {host}", details=excerpt)
+        return GaplessError(
+            "prove",
+            what,
+            f"it answered {status}",
+            f"if the app checks the host name, set the check's host (sent: {host})",
+            details=excerpt,
+        )
     return None

@@ -52,7 +52,9 @@ class Lifespan:
             self._task = None
         elif error is not None:
             lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
-            raise GaplessError("start", "the app", f"its lifespan raised {error!r}", details=tuple(lines[-20:]))
+            raise GaplessError(
+                "start", "the app", f"its lifespan raised {type(error).__name__}: {error}", details=tuple(lines[-20:])
+            )
         else:
             raise GaplessError("start", "the app", "its lifespan returned without lifespan.startup.complete")
 

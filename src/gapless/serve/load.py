@@ -50,8 +50,14 @@ def _import(name: str, app_dir: str) -> Any:
 
 
 def _raised(operation: str, what: str, error: BaseException) -> GaplessError:
-    lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
-    return GaplessError(operation, what, f"it raised {error!r}", details=tuple(lines[-20:]))
+    frames = error.__traceback__
+    while frames is not None and (
+        "importlib" in frames.tb_frame.f_code.co_filename or frames.tb_frame.f_globals is globals()
+    ):
+        frames = frames.tb_next  # how we came to import it helps nobody
+    lines = "".join(traceback.format_exception(type(error), error, frames)).rstrip().splitlines()
+    said = traceback.format_exception_only(error)[-1].strip()
+    return GaplessError(operation, what, f"it raised {said}", details=tuple(lines[-20:]))
 
 
 def _callables(module: Any) -> list[str]:

@@ -143,7 +143,7 @@ class Server:
 
     def _enter(self, state: State) -> None:
         self.state = move(self.state, state)
-        log.info("%s%s", state, f" ({self.settings.release})" if self.settings.release else "")
+        log.info("%s", state)
 
     def _on_signal(self) -> None:
         if not self._stop.is_set():

@@ -34,6 +34,7 @@ class Running:
         self.cause = ""
         self.status = ""  # how it ended, in words
         self.trouble = ""  # with its record on disk
+        self.said = ""  # its last STATUS=
         self.settled = asyncio.Event()  # it became ready, or it is gone
         self.gone = asyncio.Event()
         self._home = home
@@ -142,6 +143,7 @@ class Running:
         self._move(State.GONE)
 
     def _obey(self, message: dict[str, str]) -> None:
+        self.said = message.get("STATUS", self.said)
         if message.get("READY") == "1" and self.state in {State.BOOTING, State.LEAVING}:
             self._move(State.READY if self.state is State.BOOTING else State.DRAINING)
         if message.get("STOPPING") == "1" and self.state is State.READY:

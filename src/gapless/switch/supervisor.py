@@ -118,7 +118,9 @@ class Supervisor:
         if running.state.is_ready:
             return Started(instance, Readiness.READY)
         if running.state is State.GONE:
-            cause = running.cause or f"{running.status} before it was ready"
+            said = f": {running.said}" if running.said else ""
+            hint = " (it must stay in the foreground)" if running.status == "exited with status 0" else ""
+            cause = running.cause or f"{running.status} before it was ready{hint}{said}"
             return Started(instance, Readiness.EXITED, cause)
         cause = "its deployer is gone" if waits[1].done() else f"it was not ready within {timeout:g} s"
         if instance.role is Role.CANDIDATE:
