@@ -38,7 +38,10 @@ SERVERS = {  # name: (argv of a descriptor and a release, what it logs when it s
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; latencies in milliseconds, `ratio` is worst inside over p99.9 outside."""
+    """One line of the table; latencies in milliseconds, inside the switchovers and outside them.
+
+    A server that says it is ready too early stalls outside: after its switchover.
+    """
 
     server: str
     way: str
@@ -48,12 +51,9 @@ class Row:
     lost: int
     wrong_posts: int
     worst_inside: float
+    worst_outside: float
     p999_outside: float
     ended_cleanly: int
-
-    @property
-    def ratio(self) -> float:
-        return self.worst_inside / self.p999_outside
 
 
 def ways(folder: Path) -> Iterator[tuple[str, str, str, Way]]:
@@ -83,10 +83,9 @@ def run(server: str, kind: str, front: str, way: Way, count: int) -> tuple[Row, 
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(in_front_of(way.port, way.folder, LINGER - 1)) if front == "Caddy" else way.url
         measured = asyncio.run(measure(way, rate=RATE, deploys=count, gap=GAP, url=url))
-    inside, outside = measured.split.inside.max * 1000, measured.split.outside.p999 * 1000
-    verdict = measured.verdict
+    split, verdict = measured.split, measured.verdict
     row = Row(
-        server, kind, front, count, verdict.requests, verdict.lost, len(measured.wrong), inside, outside,
-        way.ended_cleanly(),
+        server, kind, front, count, verdict.requests, verdict.lost, len(measured.wrong),
+        split.inside.max * 1000, split.outside.max * 1000, split.outside.p999 * 1000, way.ended_cleanly(),
     )  # fmt: skip
     return row, measured

@@ -98,7 +98,11 @@ class Ledger:
         return attempt
 
     def append(self, record: Record) -> None:
-        """Append one record durably and wholly, or not at all. Raises GaplessError."""
+        """Append one record wholly, or not at all. Raises GaplessError.
+
+        A record that ends an attempt is on disk when this returns, and with it those before. The others survive a
+        kill, and more is not needed of them: each sync holds up what the live release writes.
+        """
         line = msgspec.json.encode(record) + b"\n"
         try:
             new = not self.path.exists()
@@ -109,7 +113,8 @@ class Ledger:
                 try:
                     while line:
                         line = line[file.write(line) :]
-                    os.fsync(file.fileno())
+                    if isinstance(record, Finished):
+                        os.fsync(file.fileno())
                 except OSError:
                     file.truncate(size)
                     raise

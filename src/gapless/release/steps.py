@@ -140,7 +140,9 @@ def _migrate(site: Site, attempt: Attempt, config: Config, lock: DeployLock) -> 
 def _switch(site: Site, attempt: Attempt, config: Config) -> None:
     interrupt: BaseException | None = None
     with attempt.phase(SWITCH):
-        os.sync()  # what the build made is on disk before the commit names it
+        # The release is on disk before the commit names it. One call for the whole tree: an fsync for each file
+        # takes a minute for a large one, and every journal commit holds up what the live release writes.
+        os.sync()
         switchover = engine.Switchover(site.manager, attempt.release, config.check.timeout + BOOT_MARGIN)
         try:
             attempt.committed = switchover.run() is engine.Outcome.SWITCHED

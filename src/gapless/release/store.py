@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gapless.release.disk import refusal, sync_directory
+from gapless.release.disk import refusal
 
 INCOMING = ".incoming-"
 REMOVING = ".removing-"
@@ -66,7 +66,7 @@ class Store:
             raise refusal("prepare", str(self.home), error) from error
 
     def add(self, release: str, fill: Callable[[Path], None]) -> Path:
-        """Add what `fill` puts into the directory it is given, durably; returns the release's path.
+        """Add what `fill` puts into the directory it is given; returns the release's path.
 
         When it fails, nothing is visible, and what is left on disk is for `clean`. Raises GaplessError.
         """
@@ -75,9 +75,7 @@ class Store:
         try:
             incoming.mkdir()
             fill(incoming)
-            os.sync()  # one call for the whole tree: an fsync per file takes a minute for a large one
-            incoming.rename(self.path(release))
-            sync_directory(self.releases)
+            incoming.rename(self.path(release))  # made durable before the commit names it: see steps
         except BaseException as error:
             with contextlib.suppress(OSError):  # the first error counts; `clean` removes the rest
                 _delete(incoming)

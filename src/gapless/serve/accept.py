@@ -53,9 +53,9 @@ class Acceptor:
             self._loop.remove_reader(sock)
 
     def _accept(self, listener: socket.socket) -> None:
+        listener.setblocking(False)  # shared: any process may have cleared it, and accept would hang the loop
         for _ in range(BATCH):
             try:
-                listener.setblocking(False)  # shared: any process may have cleared it, and accept would hang the loop
                 connection, _ = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return  # another release or worker was faster, or the client has gone
