@@ -15,6 +15,8 @@ from bench import switchovers, throughput, timings
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+HEADINGS = ["server", "way", "in front", "deploys", "lost", "POSTs not exactly once"]
+HEADINGS += ["worst inside", "worst outside", "p99.9 outside"]
 BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->"
 
 
@@ -68,8 +70,8 @@ def report(rows: list[switchovers.Row], ratios: dict[str, list[float]], times: d
         f"{switchovers.BOOT:g} s; {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, "
         f"Python {platform.python_version()}. `make bench` makes this table.",
         "",
-        "| server | way | in front | deploys | lost | POSTs not exactly once | worst inside | worst outside | p99.9 outside |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| {' | '.join(HEADINGS)} |",
+        f"|{' --- |' * len(HEADINGS)}",
         *map(_cells, rows),
     ]
     if ratios:
