@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Started, start
+from tests.support import start
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -46,6 +46,3 @@ def run(tmp_path: Path) -> Iterator[start]:
     starter = start(tmp_path)
     yield starter
     starter.end()
-
-
-__all__ = ["Started"]

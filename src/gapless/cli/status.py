@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,8 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
 from gapless.release import lock
+from gapless.serve.check import get
+from gapless.serve.private import STATUS_PATH
 from gapless.span import show
 from gapless.switch import records
 from gapless.switch.control import UnreachableError
@@ -76,13 +77,8 @@ def _left(record: records.Record, current: str | None) -> Instance:
 def _ask(project: Project, instance: Instance) -> dict[str, Any] | None:
     """The status document of an instance; None for a server that has none, or is too busy to answer."""
     try:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(0.2)
-            sock.connect(project.place.private(instance.id))
-            sock.sendall(b"GET /.gapless/status HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            response = http.client.HTTPResponse(sock)
-            response.begin()
-            document = json.loads(response.read())
+        _, _, body = get(project.place.private(instance.id), STATUS_PATH, "localhost", 0.2)
+        document = json.loads(body)
     except (OSError, http.client.HTTPException, ValueError):
         return None
     return document if isinstance(document, dict) and "state" in document else None
