@@ -7,7 +7,7 @@ import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -44,11 +44,14 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The candidate's own check: `path` must answer 2xx (with this `host` header) within `timeout` of its start.
 
     Without `path`, ready means that start-up is complete. `timeout` bounds start-up and check together.
+    `rehearse` (under systemd) first starts the release on a private socket and checks it there, then stops it:
+    for servers that cannot check themselves; "auto" is for every command but `gapless serve`.
     """
 
     path: str = ""
     host: str = "localhost"
     timeout: Seconds = Seconds(60)
+    rehearse: bool | Literal["auto"] = "auto"
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,21 +65,63 @@ class Drain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     streams: Seconds = Seconds(300)
 
 
+class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A background process of the current release: told to end at a switchover, it may take `drain`."""
+
+    command: Command
+    drain: Seconds = Seconds(30)
+
+    @property
+    def argv(self) -> list[str]:
+        return argv(self.command)
+
+
+class Timer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A command that systemd runs at each `calendar` moment (systemd.time(7)), in the current release."""
+
+    command: Command
+    calendar: str
+
+    @property
+    def argv(self) -> list[str]:
+        return argv(self.command)
+
+
+class Sandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the app may do under systemd: reach the network, write outside `shared`, make code while it runs."""
+
+    network: Literal["none", "local", "full"] = "full"
+    writable: list[str] = []
+    jit: bool = False
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID)."""
 
     name: Name
     command: Command
     listen: str | list[str] = "127.0.0.1:8000"
+    manager: Literal["auto", "systemd", "embedded"] = "auto"
     env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
     build: Build = Build()
     release: Release = Release()
     check: Check = Check()
     drain: Drain = Drain()
+    processes: dict[Name, Process] = {}
+    timers: dict[Name, Timer] = {}
+    sandbox: Sandbox = Sandbox()
 
     @property
     def argv(self) -> list[str]:
-        return shlex.split(self.command) if isinstance(self.command, str) else list(self.command)
+        return argv(self.command)
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether a candidate is first rehearsed: `gapless serve` checks itself."""
+        if self.check.rehearse == "auto":
+            return Path(self.argv[0]).name != "gapless"
+        return self.check.rehearse
 
     @property
     def addresses(self) -> list[str]:
@@ -86,6 +131,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def longest_drain(self) -> float:
         """Seconds after which a retiring instance that is still there is killed: no budget is cut short by it."""
         return max(self.drain.requests, self.drain.streams) + self.drain.linger + 15
+
+
+def argv(command: Command) -> list[str]:
+    """The command as an argument vector; raises ValueError when its quotes do not close."""
+    return shlex.split(command) if isinstance(command, str) else list(command)
 
 
 def load(directory: Path) -> Config:
@@ -120,12 +170,21 @@ def parse(text: str, path: Path) -> Config:
 
 def _problem(config: Config) -> tuple[str, str]:
     """What types alone cannot say: the cause and what to try; empty if nothing is wrong."""
-    try:
-        empty = not config.argv
-    except ValueError as error:
-        return f"`command`: {error}", "close its quotes"
-    if empty:
-        return "`command` is empty", 'for example: command = "gapless serve app:app"'
+    commands = {"command": config.command}
+    commands |= {f"processes.{name}.command": one.command for name, one in config.processes.items()}
+    commands |= {f"timers.{name}.command": one.command for name, one in config.timers.items()}
+    for key, command in commands.items():
+        try:
+            empty = not argv(command)
+        except ValueError as error:
+            return f"`{key}`: {error}", "close its quotes"
+        if empty:
+            return f"`{key}` is empty", 'for example: command = "gapless serve app:app"'
+    if both := config.processes.keys() & config.timers.keys():
+        return f"`{both.pop()}` is both a process and a timer", "give one of them another name"
+    for path in config.sandbox.writable:
+        if not path.startswith("/") or any(sign in path for sign in "\n\0"):
+            return f"`sandbox.writable`: {path!r} is no absolute path", "write it from the root on"
     if not config.addresses:
         return "`listen` is empty", 'for example: listen = "127.0.0.1:8000"'
     for name, value in config.env.items():
@@ -149,7 +208,13 @@ def _without_unknown_keys(raw: Mapping[str, Any], kind: Any, path: Path, table: 
             near = difflib.get_close_matches(key, fields, 1, 0.5)
             hint = f"did you mean `{table}{near[0]}`?" if near else f"known here: {', '.join(fields)}"
             raise GaplessError("use", str(path), f"unknown key `{table}{key}`", hint, status=2)
-        inner = fields[key]
-        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            kept[key] = _without_unknown_keys(value, inner, path, f"{table}{key}.")
+        kept[key] = _inner(value, fields[key], path, f"{table}{key}.")
     return kept
+
+
+def _inner(value: object, kind: Any, path: Path, table: str) -> object:
+    if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _without_unknown_keys(value, kind, path, table)
+    if isinstance(value, dict) and (of := get_args(kind)):  # a table of tables: their names are the user's
+        return {name: _inner(each, of[1], path, f"{table}{name}.") for name, each in value.items()}
+    return value

@@ -1,0 +1,33 @@
+"""Units that are stopped should we die: a small process waits at the other end of a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+
+from gapless.switch.systemctl import Systemctl
+
+# The end of the pipe without a line means that we are dead. One unit after the other, in the order given.
+SCRIPT = 'read -r line && exit 0; for unit; do "$SYSTEMCTL" $FLAGS stop "$unit"; done'
+
+
+@contextlib.contextmanager
+def stopped_with_us(ctl: Systemctl, *units: str) -> Iterator[None]:
+    """See to it that `units` are stopped, in that order, if this process is killed inside the block."""
+    program, *flags = ctl.argv()
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", SCRIPT.replace("$SYSTEMCTL", program).replace("$FLAGS", " ".join(flags)), "guard", *units],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # what kills our group, or closes our terminal, must not kill it
+    )
+    assert guard.stdin is not None  # noqa: S101 -- for the type checker: it is a pipe
+    try:
+        yield
+    finally:
+        with contextlib.suppress(BrokenPipeError):  # somebody killed the guard: then nothing waits for this
+            guard.stdin.write(b"done\n")
+            guard.stdin.close()
+        guard.wait()

@@ -1,0 +1,181 @@
+"""What `gapless up` makes on a host and `gapless down` removes: user, directories, the socket unit."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gapless.config import Config
+from gapless.errors import GaplessError
+from gapless.switch import units
+from gapless.switch.files import replace
+from gapless.switch.place import Place
+from gapless.switch.systemctl import Systemctl
+
+MARK = "# Made by gapless "  # every unit of ours begins so
+COMMENT = "made by gapless"  # in the passwd entry of a user of ours
+OLDEST = 249  # Upholds= came with it
+DATA = ("shared", "ledger.jsonl")  # what `down` leaves without --data
+KEPT_PRIVATE = ("log", "env", "secrets", "reports")
+
+
+@dataclass
+class Changes:
+    """What `up` has to do, in sentences; `diff` are the socket unit's lines, `closes` says what needs it closed."""
+
+    sentences: list[str] = field(default_factory=list)
+    diff: list[str] = field(default_factory=list)
+    closes: str = ""
+
+
+def examine(config: Config, place: Place) -> Changes:
+    """Compare the host with what it should be. Raises GaplessError when something foreign is in the way."""
+    _refuse_foreign(place)
+    changes = Changes()
+    if place.owner and not _user(place):
+        changes.sentences.append(f"Make the system user {place.owner}.")
+    changes.sentences += [f"Make {path}." for path in _directories(place) if not path.exists()]
+    unit, wanted = place.units / place.socket, units.socket(config)
+    before = unit.read_text("utf-8") if unit.exists() else ""
+    if before != wanted:
+        import difflib  # only a change pays for it
+
+        changes.sentences.append(f"Write {unit}.")
+        changes.diff = list(difflib.unified_diff(before.splitlines(), wanted.splitlines(), "installed", "new", "", "", 3, ""))
+        was, now = _streams(before), _streams(wanted)
+        if before and was != now:
+            changes.closes = f"it listens on {', '.join(was)}, and gapless.toml says {', '.join(now)}"
+    if not _enabled(place):
+        changes.sentences.append(f"Enable {place.socket}.")
+    return changes
+
+
+def apply(config: Config, place: Place, ctl: Systemctl) -> None:
+    """Make it so; repeated or resumed after a kill it does the rest. Raises GaplessError."""
+    verify(config, place)
+    try:
+        if place.owner and not _user(place):
+            _make_user(place)
+        for path in _directories(place):
+            _make(path, place)
+        if replace(place.units / place.socket, units.socket(config)):
+            ctl.do("daemon-reload")
+        if not _enabled(place):
+            ctl.do("enable", place.socket)
+    except OSError as error:
+        raise GaplessError("install", place.name, str(error), "run it as root") from error
+
+
+def reopen(place: Place, ctl: Systemctl, running: Sequence[str]) -> None:
+    """Close the held socket and open it as its unit says now; `running` units drain first and start again after it."""
+    ctl.do("stop", place.socket)
+    ctl.do("stop", *running, timeout=3600)  # each has its own TimeoutStopSec
+    ctl.do("start", place.socket)
+    ctl.do("start", *running[-1:], timeout=3600)
+
+
+def verify(config: Config, place: Place) -> None:
+    """Let systemd itself judge the units before any is installed. Raises GaplessError with what it says."""
+    texts = {place.socket: units.socket(config), **units.of(config, place, "release")}
+    with tempfile.TemporaryDirectory(prefix="gapless-verify-") as folder:
+        for name, text in texts.items():
+            Path(folder, name).write_text(text)
+        Path(folder, f"{place.socket}.d").mkdir()
+        Path(folder, f"{place.socket}.d", "current.conf").write_text(units.commit(config, place, "release"))
+        argv = ["systemd-analyze", *(["--user"] if place.user else []), "--man=no", "verify", *texts]
+        env = {**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:", "LC_ALL": "C.UTF-8"}
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder, env=env)
+    # The release is not there yet, so its programs are missing; and other people's units are not our business.
+    said = [line for line in done.stderr.splitlines() if "is not executable" not in line]
+    said = [line.replace(f"{folder}/", "") for line in said if any(name in line for name in texts)]
+    if said:
+        cause = "systemd does not accept the units"
+        raise GaplessError("install", place.name, cause, "`gapless config --units` shows them", details=tuple(said))
+
+
+def remove(place: Place, ctl: Systemctl, *, data: bool) -> list[str]:
+    """Stop everything, in a drain, and remove what `up` and deploys made; returns what went. Raises GaplessError."""
+    gone = []
+    patterns = (place.socket, place.unit("*"), place.other("*", "*"), place.other("*", "*", "timer"))
+    if (place.units / place.socket).exists():
+        ctl.do("disable", place.socket)
+    for pattern in patterns:  # the socket first, or a connection starts the service again
+        ctl.do("stop", pattern, timeout=3600)
+    try:
+        for directory in (place.units, place.volatile):
+            for path in [*(one for pattern in patterns for one in directory.glob(pattern)), *directory.glob(f"{place.socket}.d")]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                gone.append(str(path))
+        ctl.do("daemon-reload")
+        ctl.attempt("reset-failed", *patterns)
+        shutil.rmtree(place.run, ignore_errors=True)
+        for path in sorted(place.root.iterdir()) if place.root.exists() else []:
+            if data or path.name not in DATA:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                gone.append(str(path))
+        if data and place.root.exists():
+            place.root.rmdir()
+    except OSError as error:
+        raise GaplessError("remove", place.name, str(error), "run it as root; it can be repeated") from error
+    if data and (user := _user(place)) and user.pw_gecos == COMMENT:
+        _run("userdel", place.owner)
+        gone.append(f"the user {place.owner}")
+    return gone
+
+
+def _directories(place: Place) -> list[Path]:
+    return [place.root, *(place.root / name for name in ("releases", "shared", *KEPT_PRIVATE))]
+
+
+def _make(path: Path, place: Place) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700 if path.name in KEPT_PRIVATE else 0o750 if path.name == "shared" else 0o755)
+    if path.name == "shared" and place.owner:
+        shutil.chown(path, place.owner, place.owner)
+
+
+def _user(place: Place) -> pwd.struct_passwd | None:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam(place.owner)
+    return None
+
+
+def _make_user(place: Place) -> None:
+    argv = ["useradd", "--system", "--no-create-home", "--home-dir", str(place.shared), "--shell", "/usr/sbin/nologin"]
+    group = ["--user-group"]
+    with contextlib.suppress(KeyError):
+        grp.getgrnam(place.owner)
+        group = ["--gid", place.owner]
+    _run(*argv, *group, "--comment", COMMENT, place.owner)
+
+
+def _run(*argv: str) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise GaplessError("run", argv[0], done.stderr.strip() or f"it exited with status {done.returncode}", "run it as root")
+
+
+def _streams(unit: str) -> list[str]:
+    return [line.removeprefix("ListenStream=") for line in unit.splitlines() if line.startswith("ListenStream=")]
+
+
+def _enabled(place: Place) -> bool:
+    return (place.units / "sockets.target.wants" / place.socket).is_symlink()
+
+
+def _refuse_foreign(place: Place) -> None:
+    unit = place.units / place.socket
+    if unit.exists() and not unit.read_text("utf-8", "replace").startswith(MARK):
+        raise GaplessError("install", place.name, f"{unit} is not gapless's", "choose another `name`, or remove that unit")
+    inside = {path.name for path in place.root.iterdir()} if place.root.exists() else set()
+    if inside and not inside & {"releases", *DATA}:
+        hint = "choose another `name`, or move that directory away"
+        raise GaplessError("install", place.name, f"{place.root} is there, and not gapless's", hint)

@@ -1,0 +1,63 @@
+"""systemctl, asked and told: of the machine's manager, or of the caller's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gapless.errors import GaplessError
+
+PATIENCE = 90.0  # seconds for an answer: systemd has a bus time-out of its own before that
+
+
+@dataclass(frozen=True)
+class Systemctl:
+    """Every method raises GaplessError when systemd cannot be reached or refuses."""
+
+    user: bool = False
+
+    def argv(self, *argv: str) -> list[str]:
+        """The command line."""
+        return ["systemctl", *(["--user"] if self.user else []), "--no-ask-password", "--quiet", *argv]
+
+    def do(self, *argv: str, timeout: float = PATIENCE) -> str:
+        """Run it and return what it prints. Raises TimeoutExpired after `timeout` seconds, too."""
+        done = self.attempt(*argv, timeout=timeout)
+        if done.returncode != 0:
+            said = done.stderr.strip().splitlines() or [f"systemctl exited with status {done.returncode}"]
+            raise GaplessError(argv[0], argv[-1], said[0], _hint(done.stderr, self.user), details=tuple(said[1:]))
+        return done.stdout
+
+    def attempt(self, *argv: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+        """Run it, whatever its exit status."""
+        try:
+            return subprocess.run(
+                self.argv(*argv),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=timeout,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0"},
+                start_new_session=True,  # Ctrl-C is for us alone: what was asked is done, or undone, by us
+            )
+        except FileNotFoundError:
+            hint = "use `gapless run` (the embedded supervisor) on machines without systemd"
+            raise GaplessError("ask", "systemd", "there is no systemctl here", hint) from None
+
+    def show(self, properties: Sequence[str], *units: str) -> list[dict[str, str]]:
+        """The properties of each unit that is loaded and matches one of `units` (names or patterns)."""
+        text = self.do("show", f"--property={','.join(properties)}", "--", *units)
+        return [
+            dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.split("\n\n") if block
+        ]
+
+
+def _hint(said: str, user: bool) -> str:
+    if "Failed to connect to bus" in said:
+        return "is XDG_RUNTIME_DIR set, and lingering on (`loginctl enable-linger`)?" if user else "does systemd run here?"
+    if "uthentication" in said or "Access denied" in said:
+        return "run it as root"
+    return ""

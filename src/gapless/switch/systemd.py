@@ -1,0 +1,207 @@
+"""The systemd manager: the held socket is a socket unit, each instance a service unit, the commit a drop-in."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gapless import config as configuration
+from gapless.config import Config
+from gapless.errors import GaplessError
+from gapless.switch import rehearsal, units
+from gapless.switch.files import replace
+from gapless.switch.guard import stopped_with_us
+from gapless.switch.home import Home
+from gapless.switch.manager import Instance, Readiness, Role, Started
+from gapless.switch.place import Place, release_of
+from gapless.switch.systemctl import Systemctl
+
+LEAVE = 3.0  # seconds from SIGTERM to SIGKILL for an instance that was never ready
+SHOWN = (
+    *("Id", "ActiveState", "MainPID", "InvocationID", "InactiveExitTimestampMonotonic"),
+    *("ExecMainCode", "ExecMainStatus", "StatusText"),
+)
+GONE = {"inactive", "failed", "maintenance"}
+
+
+class SystemdManager:
+    """Implements Manager with the units of `place`; a release's units are written when it is started.
+
+    Every method raises GaplessError when systemd cannot be reached or refuses.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.ctl = Systemctl(place.user)
+        self._home = Home(place.root)
+
+    def start(self, release: str, timeout: float) -> Started:
+        """Start a candidate and wait at most `timeout` seconds for its readiness; rehearsed first, if it is to be.
+
+        Should the caller die meanwhile, systemd is told to stop it.
+        """
+        config = configuration.load(self._home.release(release))
+        instances = self.instances()
+        if live := next((one for one in instances if one.release == release and one.role is Role.LIVE), None):
+            raise GaplessError("start", release, f"it is the current release and runs already (pid {live.pid})")
+        deadline = time.monotonic() + timeout
+        problem = units.unfit(config, self.place, release)
+        if not problem and config.rehearses:
+            problem = rehearsal.rehearse(self.place, self.ctl, config, release, deadline)
+        if problem:
+            nobody = Instance(release, release, Role.CANDIDATE, 0, time.time(), ready=False)
+            return Started(nobody, Readiness.EXITED, problem)
+        instance = self._free(release)
+        self._write(units.of(config, self.place, instance))
+        first = self.current() is None
+        if first:  # a socket needs a service: this names the candidate, until a reboot or the commit
+            replace(self._first, f"[Socket]\nService={self.place.unit(instance)}\n")
+            self.ctl.do("daemon-reload")
+        Path(self.place.private(instance)).unlink(missing_ok=True)
+        with stopped_with_us(self.ctl, *self._alone(), self.place.unit(instance)):
+            return self._start(instance, deadline, timeout)
+
+    def retire(self, instance: Instance) -> None:
+        """Tell an instance to drain, and its processes and timers with it; returns at once."""
+        if self._runs(instance):
+            self._stop(_name(instance))
+
+    def stop(self, instance: Instance) -> None:
+        """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s."""
+        unit = self.place.unit(_name(instance))
+        if self._runs(instance):
+            self._stop(_name(instance))
+        deadline = time.monotonic() + LEAVE
+        while self._runs(instance):
+            if time.monotonic() > deadline:
+                self.ctl.attempt("kill", "--signal=SIGKILL", unit)
+            time.sleep(0.02)
+        self.ctl.attempt("reset-failed", unit)  # its deploy failed, and says so: `systemctl --failed` need not
+
+    def instances(self) -> Sequence[Instance]:
+        """Every instance that runs, oldest first."""
+        current = self._current()
+        found = [self._instance(unit, current) for unit in self._units("*") if unit["ActiveState"] not in GONE]
+        return sorted(found, key=lambda one: one.since)
+
+    def point(self, release: str) -> None:
+        """Commit: rename the drop-in into place; systemd reads it, and the symlink `current` follows for people.
+
+        Raises OSError when the disk refuses; then nothing changed.
+        """
+        config = configuration.load(self._home.release(release))
+        ready = [one for one in self.instances() if one.release == release and one.role is not Role.RETIRING]
+        instance = _name(ready[-1]) if ready else release
+        if not ready:
+            self._write(units.of(config, self.place, instance))
+        replace(self.place.commit, units.commit(config, self.place, instance))
+        self._first.unlink(missing_ok=True)
+        self._home.point(release)
+        self.ctl.do("daemon-reload")
+        if others := units.started(config, self.place, release):
+            self.ctl.do("start", "--no-block", *others)
+
+    def current(self) -> str | None:
+        """The release that the drop-in names."""
+        instance = self._current()
+        return release_of(instance) if instance else None
+
+    def _current(self) -> str | None:
+        try:
+            text = self.place.commit.read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        named = re.search(r"^Service=(.+)$", text, re.MULTILINE)
+        return self.place.instance(named[1]) if named else None
+
+    @property
+    def _first(self) -> Path:
+        return self.place.volatile / f"{self.place.socket}.d" / "candidate.conf"
+
+    def _start(self, instance: str, deadline: float, timeout: float) -> Started:
+        unit = self.place.unit(instance)
+        late, said = False, ""
+        try:
+            said = self.ctl.attempt("start", unit, timeout=max(deadline - time.monotonic(), 0.05)).stderr
+        except subprocess.TimeoutExpired:
+            late = True
+        found = self._units(instance)[0]
+        started = self._instance(found, self._current())
+        if started.ready:
+            return Started(started, Readiness.READY)
+        if late:
+            why = f": {found['StatusText']}" if found["StatusText"] else ""
+            return Started(started, Readiness.TIMED_OUT, f"it was not ready within {timeout:g} s{why}")
+        return Started(started, Readiness.EXITED, _ending(found) or said.strip())
+
+    def _stop(self, instance: str) -> None:
+        # One after the other: in one transaction systemd would order the service's end before the socket's, and
+        # before the first commit a connection in between would start it again.
+        for unit in self._alone():
+            self.ctl.do("stop", unit)
+        self.ctl.do("stop", "--no-block", self.place.unit(instance))
+
+    def _alone(self) -> list[str]:
+        """The socket, as long as there is no current release: then nothing may hold it open."""
+        return [] if self.current() else [self.place.socket]
+
+    def _free(self, release: str) -> str:
+        """A name for a new instance: that of the release, or a numbered one while others of it still drain."""
+        taken = {self.place.instance(unit["Id"]) for unit in self._units("*") if unit["ActiveState"] not in GONE}
+        instance, number = release, 1
+        while instance in taken:
+            number += 1
+            instance = f"{release}.{number}"
+        return instance
+
+    def _write(self, texts: Mapping[str, str]) -> None:
+        changed = [name for name, text in texts.items() if replace(self.place.units / name, text)]
+        if changed:  # systemd finds new files by itself, but a unit that it knows it reads again only when told
+            known = self.ctl.show(["Id", "NeedDaemonReload"], *changed)
+            if any(unit.get("NeedDaemonReload") == "yes" for unit in known):
+                self.ctl.do("daemon-reload")
+
+    def _units(self, instances: str) -> list[dict[str, str]]:
+        """The units that systemd has loaded, by a name or a pattern."""
+        return self.ctl.show(SHOWN, self.place.unit(instances))
+
+    def _runs(self, instance: Instance) -> bool:
+        """Whether the very instance that is meant still runs: a unit may have been started again since."""
+        unit = self._units(_name(instance))[0]
+        return unit["ActiveState"] not in GONE and unit["InvocationID"].startswith(instance.id.rpartition(".")[2])
+
+    def _instance(self, unit: Mapping[str, str], current: str | None) -> Instance:
+        name = self.place.instance(unit["Id"])
+        role = Role.LIVE if name == current else Role.CANDIDATE
+        if unit["ActiveState"] == "deactivating":
+            role = Role.RETIRING
+        began = int(unit["InactiveExitTimestampMonotonic"]) / 1_000_000
+        return Instance(
+            id=f"{name}.{unit['InvocationID'][:8]}",
+            release=release_of(name),
+            role=role,
+            pid=int(unit["MainPID"]),
+            since=time.time() - time.monotonic() + began,
+            ready=unit["ActiveState"] in {"active", "reloading", "deactivating"},
+        )
+
+
+def _name(instance: Instance) -> str:
+    return instance.id.rpartition(".")[0]
+
+
+def _ending(unit: Mapping[str, str]) -> str:
+    """How the main process ended, in words, with what it said last; empty when systemd never started it."""
+    status = int(unit["ExecMainStatus"])
+    said = f": {unit['StatusText']}" if unit["StatusText"] else ""
+    match unit["ExecMainCode"]:
+        case "1":  # CLD_EXITED
+            hint = " (it must stay in the foreground)" if status == 0 else ""
+            return f"exited with status {status} before it was ready{hint}{said}"
+        case "2" | "3":  # CLD_KILLED, CLD_DUMPED
+            return f"was killed by {signal.Signals(status).name} before it was ready{said}"
+    return ""

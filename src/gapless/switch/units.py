@@ -1,0 +1,155 @@
+"""gapless.toml as systemd units: rendered whole for each release, so that a rollback brings its settings back."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from gapless.config import Config
+from gapless.errors import GaplessError
+from gapless.switch.place import Place, release_of
+from gapless.switch.sockets import Address
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"))  # what ProtectHome= hides, systemd.exec(5)
+
+
+def socket(config: Config) -> str:
+    """The socket unit. Raises GaplessError when an address cannot be used."""
+    return _render("socket", config=config, addresses=[_stream(address) for address in config.addresses])
+
+
+def service(config: Config, place: Place, instance: str, socket: str = "") -> str:
+    """The service unit of `instance`, which takes the sockets of `place`, or those of the unit `socket`."""
+    release = release_of(instance)
+    about = _common(config, place, release, config.argv)
+    return _render("service", instance=instance, socket=socket or place.socket, **about)
+
+
+def rehearsal(config: Config, path: Path) -> str:
+    """The socket unit of a rehearsal, at `path`."""
+    return _render("rehearsal", config=config, path=path)
+
+
+def of(config: Config, place: Place, instance: str) -> dict[str, str]:
+    """Every unit of an instance, by its name: the server's, and those of the release's processes and timers."""
+    release = release_of(instance)
+    units = {place.unit(instance): service(config, place, instance)}
+    for name, process in config.processes.items():
+        about = _common(config, place, release, process.argv) | {"what": name, "leader": place.unit(instance)}
+        units[place.other(name, release)] = _render("process", timed=False, drain=process.drain, **about)
+    for name, timer in config.timers.items():
+        about = _common(config, place, release, timer.argv) | {"what": name, "leader": place.unit(instance)}
+        units[place.other(name, release)] = _render("process", timed=True, **about)
+        units[place.other(name, release, "timer")] = _render("timer", calendar=timer.calendar, **about)
+    return units
+
+
+def unfit(config: Config, place: Place, release: str) -> str:
+    """Why the release's programs cannot be executed; empty when they can. systemd would only say status 203."""
+    directory = place.root / "releases" / release
+    for argv in (config.argv, *(one.argv for one in (*config.processes.values(), *config.timers.values()))):
+        program = _program(argv[0], directory, _path(directory))
+        missing = not os.path.lexists(program) or "/" not in program
+        if missing or not os.access(program, os.X_OK):
+            number = errno.ENOENT if missing else errno.EACCES
+            return f"could not execute {argv[0]!r}: {os.strerror(number)} (errno {number})"
+    return ""
+
+
+def started(config: Config, place: Place, release: str) -> list[str]:
+    """Those of `of` beside the server that run as long as the release is current: a timer starts its own service."""
+    timers = [place.other(name, release, "timer") for name in config.timers]
+    return [place.other(name, release) for name in config.processes] + timers
+
+
+def commit(config: Config, place: Place, instance: str) -> str:
+    """The drop-in of the socket unit that makes `instance` the live one."""
+    wanted = started(config, place, release_of(instance))
+    return _render("commit", place=place, instance=instance, others=wanted)
+
+
+def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> dict[str, object]:
+    directory = place.root / "releases" / release
+    path = _path(directory)
+    program = _program(argv[0], directory, path)
+    return {
+        "config": config,
+        "place": place,
+        "release": release,
+        "directory": str(directory),
+        "argv": [program, *argv[1:]],
+        "path": path,
+        "hidden": _hidden(Path(program)),
+    }
+
+
+def _path(directory: Path) -> str:
+    # Our own directory last, so that the release's tools win: it only makes sure that `gapless serve` is found.
+    return os.pathsep.join([str(directory / ".venv/bin"), PATH, str(Path(sys.executable).parent)])
+
+
+def _program(written: str, directory: Path, path: str) -> str:
+    """The absolute path of a program: systemd looks for it neither in the release nor on the app's PATH."""
+    if "/" in written:
+        return str(directory / written)
+    return shutil.which(written, path=path) or written
+
+
+def _hidden(program: Path) -> list[str]:
+    """What must be seen in spite of ProtectHome=: our own Python, where the program is of its environment."""
+    ours = [Path(sys.prefix), Path(sys.base_prefix)]
+    if not any(program.is_relative_to(one) for one in ours):
+        return []
+    return [str(one) for one in dict.fromkeys(ours) if any(one.is_relative_to(home) for home in HIDDEN)]
+
+
+def _stream(written: str) -> str:
+    name = Address.parse(written).name
+    if isinstance(name, str):
+        return _percent(name)
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("gapless", "templates/units"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=False,  # noqa: S701 -- unit files are no HTML; each filter below quotes for systemd
+    )
+    environment.filters |= {"quoted": _quoted, "percent": _percent, "command": _command}
+    return environment
+
+
+def _render(template: str, **values: object) -> str:
+    text = _templates().get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _percent(text: str | Path) -> str:
+    """`text` with nothing in it that systemd would take for a specifier."""
+    if "\n" in str(text):
+        raise GaplessError("write", f"{text!r} into a unit", "it has a line break in it", status=2)
+    return str(text).replace("%", "%%")
+
+
+def _quoted(text: str) -> str:
+    """One word, systemd.syntax(7)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{_percent(escaped)}"'
+
+
+def _command(argv: Sequence[str]) -> str:
+    """A command line of systemd.service(5): a `$` would be a variable."""
+    return " ".join(_quoted(word).replace("$", "$$") for word in argv)
