@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "gapless"
-BASE = {"errors", "listen", "notify", "priority", "span"}
+BASE = {"errors", "listen", "notify", "priority", "span", "unix_http"}
 MAY_IMPORT = {
     "errors": set[str](),
     "span": set[str](),
+    "unix_http": set[str](),
     "priority": set[str](),
     "listen": {"errors"},
     "notify": set[str](),

@@ -15,12 +15,12 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
 from gapless.release import lock
-from gapless.serve.check import get
 from gapless.serve.private import STATUS_PATH
 from gapless.span import show
 from gapless.switch import records
 from gapless.switch.control import UnreachableError
 from gapless.switch.manager import Instance, Role
+from gapless.unix_http import get
 
 
 @click.command()
@@ -32,7 +32,7 @@ def command(output: Output, /, project: Project) -> None:
     Exit status 1 if nothing serves.
     """
     about, instances, problem = _look(project)
-    details = {one.id: _ask(project, one) for one in instances}
+    details = {one.id: _ask(one) for one in instances}
     holder = lock.hold(project.home) or lock.holder(project.home)
     current = project.manager.current()
     document = {
@@ -71,13 +71,14 @@ def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | 
 def _left(record: records.Record, current: str | None) -> Instance:
     live = Role.LIVE if record.release == current else Role.CANDIDATE
     role = Role.RETIRING if record.state.is_retiring else live
-    return Instance(record.id, record.release, role, record.pid, record.since, record.state.is_ready)
+    ready = record.state.is_ready
+    return Instance(record.id, record.release, role, record.pid, record.since, ready, record.private)
 
 
-def _ask(project: Project, instance: Instance) -> dict[str, Any] | None:
+def _ask(instance: Instance) -> dict[str, Any] | None:
     """The status document of an instance; None for a server that has none, or is too busy to answer."""
     try:
-        _, _, body = get(project.place.private(instance.id), STATUS_PATH, "localhost", 0.2)
+        _, _, body = get(instance.private, STATUS_PATH, "localhost", 0.2)
         document = json.loads(body)
     except (OSError, http.client.HTTPException, ValueError):
         return None

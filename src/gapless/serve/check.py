@@ -4,37 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import socket
 import time
 
 from gapless import notify
 from gapless.errors import GaplessError
+from gapless.unix_http import get
 
 RELEASE_HEADER = "gapless-release"
 EXCERPT = 500  # bytes of a failed check's body in the log
-
-
-class _UnixHTTP(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def get(socket_path: str, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
-    """GET `target` over the Unix socket: status, headers (lower case), body. Raises OSError, HTTPException."""
-    connection = _UnixHTTP(socket_path, timeout)
-    try:
-        connection.request("GET", target, headers={"Host": host, "User-Agent": "gapless-check", "Connection": "close"})
-        response = connection.getresponse()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return response.status, headers, response.read()
-    finally:
-        connection.close()
 
 
 async def prove(socket_path: str, target: str, host: str, release: str, deadline: float) -> None:

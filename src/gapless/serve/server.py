@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from gapless import notify, priority
+from gapless import notify, priority, unix_http
 from gapless.errors import GaplessError
 from gapless.serve import check, private
 from gapless.serve.accept import Acceptor
@@ -122,7 +122,7 @@ class Server:
             left = max(deadline - time.monotonic(), 1)
             try:
                 host = self.settings.check_host
-                status, _, _ = await asyncio.to_thread(check.get, self.settings.private, target, host, left)
+                status, _, _ = await asyncio.to_thread(unix_http.get, self.settings.private, target, host, left)
             except (OSError, ValueError) as error:
                 log.warning("warm-up GET %s failed: %s", target, error)
             else:

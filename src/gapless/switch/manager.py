@@ -26,7 +26,10 @@ class Readiness(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Instance:
-    """One running release. `id` is unique among the manager's instances, `since` is Unix time in seconds."""
+    """One running release. `id` is unique among the manager's instances, `since` is Unix time in seconds.
+
+    `private` is the path of its private socket, which only a gapless server opens; empty: none is known.
+    """
 
     id: str
     release: str
@@ -34,6 +37,7 @@ class Instance:
     pid: int
     since: float
     ready: bool
+    private: str = ""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Roster:
     def instance(self, running: Running) -> Instance:
         """The instance as the protocol shows it."""
         record, ready = running.record, running.state.is_ready
-        return Instance(record.id, record.release, self.role(running), record.pid, record.since, ready)
+        return Instance(record.id, record.release, self.role(running), record.pid, record.since, ready, record.private)
 
     def settle(self) -> None:
         """Apply the rule: see to it that the current release runs, after a pause that grows with its failures."""
