@@ -1,0 +1,49 @@
+"""Real hosts for the tests below here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.host import ForbiddenError, Host
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A boot may be tried twice for a minute each on a slow machine, and it counts for the test."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="session")
+def _bootable() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("a host of its own needs root")
+    subprocess.run([str(HERE / "requirements.sh")], check=True, timeout=240)
+
+
+def _boot() -> Host:
+    try:
+        return Host()
+    except ForbiddenError as error:
+        pytest.skip(f"this machine forbids hosts of our own: {error}")
+
+
+@pytest.fixture(scope="module")
+def host(_bootable: None) -> Iterator[Host]:
+    """A host that the tests of one file share; they leave it working."""
+    with _boot() as one:
+        yield one
+
+
+@pytest.fixture
+def fresh_host(_bootable: None) -> Iterator[Host]:
+    """A host for one test, which may reboot or break it."""
+    with _boot() as one:
+        yield one
