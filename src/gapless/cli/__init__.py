@@ -16,6 +16,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "init": "Write a gapless.toml for this project.",
     "run": "Hold the sockets and run the current release (embedded supervisor).",
     "serve": "Serve an ASGI or WSGI app: prove it, accept, drain.",
+    "up": "Install the app on this host under systemd; deploy it the first time.",
     "deploy": "Make a release, prove it, switch over to it.",
     "rollback": "Switch back to an earlier release, proven first.",
     "status": "Show each instance: role, release, connections and requests.",
@@ -24,6 +25,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "audit": "Show every deploy: who, when, from, to, outcome.",
     "lock": "Show, take or release the deploy lock.",
     "prune": "Remove releases that are no longer kept.",
+    "down": "Remove what up and deploys made; data only if asked to.",
     "config": "Show the settings in force, or an example of all of them.",
     "probe": "Load a URL on schedule and prove that nothing was lost.",
 }

@@ -6,12 +6,14 @@ import os
 
 import click
 
-from gapless.cli.options import Project, common, dry_run, stop_like_ctrl_c
+from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
 from gapless.cli.types import SPAN
 from gapless.release import steps
 from gapless.release.plan import plan_deploy
+from gapless.switch.install import examine
+from gapless.switch.systemd import SystemdManager
 
 lock_wait = click.option(
     "--lock-wait", type=SPAN, default=0.0, metavar="TIME", help="Wait this long for another deploy to end."
@@ -33,12 +35,24 @@ def command(output: Output, /, project: Project, source: str | None, dry_run: bo
         output.result({"plan": plan}, *plan)
         return
     stop_like_ctrl_c()
+    if project.place:
+        go_on_without_terminal(output)
     os.nice(10)  # neither this nor a build may delay those who serve
     result = steps.deploy(site, project.directory, source)
     output.result(*switched(result))
+    _warn_of_other_address(output, project)
+
+
+def _warn_of_other_address(output: Output, project: Project) -> None:
+    wanted = ", ".join(project.config.addresses)
+    if isinstance(project.manager, SystemdManager):
+        if examine(project.config, project.manager.place).closes:
+            output.warn(
+                f"`listen` says {wanted}, but the old address stays open: `gapless up --close-socket` changes it"
+            )
+        return
     held = list(project.manager.about().sockets)
     if held != project.config.addresses:
-        wanted = ", ".join(project.config.addresses)
         output.warn(f"`listen` says {wanted}, but {', '.join(held)} stays open: restarting `gapless run` changes it")
 
 

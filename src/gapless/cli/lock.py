@@ -33,7 +33,8 @@ def status(output: Output, project: Project) -> None:
 @click.pass_obj
 def acquire(output: Output, project: Project, why: str) -> None:
     """Keep everybody from deploying."""
-    project.prepare()
+    if not project.place:
+        project.prepare()
     changed = lock.acquire_hold(project.home, why)
     line = "Locked." if changed else f"Already locked: {lock.hold(project.home)}."
     output.result({"locked": True, "changed": changed}, line)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,32 +16,50 @@ import click
 
 from gapless.cli.output import Output
 from gapless.config import FILE, Config, load
+from gapless.errors import GaplessError
 from gapless.release.attempt import Observer, Site
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
+from gapless.switch import place
 from gapless.switch.embedded import EmbeddedManager
-from gapless.switch.home import Home
+from gapless.switch.place import Place
+from gapless.switch.systemd import SystemdManager
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass
 class Project:
-    """A directory with a gapless.toml, and what gapless keeps for it in `.gapless`."""
+    """A directory with a gapless.toml, and where gapless keeps what it makes of it."""
 
     directory: Path
 
     @property
-    def home(self) -> Path:
+    def embedded(self) -> Path:
+        """What `gapless run` works in."""
         return self.directory / ".gapless"
+
+    @cached_property
+    def place(self) -> Place | None:
+        """Where `gapless up` installed it under systemd; None: the embedded supervisor has it."""
+        wanted = self.config.manager
+        found = None if wanted == "embedded" else place.find(self.config.name)
+        if found is None and wanted == "systemd":
+            cause = "it is not installed under systemd yet"
+            raise GaplessError("find", self.config.name, cause, "run `sudo gapless up` (or `gapless up --user`)")
+        return found
+
+    @property
+    def home(self) -> Path:
+        return self.place.root if self.place else self.embedded
 
     @cached_property
     def config(self) -> Config:
         return load(self.directory)
 
     @cached_property
-    def manager(self) -> EmbeddedManager:
-        return EmbeddedManager(self.home)
+    def manager(self) -> EmbeddedManager | SystemdManager:
+        return SystemdManager(self.place) if self.place else EmbeddedManager(self.home)
 
     @property
     def store(self) -> Store:
@@ -48,18 +69,16 @@ class Project:
     def ledger(self) -> Ledger:
         return Ledger(self.home)
 
-    @property
-    def place(self) -> Home:
-        return Home(self.home)
-
     def site(self, observer: Observer, lock_wait: float = 0.0) -> Site:
-        """What the release steps work on."""
+        """What the release steps work on. Raises GaplessError when only root may."""
+        if self.place and self.place.owner:
+            need_root(f"change {self.config.name}")
         return Site(self.home, self.manager, observer, lock_wait)
 
     def prepare(self) -> None:
         """Make `.gapless`, invisible to git without a line in the project's own .gitignore."""
-        self.home.mkdir(exist_ok=True)
-        (self.home / ".gitignore").write_text("*\n")
+        self.embedded.mkdir(exist_ok=True)
+        (self.embedded / ".gitignore").write_text("*\n")
 
 
 def speaking(function: Function) -> Function:
@@ -113,6 +132,19 @@ def _nearest(given: Path) -> Project:
     start = given.absolute()
     found = next((one for one in (start, *start.parents) if (one / FILE).exists()), start)
     return Project(found)
+
+
+def need_root(what: str) -> None:
+    """Refuse anybody else, before something half-way does. Raises GaplessError."""
+    if os.geteuid() != 0:
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        raise GaplessError(what.partition(" ")[0], what.partition(" ")[2], "only root may", f"sudo {command}")
+
+
+def go_on_without_terminal(output: Output) -> None:
+    """Let what was begun go on when the terminal or the SSH connection goes away; the next command shows it."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    output.outlives_its_reader = True
 
 
 def stop_like_ctrl_c() -> None:

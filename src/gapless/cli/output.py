@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,19 +20,20 @@ class Output:
         self.json = False
         self.quiet = False
         self.verbose = False
+        self.outlives_its_reader = False  # a deploy goes on when its terminal is gone
 
     def result(self, document: Any, *lines: str) -> None:
         """The answer of a command: `document` with --json, otherwise `lines` (also with -q: they were asked for)."""
         if self.json:
-            click.echo(json.dumps(document, indent=2))
+            self._echo(json.dumps(document, indent=2))
         else:
             for line in lines:
-                click.echo(line)
+                self._echo(line)
 
     def say(self, text: str) -> None:
         """Progress for a person: nothing with -q or --json."""
         if not self.quiet and not self.json:
-            click.echo(text)
+            self._echo(text)
 
     def detail(self, text: str) -> None:
         """More of it, with -v."""
@@ -40,7 +42,7 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Something to know that did not stop the command."""
-        click.secho(f"Warning: {text}", fg="yellow", err=True)
+        self._echo(click.style(f"Warning: {text}", fg="yellow"), err=True)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         """Lines of aligned columns, two spaces between them."""
@@ -55,19 +57,31 @@ class Output:
         notes: list[str] = getattr(error, "__notes__", [])  # what else went wrong on the way
         if self.json:
             parts = {"operation": error.operation, "object": error.object, "cause": error.cause, "hint": error.hint}
-            click.echo(
+            self._echo(
                 json.dumps({"error": {**parts, "details": list(error.details), "status": error.status}}, indent=2)
             )
             return
         for line in error.details:
-            click.secho(f"  | {line}", dim=True, err=True)
-        click.echo(click.style("Error: ", fg="red", bold=True) + str(error), err=True)
+            self._echo(click.style(f"  | {line}", dim=True), err=True)
+        self._echo(click.style("Error: ", fg="red", bold=True) + str(error), err=True)
         for note in notes:
-            click.echo(f"       {note}", err=True)
+            self._echo(f"       {note}", err=True)
         if error.hint:
-            click.echo(click.style("Try:   ", fg="cyan", bold=True) + error.hint, err=True)
+            self._echo(click.style("Try:   ", fg="cyan", bold=True) + error.hint, err=True)
 
     def interrupted(self) -> None:
         """Ctrl-C: say so, on a line of its own."""
-        click.echo("\nInterrupted.", err=True)
+        self._echo("\nInterrupted.", err=True)
         sys.stderr.flush()
+
+    def _echo(self, text: str, *, err: bool = False) -> None:
+        try:
+            click.echo(text, err=err)
+        except OSError:
+            if not self.outlives_its_reader:
+                raise
+            # Nobody reads any more (EIO of a closed terminal, EPIPE of a closed connection): say it to nobody.
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            for stream in (1, 2):
+                os.dup2(nothing, stream)
+            os.close(nothing)

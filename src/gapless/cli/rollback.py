@@ -7,7 +7,7 @@ import sys
 import click
 
 from gapless.cli.deploy import lock_wait, switched
-from gapless.cli.options import Project, common, dry_run, stop_like_ctrl_c, yes
+from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c, yes
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
 from gapless.release import steps
@@ -35,6 +35,8 @@ def command(
     if not yes and not output.json and sys.stdin.isatty():
         click.confirm(f"Roll back from {project.manager.current()} to {target}?", default=True, abort=True)
     stop_like_ctrl_c()
+    if project.place:
+        go_on_without_terminal(output)
     result = steps.rollback(site, target)
     document, line = switched(result)
     if result.outcome is Outcome.ALREADY_LIVE:

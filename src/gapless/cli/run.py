@@ -28,4 +28,4 @@ def command(output: Output, /, project: Project) -> None:
         sys.stdout.flush()
 
     output.detail(f"holding {', '.join(config.addresses)} for {config.name}")
-    sys.exit(supervisor.run(project.home, config, emit, first=first))
+    sys.exit(supervisor.run(project.embedded, config, emit, first=first))

@@ -13,13 +13,18 @@ import msgspec
 
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
+from gapless.cli.releases import ago
 from gapless.errors import GaplessError
 from gapless.release import lock
+from gapless.release.ledger import Deploy, Outcome
 from gapless.serve.private import STATUS_PATH
 from gapless.span import show
-from gapless.switch import records
+from gapless.switch import procfs, records
 from gapless.switch.control import UnreachableError
+from gapless.switch.embedded import EmbeddedManager
+from gapless.switch.home import Home
 from gapless.switch.manager import Instance, Role
+from gapless.switch.systemd import SystemdManager
 from gapless.unix_http import get
 
 
@@ -27,31 +32,40 @@ from gapless.unix_http import get
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project) -> None:
-    """Connections, and requests under way, come from each instance's private socket.
+    """Connections, and requests under way, come from each instance's private socket; memory is what it and its
+    workers have resident.
 
     Exit status 1 if nothing serves.
     """
-    about, instances, problem = _look(project)
+    about, instances, problem = _look_at_systemd(project) if project.place else _look(project)
     details = {one.id: _ask(one) for one in instances}
     holder = lock.hold(project.home) or lock.holder(project.home)
     current = project.manager.current()
+    last = next(reversed(project.ledger.entries()), None)
     document = {
         "name": project.config.name,
         "listen": project.config.addresses,
         "current": current,
+        "manager": "systemd" if project.place else "embedded",
         "supervisor": about,
         "locked_by": msgspec.to_builtins(holder) if holder else None,
-        "instances": [msgspec.to_builtins(one) | {"status": details[one.id]} for one in instances],
+        "last": _last(last),
+        "instances": [
+            msgspec.to_builtins(one) | {"memory": procfs.memory(one.pid), "status": details[one.id]}
+            for one in instances
+        ],
     }
     serving = any(one.role is Role.LIVE and one.ready for one in instances)
     lines = [f"{project.config.name} on {', '.join(project.config.addresses)}, current release: {current or 'none'}"]
     if instances:
-        headings = ("ROLE", "RELEASE", "STATE", "PID", "UP", "CONNECTIONS", "UNDER WAY")
+        headings = ("ROLE", "RELEASE", "STATE", "PID", "UP", "MEMORY", "CONNECTIONS", "UNDER WAY")
         lines += ["", *output.table(headings, [_row(one, details[one.id]) for one in instances])]
     else:
         lines.append("No instance runs.")
     if holder:
         lines.append(f"Locked: {holder}.")
+    if last and last.outcome is not Outcome.SUCCEEDED:
+        lines.append(f"The last {last.verb}, to {last.to}, {_ended(last)}")
     output.result(document, *lines)
     if problem and not output.json:
         output.warn(f"{problem.cause}; {problem.hint}")
@@ -59,12 +73,24 @@ def command(output: Output, /, project: Project) -> None:
         click.get_current_context().exit(1)
 
 
+def _look_at_systemd(project: Project) -> tuple[object, Sequence[Instance], GaplessError | None]:
+    """The instances, and what is wrong with the socket's unit."""
+    assert isinstance(project.manager, SystemdManager)  # noqa: S101 -- a slip of ours
+    unit = project.manager.place.socket
+    state = project.manager.ctl.show(["ActiveState"], unit)[0]["ActiveState"]
+    problem = None
+    if state != "active":
+        problem = GaplessError("hold", "the socket", f"{unit} is {state}", f"`journalctl -u {unit}` says why")
+    return None, project.manager.instances(), problem
+
+
 def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | None]:
     """The supervisor and its instances; without one, what it left running."""
     try:
-        return msgspec.to_builtins(project.manager.about()), project.manager.instances(), None
+        about = EmbeddedManager(project.home).about()
+        return msgspec.to_builtins(about), project.manager.instances(), None
     except UnreachableError as error:
-        left = [_left(record, project.manager.current()) for record in records.running(project.place)]
+        left = [_left(record, project.manager.current()) for record in records.running(Home(project.home))]
         return None, left, error
 
 
@@ -89,4 +115,18 @@ def _row(one: Instance, status: dict[str, Any] | None) -> tuple[str, ...]:
     told = status or {"state": "ready" if one.ready else "starting"}
     up = show(max(time.time() - one.since, 0))
     counts = tuple(str(told.get(key, "?")) for key in ("connections", "requests"))
-    return one.role, one.release, told["state"], str(one.pid), up, *counts
+    memory = f"{procfs.memory(one.pid) / 1_000_000:.0f} MB"
+    return one.role, one.release, told["state"], str(one.pid), up, memory, *counts
+
+
+def _last(attempt: Deploy | None) -> dict[str, object] | None:
+    if attempt is None:
+        return None
+    return {key: getattr(attempt, key) for key in ("verb", "to", "who", "when", "outcome", "error")}
+
+
+def _ended(attempt: Deploy) -> str:
+    if attempt.outcome is Outcome.RUNNING:
+        return f"is under way (by {attempt.who}, since {ago(attempt.when)})."
+    why = f": {attempt.error}" if attempt.error else ""
+    return f"{attempt.outcome} {ago(attempt.when)} (by {attempt.who}){why}"

@@ -162,7 +162,13 @@ def _not_switched(site: Site, attempt: Attempt, switchover: engine.Switchover) -
     log = site.store.log(attempt.release)
     serving = f"{attempt.previous} goes on serving" if attempt.previous else "no release serves"
     cause = f"{switchover.cause}; {serving}"
-    return GaplessError("switch over to", attempt.release, cause, f"all its output: {log}", details=tail(log))
+    return GaplessError(
+        "switch over to",
+        attempt.release,
+        cause,
+        f"all its output: `gapless logs {attempt.release}`",
+        details=switchover.log or tail(log),
+    )
 
 
 def _committed(site: Site, switchover: engine.Switchover) -> bool:

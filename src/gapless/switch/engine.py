@@ -58,6 +58,7 @@ class Switchover:
     on_move: Callable[[State], None] = lambda _state: None
     state: State = field(default=State.STARTING, init=False)
     cause: str = field(default="", init=False)
+    log: tuple[str, ...] = field(default=(), init=False)  # a failed candidate's last lines
 
     def run(self) -> Outcome:
         """Do it, and name how it ended; `cause` then says why. Raises what the manager raises, and KeyboardInterrupt.
@@ -77,7 +78,7 @@ class Switchover:
         self.on_move(self.state)
         started = self.manager.start(self.release, self.timeout)
         if started.readiness is not Readiness.READY:
-            self.cause = started.cause or started.readiness
+            self.cause, self.log = started.cause or started.readiness, started.log
             self.manager.stop(started.instance)
             self._move(State.FAILED)
             return Outcome.NOT_READY

@@ -9,7 +9,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from gapless.switch.systemctl import Systemctl
 MARK = "# Made by gapless "  # every unit of ours begins so
 COMMENT = "made by gapless"  # in the passwd entry of a user of ours
 OLDEST = 249  # Upholds= came with it
+LONGEST = 24 * 3600.0  # seconds: every unit has a TimeoutStopSec of its own
 DATA = ("shared", "ledger.jsonl")  # what `down` leaves without --data
 KEPT_PRIVATE = ("log", "env", "secrets", "reports")
 
@@ -49,7 +49,9 @@ def examine(config: Config, place: Place) -> Changes:
         import difflib  # only a change pays for it
 
         changes.sentences.append(f"Write {unit}.")
-        changes.diff = list(difflib.unified_diff(before.splitlines(), wanted.splitlines(), "installed", "new", "", "", 3, ""))
+        changes.diff = list(
+            difflib.unified_diff(before.splitlines(), wanted.splitlines(), "installed", "new", "", "", 3, "")
+        )
         was, now = _streams(before), _streams(wanted)
         if before and was != now:
             changes.closes = f"it listens on {', '.join(was)}, and gapless.toml says {', '.join(now)}"
@@ -74,12 +76,22 @@ def apply(config: Config, place: Place, ctl: Systemctl) -> None:
         raise GaplessError("install", place.name, str(error), "run it as root") from error
 
 
-def reopen(place: Place, ctl: Systemctl, running: Sequence[str]) -> None:
-    """Close the held socket and open it as its unit says now; `running` units drain first and start again after it."""
+def reopen(place: Place, ctl: Systemctl) -> None:
+    """Close the held socket, let what serves drain, and open it as its unit says now; its service starts with it."""
     ctl.do("stop", place.socket)
-    ctl.do("stop", *running, timeout=3600)  # each has its own TimeoutStopSec
+    ctl.do("stop", place.unit("*"), timeout=LONGEST)
     ctl.do("start", place.socket)
-    ctl.do("start", *running[-1:], timeout=3600)
+
+
+def require_systemd(place: Place) -> None:
+    """Refuse hosts without systemd, or with one that is too old for us. Raises GaplessError."""
+    said = Systemctl(place.user).do("--version").split()
+    version = said[1] if len(said) > 1 else "?"
+    if not version.isdecimal() or int(version) < OLDEST:
+        hint = "use `gapless run` (the embedded supervisor) there"
+        raise GaplessError("use", "systemd", f"its version is {version}, and gapless needs {OLDEST}", hint)
+    if not Path("/run/systemd/system").is_dir():  # sd_booted(3)
+        raise GaplessError("use", "systemd", "this machine was not booted with it", "use `gapless run` there")
 
 
 def verify(config: Config, place: Place) -> None:
@@ -108,10 +120,13 @@ def remove(place: Place, ctl: Systemctl, *, data: bool) -> list[str]:
     if (place.units / place.socket).exists():
         ctl.do("disable", place.socket)
     for pattern in patterns:  # the socket first, or a connection starts the service again
-        ctl.do("stop", pattern, timeout=3600)
+        ctl.do("stop", pattern, timeout=LONGEST)
     try:
         for directory in (place.units, place.volatile):
-            for path in [*(one for pattern in patterns for one in directory.glob(pattern)), *directory.glob(f"{place.socket}.d")]:
+            for path in [
+                *(one for pattern in patterns for one in directory.glob(pattern)),
+                *directory.glob(f"{place.socket}.d"),
+            ]:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
                 gone.append(str(path))
         ctl.do("daemon-reload")
@@ -160,7 +175,9 @@ def _make_user(place: Place) -> None:
 def _run(*argv: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise GaplessError("run", argv[0], done.stderr.strip() or f"it exited with status {done.returncode}", "run it as root")
+        raise GaplessError(
+            "run", argv[0], done.stderr.strip() or f"it exited with status {done.returncode}", "run it as root"
+        )
 
 
 def _streams(unit: str) -> list[str]:
@@ -174,7 +191,9 @@ def _enabled(place: Place) -> bool:
 def _refuse_foreign(place: Place) -> None:
     unit = place.units / place.socket
     if unit.exists() and not unit.read_text("utf-8", "replace").startswith(MARK):
-        raise GaplessError("install", place.name, f"{unit} is not gapless's", "choose another `name`, or remove that unit")
+        raise GaplessError(
+            "install", place.name, f"{unit} is not gapless's", "choose another `name`, or remove that unit"
+        )
     inside = {path.name for path in place.root.iterdir()} if place.root.exists() else set()
     if inside and not inside & {"releases", *DATA}:
         hint = "choose another `name`, or move that directory away"

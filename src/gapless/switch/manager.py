@@ -42,11 +42,15 @@ class Instance:
 
 @dataclass(frozen=True)
 class Started:
-    """A candidate and how its start ended; `cause` says it in words when it is not READY."""
+    """A candidate and how its start ended; when it is not READY `cause` says it in words, `log` are its last lines.
+
+    A manager that writes to the release's log file leaves `log` empty.
+    """
 
     instance: Instance
     readiness: Readiness
     cause: str = ""
+    log: tuple[str, ...] = ()
 
 
 class Manager(Protocol):

@@ -50,14 +50,14 @@ class Systemctl:
     def show(self, properties: Sequence[str], *units: str) -> list[dict[str, str]]:
         """The properties of each unit that is loaded and matches one of `units` (names or patterns)."""
         text = self.do("show", f"--property={','.join(properties)}", "--", *units)
-        return [
-            dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.split("\n\n") if block
-        ]
+        return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.split("\n\n") if block]
 
 
 def _hint(said: str, user: bool) -> str:
     if "Failed to connect to bus" in said:
-        return "is XDG_RUNTIME_DIR set, and lingering on (`loginctl enable-linger`)?" if user else "does systemd run here?"
+        return (
+            "is XDG_RUNTIME_DIR set, and lingering on (`loginctl enable-linger`)?" if user else "does systemd run here?"
+        )
     if "uthentication" in said or "Access denied" in said:
         return "run it as root"
     return ""

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gapless import config as configuration
-from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.switch import rehearsal, units
+from gapless.switch import journal, rehearsal, units
 from gapless.switch.files import replace
 from gapless.switch.guard import stopped_with_us
 from gapless.switch.home import Home
@@ -135,8 +134,12 @@ class SystemdManager:
             return Started(started, Readiness.READY)
         if late:
             why = f": {found['StatusText']}" if found["StatusText"] else ""
-            return Started(started, Readiness.TIMED_OUT, f"it was not ready within {timeout:g} s{why}")
-        return Started(started, Readiness.EXITED, _ending(found) or said.strip())
+            cause = f"it was not ready within {timeout:g} s{why}"
+            return Started(started, Readiness.TIMED_OUT, cause, self._tail(found))
+        return Started(started, Readiness.EXITED, _ending(found) or said.strip(), self._tail(found))
+
+    def _tail(self, unit: Mapping[str, str]) -> tuple[str, ...]:
+        return journal.tail(self.place, unit["InvocationID"]) if unit["InvocationID"] else ()
 
     def _stop(self, instance: str) -> None:
         # One after the other: in one transaction systemd would order the service's end before the socket's, and
@@ -187,6 +190,7 @@ class SystemdManager:
             pid=int(unit["MainPID"]),
             since=time.time() - time.monotonic() + began,
             ready=unit["ActiveState"] in {"active", "reloading", "deactivating"},
+            private=self.place.private(name),
         )
 
 

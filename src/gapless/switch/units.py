@@ -56,7 +56,8 @@ def of(config: Config, place: Place, instance: str) -> dict[str, str]:
 def unfit(config: Config, place: Place, release: str) -> str:
     """Why the release's programs cannot be executed; empty when they can. systemd would only say status 203."""
     directory = place.root / "releases" / release
-    for argv in (config.argv, *(one.argv for one in (*config.processes.values(), *config.timers.values()))):
+    beside = [one.argv for one in config.processes.values()] + [one.argv for one in config.timers.values()]
+    for argv in (config.argv, *beside):
         program = _program(argv[0], directory, _path(directory))
         missing = not os.path.lexists(program) or "/" not in program
         if missing or not os.access(program, os.X_OK):

@@ -1,0 +1,62 @@
+"""gapless up"""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from gapless.cli.deploy import lock_wait, switched
+from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
+from gapless.cli.output import Output
+from gapless.cli.progress import Progress
+from gapless.errors import GaplessError
+from gapless.release import steps
+from gapless.release.attempt import Site
+from gapless.release.plan import plan_deploy
+from gapless.switch import install
+from gapless.switch.place import Place
+from gapless.switch.systemd import SystemdManager
+
+
+@click.command()
+@click.option("--user", is_flag=True, help="Under your own systemd manager instead of the machine's: no root needed.")
+@click.option("--close-socket", is_flag=True, help="Let a new address close the old one: new visitors are refused.")
+@dry_run
+@lock_wait
+@common
+@click.pass_obj
+def command(
+    output: Output, /, project: Project, user: bool, close_socket: bool, dry_run: bool, lock_wait: float
+) -> None:
+    """Makes a system user, /srv/NAME, the socket unit, and deploys the project as it is, if nothing was deployed yet.
+    Can be repeated: what is there already stays as it is.
+    """
+    place = Place(project.config.name, user=user)
+    install.require_systemd(place)
+    changes = install.examine(project.config, place)
+    if changes.closes and not close_socket:
+        hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
+        raise GaplessError("change", "the held socket", f"{changes.closes}: it must be closed for that", hint)
+    manager = SystemdManager(place)
+    site = Site(place.root, manager, Progress(output), lock_wait)
+    first = site.manager.current() is None
+    if dry_run:
+        plan = [*changes.sentences, *(plan_deploy(site, project.directory) if first else [])]
+        output.result({"plan": plan, "diff": changes.diff}, *(plan or ["Nothing: it is up already."]), *changes.diff)
+        return
+    if place.owner:
+        need_root(f"install {place.name}")
+    go_on_without_terminal(output)
+    os.nice(10)
+    if changes.sentences:
+        install.apply(project.config, place, manager.ctl)
+        for sentence in changes.sentences:
+            output.say(sentence)
+    if changes.closes:
+        install.reopen(place, manager.ctl)
+    document: dict[str, object] = {"changed": changes.sentences, "deployed": None}
+    line = "Already up: nothing to change." if not changes.sentences else f"{place.name} is up."
+    if first:
+        document["deployed"], line = switched(steps.deploy(site, project.directory))
+    output.result(document, line)
