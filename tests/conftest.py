@@ -13,6 +13,10 @@ import pytest
 from tests.support import start
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--manager", choices=["embedded", "systemd"], default="embedded", help="of the contract suite")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """In CI nothing may be skipped: a test that cannot run there proves nothing."""
     if os.environ.get("CI") == "true" and terminalreporter.stats.get("skipped"):

@@ -20,7 +20,8 @@ RELEASE = os.environ["GAPLESS_RELEASE"]
 
 def notify(message: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.connect("\0" + os.environ["NOTIFY_SOCKET"][1:])
+        name = os.environ["NOTIFY_SOCKET"]
+        sender.connect("\0" + name[1:] if name.startswith("@") else name)
         sender.sendall(message.encode())
 
 

@@ -7,12 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.systemd import Systemd
 from tests.contract.worlds import Embedded, World
 
 
-@pytest.fixture(params=["embedded"])
-def world(tmp_path: Path) -> Iterator[World]:
-    """A manager without any release."""
+@pytest.fixture
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A manager without any release: `pytest --manager systemd` is for inside a host (tests/host/test_contract.py)."""
+    if request.config.getoption("--manager") == "systemd":
+        systemd = Systemd()
+        try:
+            systemd.up()
+            yield systemd
+        finally:
+            systemd.down()
+        return
     embedded = Embedded(tmp_path / "project")
     try:
         embedded.up()

@@ -118,8 +118,8 @@ def remove(place: Place, ctl: Systemctl, *, data: bool) -> list[str]:
     gone = []
     patterns = (place.socket, place.unit("*"), place.other("*", "*"), place.other("*", "*", "timer"))
     if (place.units / place.socket).exists():
-        ctl.do("disable", place.socket)
-    for pattern in patterns:  # the socket first, or a connection starts the service again
+        ctl.do("disable", "--now", place.socket)  # it goes first, or a connection starts the service again
+    for pattern in patterns[1:]:
         ctl.do("stop", pattern, timeout=LONGEST)
     try:
         for directory in (place.units, place.volatile):

@@ -103,6 +103,24 @@ def put_right(held: Iterable[socket.socket]) -> None:
         socket.socket.listen(one, BACKLOG)  # also where a subclass protects the backlog from apps
 
 
+def put_right_in(pid: int, addresses: Iterable[str]) -> None:
+    """The same, for what the process `pid` has of `addresses`; one that has none, or ended, is no error."""
+    wanted = [Address.parse(written) for written in addresses]
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        for descriptor in procfs.sockets(pid).values():
+            with contextlib.suppress(OSError), socket.socket(fileno=procfs.take(pidfd, descriptor)) as one:
+                if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and any(each.is_of(one) for each in wanted):
+                    put_right([one])
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it ended while we looked
+    finally:
+        os.close(pidfd)
+
+
 def _take_back(record: Record, have: set[int]) -> list[socket.socket]:
     """The sockets that the instance was given and still has, itself or a process of its session, less those we have."""
     missing = set(record.sockets.values()) - have

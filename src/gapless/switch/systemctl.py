@@ -49,7 +49,7 @@ class Systemctl:
 
     def show(self, properties: Sequence[str], *units: str) -> list[dict[str, str]]:
         """The properties of each unit that is loaded and matches one of `units` (names or patterns)."""
-        text = self.do("show", f"--property={','.join(properties)}", "--", *units)
+        text = self.do("show", "--timestamp=us+utc", f"--property={','.join(properties)}", "--", *units)
         return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.split("\n\n") if block]
 
 

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from gapless import config as configuration
 from gapless.errors import GaplessError
-from gapless.switch import journal, rehearsal, units
+from gapless.switch import journal, rehearsal, sockets, units
 from gapless.switch.files import replace
 from gapless.switch.guard import stopped_with_us
 from gapless.switch.home import Home
@@ -21,7 +22,7 @@ from gapless.switch.systemctl import Systemctl
 
 LEAVE = 3.0  # seconds from SIGTERM to SIGKILL for an instance that was never ready
 SHOWN = (
-    *("Id", "ActiveState", "MainPID", "InvocationID", "InactiveExitTimestampMonotonic"),
+    *("Id", "ActiveState", "MainPID", "InvocationID", "InactiveExitTimestamp"),
     *("ExecMainCode", "ExecMainStatus", "StatusText"),
 )
 GONE = {"inactive", "failed", "maintenance"}
@@ -62,7 +63,10 @@ class SystemdManager:
             self.ctl.do("daemon-reload")
         Path(self.place.private(instance)).unlink(missing_ok=True)
         with stopped_with_us(self.ctl, *self._alone(), self.place.unit(instance)):
-            return self._start(instance, deadline, timeout)
+            started = self._start(instance, deadline, timeout)
+        if started.readiness is Readiness.READY:  # many servers call listen(2) again, with a backlog of their own
+            sockets.put_right_in(started.instance.pid, config.addresses)
+        return started
 
     def retire(self, instance: Instance) -> None:
         """Tell an instance to drain, and its processes and timers with it; returns at once."""
@@ -182,16 +186,20 @@ class SystemdManager:
         role = Role.LIVE if name == current else Role.CANDIDATE
         if unit["ActiveState"] == "deactivating":
             role = Role.RETIRING
-        began = int(unit["InactiveExitTimestampMonotonic"]) / 1_000_000
         return Instance(
             id=f"{name}.{unit['InvocationID'][:8]}",
             release=release_of(name),
             role=role,
             pid=int(unit["MainPID"]),
-            since=time.time() - time.monotonic() + began,
+            since=_since(unit["InactiveExitTimestamp"]),
             ready=unit["ActiveState"] in {"active", "reloading", "deactivating"},
             private=self.place.private(name),
         )
+
+
+def _since(written: str) -> float:
+    """Unix time of systemd's `us+utc` style; 0 when the unit was never active."""
+    return datetime.strptime(f"{written}+0000", "%a %Y-%m-%d %H:%M:%S.%f UTC%z").timestamp() if written else 0.0
 
 
 def _name(instance: Instance) -> str:

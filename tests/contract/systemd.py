@@ -1,0 +1,78 @@
+"""The contract tests' world under the systemd of this machine: only ever inside a host made for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from gapless.config import load
+from gapless.switch import install
+from gapless.switch.place import Place
+from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemd import SystemdManager
+
+HERE = Path(__file__).parent
+PORT = 8000
+
+
+class Systemd:
+    """The app `web`, installed and without a release."""
+
+    def __init__(self) -> None:
+        self.place = Place("web")
+        self.shared = self.place.shared
+        self.manager = SystemdManager(self.place)
+        self.address = ("127.0.0.1", PORT)
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def up(self) -> None:
+        project = Path("/root/web")
+        project.mkdir(exist_ok=True)
+        self.configure(project)
+        install.apply(load(project), self.place, Systemctl())
+
+    def configure(self, directory: Path, command: Sequence[str] = (sys.executable,)) -> None:
+        (directory / "gapless.toml").write_text(f"""
+            name = "web"
+            command = {msgspec.json.encode(list(command)).decode()}
+            listen = "127.0.0.1:{PORT}"
+            check = {{ rehearse = false }}  # the app says itself when it is ready
+        """)
+
+    def release(self, name: str, behaviour: str = "", command: Sequence[str] = ()) -> str:
+        """Make the release `name`, of which every instance behaves like that."""
+        directory = self.place.root / "releases" / name
+        directory.mkdir()
+        self.configure(directory, command or [sys.executable, str(HERE / "app.py")])
+        (self.place.root / "env" / f"{name}.env").write_text(f'BEHAVIOUR="{behaviour}"\n')
+        return name
+
+    def inode(self) -> int:
+        """Of the listening socket, as the kernel has it (proc_net(5))."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return next(int(row[9]) for row in rows if row[1].endswith(f":{PORT:04X}") and row[3] == "0A")
+
+    def caller(self, code: str) -> subprocess.Popen[bytes]:
+        """A process that runs `code` with `manager` at hand: one that a test may kill."""
+        prelude = (
+            "from gapless.switch.place import Place; from gapless.switch.systemd import SystemdManager; "
+            "manager = SystemdManager(Place('web'))\n"
+        )
+        process = subprocess.Popen([sys.executable, "-c", prelude + code], cwd=HERE.parents[1], env=os.environ)
+        self.processes.append(process)
+        return process
+
+    def down(self) -> None:
+        """Remove everything, whatever state the test left it in."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        ctl = Systemctl()
+        ctl.attempt("stop", self.place.socket)
+        ctl.attempt("kill", "--signal=SIGKILL", self.place.unit("*"))
+        install.remove(self.place, ctl, data=True)
