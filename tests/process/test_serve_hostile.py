@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gapless.serve.settings import Settings
 from gapless.serve.state import State
-from gapless.serve.workers import Parent, Worker
+from gapless.serve.worker import Worker
+from gapless.serve.workers import Parent
 from tests.process.test_serve_workers import pids, serve
 from tests.support import APPS, GAPLESS, get, keep_alive_client, listening, start, wait_until
 
@@ -61,7 +62,7 @@ def test_a_replacement_that_dies_as_it_is_proven_does_not_end_the_others() -> No
     parent.state = State.SERVING
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent._workers[0] = Worker(0, 0, ours)
-    theirs.send(b'{"state": "proven"}')
+    theirs.send(b'{"state": "proven", "told": 0}')
     theirs.close()  # killed before its SIGCHLD is read
     with ours:
         parent._on_status(ours)

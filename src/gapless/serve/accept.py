@@ -20,7 +20,7 @@ PAUSE = 0.5  # seconds without accepting after one of those; the kernel queue wa
 
 
 class Acceptor:
-    """Feeds connections of `sockets` to protocols that `factory` makes, from `start` to `stop`."""
+    """Feeds connections of `sockets` to protocols that `factory` makes, from `start` to `pause` or `stop`."""
 
     def __init__(self, sockets: Sequence[socket.socket], factory: Callable[[], asyncio.Protocol]) -> None:
         self.sockets = sockets
@@ -40,13 +40,18 @@ class Acceptor:
 
         What waits in the kernel queue stays there, for whoever else holds the socket.
         """
-        self._pause()
+        self.pause()
         for sock in self.sockets:
             sock.close()
+        await self.attached()
+
+    async def attached(self) -> None:
+        """Return when each connection that is accepted by now has its protocol."""
         if self._attaching:
             await asyncio.wait(self._attaching)
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """Accept no more until `start`; what was accepted is attached all the same, by the factory of that time."""
         if self._resume:
             self._resume.cancel()
         for sock in self.sockets:
@@ -63,17 +68,17 @@ class Acceptor:
                 if error.errno not in OUT_OF_DESCRIPTORS:
                     raise
                 log.error("cannot accept: %s; trying again in %g s (is LimitNOFILE too low?)", error.strerror, PAUSE)
-                self._pause()
+                self.pause()
                 self._resume = self._loop.call_later(PAUSE, self.start)
                 return
             connection.setblocking(False)
-            task = self._loop.create_task(self._attach(connection))
+            task = self._loop.create_task(self._attach(connection, self.factory))
             self._attaching.add(task)
             task.add_done_callback(self._attaching.discard)
 
-    async def _attach(self, connection: socket.socket) -> None:
+    async def _attach(self, connection: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
         try:
-            await self._loop.connect_accepted_socket(self.factory, connection)
+            await self._loop.connect_accepted_socket(factory, connection)
         except OSError as error:
             connection.close()
             log.debug("a connection ended before it was attached: %s", error)

@@ -1,4 +1,4 @@
-"""A worker's line to its parent: status documents go up, leave to accept comes down."""
+"""A worker's line to its parent: status documents go up, leave to accept, or to stand by, comes down."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
 
-from gapless.serve.private import Status
+from gapless.serve.server import Server
+from gapless.serve.state import ON_DUTY, State
 
 log = logging.getLogger("gapless.serve")
 
-GO = b"go"
 BEAT = 1.0  # seconds between status documents; a parent that gets none knows that the loop hangs
 
 
 class Channel:
     """The worker's end of a SOCK_SEQPACKET pair."""
 
-    def __init__(self, sock: socket.socket, status: Callable[[], Status]) -> None:
+    def __init__(self, sock: socket.socket, server: Server) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._status = status
+        self._server = server
+        self._told = 0  # orders that came down: the parent compares
         self._go = asyncio.Event()
         asyncio.get_running_loop().add_reader(sock, self._read)
 
     async def proven(self) -> None:
-        """Return when every sibling is proven, too."""
+        """Return when every sibling is proven, too, and they serve."""
         self._say()
-        await self._go.wait()
+        while not self._go.is_set():  # leave may have been withdrawn before we could use it
+            await self._go.wait()
 
     async def beat(self) -> None:
         """Tell the status once a second, until cancelled."""
@@ -42,7 +43,7 @@ class Channel:
 
     def _say(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):  # late or gone: `_read` hears of the latter
-            self._sock.send(json.dumps(self._status()).encode())
+            self._sock.send(json.dumps({**self._server.status(), "told": self._told}).encode())
 
     def _read(self) -> None:
         try:
@@ -52,8 +53,18 @@ class Channel:
         except ConnectionError:
             said = b""
         if said:
-            self._go.set()
+            self._obey(State(said.decode()))
             return
         asyncio.get_running_loop().remove_reader(self._sock)
         log.error("the parent of the workers is gone: draining")
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _obey(self, wanted: State) -> None:
+        self._told += 1
+        if wanted is State.SERVING:
+            self._go.set()
+        else:
+            self._go.clear()
+        if self._server.state in ON_DUTY:
+            self._server.turn(wanted)
+        asyncio.get_running_loop().call_soon(self._say)  # not now: one that waits in `proven` serves after this turn

@@ -1,8 +1,9 @@
-"""The private Unix socket: the app itself for the check, and a small status document."""
+"""The private Unix socket: the app itself for the check, a small status document, and orders to the instance."""
 
 from __future__ import annotations
 
 import contextlib
+import http
 import json
 import os
 import socket
@@ -13,8 +14,13 @@ from typing import Any
 from gapless.errors import GaplessError
 from gapless.listen import bind
 from gapless.serve.load import ASGIApp
+from gapless.serve.state import State
 
 STATUS_PATH = "/.gapless/status"
+ORDERS = {  # each asks for a state
+    ("POST", "/.gapless/stand-by"): State.STANDING_BY,
+    ("POST", "/.gapless/resume"): State.SERVING,
+}
 
 Status = Mapping[str, object]
 
@@ -36,16 +42,50 @@ def close_private(path: str) -> None:
         Path(path).unlink()
 
 
-def with_status(app: ASGIApp, status: Callable[[], Status]) -> ASGIApp:
-    """`app`, but STATUS_PATH answers what `status` returns, as JSON."""
+def private_app(app: ASGIApp, status: Callable[[], Status], turn: Callable[[State], None] | None) -> ASGIApp:
+    """`app`, but STATUS_PATH answers what `status` returns, as JSON, and so does each of ORDERS once `turn` obeyed.
 
-    async def private_app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] != STATUS_PATH:
+    A GaplessError of `turn` is answered with 409. Without a `turn` there are no orders.
+    """
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        asked = (scope["method"], scope["path"]) if scope["type"] == "http" else ("", "")
+        if turn is not None and asked in ORDERS:
+            try:
+                turn(ORDERS[asked])
+                code, document = 200, status()
+            except GaplessError as error:
+                code, document = 409, refusal(error)
+        elif asked[1] == STATUS_PATH:
+            code, document = 200, status()
+        else:
             await app(scope, receive, send)
             return
-        body = json.dumps(status()).encode()
+        body = json.dumps(document).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": code, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    return private_app
+    return answer
+
+
+def read_request(connection: socket.socket) -> tuple[str, str]:
+    """Method and path of a request, for a process without an app; raises OSError after a second without a byte."""
+    connection.settimeout(1)
+    head = b""
+    while b"\r\n\r\n" not in head and (more := connection.recv(65536)):
+        head += more
+    method, path, *_ = [*head.decode("latin-1").partition("\r\n")[0].split(" "), "", ""]
+    return method, path
+
+
+def respond(connection: socket.socket, code: int, document: Status) -> None:
+    """Answer with JSON; raises OSError when the client is gone."""
+    body = json.dumps(document).encode()
+    head = f"HTTP/1.1 {code} {http.HTTPStatus(code).phrase}\r\nContent-Type: application/json\r\n"
+    connection.sendall(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+
+
+def refusal(error: GaplessError) -> Status:
+    """What is said with 409."""
+    return {"error": str(error)}

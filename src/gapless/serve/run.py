@@ -51,7 +51,7 @@ async def _main(settings: Settings, app: ASGIApp, sockets: Sequence[socket.socke
     if line is None:
         await server.run()
         return
-    channel = Channel(line, server.status)
+    channel = Channel(line, server)
     server.proven = channel.proven
     beat = asyncio.create_task(channel.beat())
     await server.run()

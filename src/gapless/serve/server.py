@@ -22,13 +22,15 @@ from gapless.serve.http import Http
 from gapless.serve.lifespan import Lifespan
 from gapless.serve.load import ASGIApp
 from gapless.serve.settings import Settings
-from gapless.serve.state import State, move
+from gapless.serve.state import ON_DUTY, State, move, must_turn
 
 log = logging.getLogger("gapless.serve")
 
 
 class Server:
     """Serves `app` on `sockets` until SIGTERM or SIGINT, then drains; a second signal hurries it.
+
+    In between it may be told to stand by: it drains its connections, but stays and can serve again at once.
 
     `proven` is awaited between the check and the first public accept: workers wait there for one another.
     """
@@ -41,20 +43,21 @@ class Server:
         self._since = time.time()
         self._lifespan = Lifespan(app)
         self._stop = asyncio.Event()
-        self._drain: Drain | None = None
-        self._http = Http(app, self._lifespan.state, settings.release, settings.linger)
+        self._drains: dict[Drain, asyncio.Task[None]] = {}  # one for each time that it stood by, while it lasts
+        self._http = self._new_http()
         self._acceptor = Acceptor(sockets, self._http.protocol)
         self._private: Acceptor | None = None
 
     def status(self) -> dict[str, object]:
         """The status document: connections and requests count the public sockets only, `since` is Unix seconds."""
-        websockets = sum(map(is_websocket, self._http.connections))
+        groups = self._groups()
+        websockets = sum(is_websocket(protocol) for http in groups for protocol in http.connections)
         return {
             "release": self.settings.release,
             "state": self.state,
             "pid": os.getpid(),
-            "connections": len(self._http.connections),
-            "requests": len(self._http.tasks) - websockets,
+            "connections": sum(len(http.connections) for http in groups),
+            "requests": sum(len(http.tasks) for http in groups) - websockets,
             "websockets": websockets,
             "since": self._since,
         }
@@ -77,6 +80,38 @@ class Server:
             stop.cancel()
             await self._finish()
             heartbeat.cancel()
+
+    def turn(self, wanted: State) -> None:
+        """Stand by or serve, as `wanted`, from now on; raises GaplessError if it is not doing either."""
+        if not must_turn(self.state, wanted):
+            return
+        if wanted is State.STANDING_BY:
+            self._acceptor.pause()
+            self._retire_connections()
+        else:
+            self._acceptor.start()
+        self._enter(wanted)
+        notify.status(f"{wanted} {self.settings.release}".rstrip())
+
+    def _new_http(self) -> Http:
+        return Http(self.app, self._lifespan.state, self.settings.release, self.settings.linger)
+
+    def _groups(self) -> list[Http]:
+        """Connections that were told to go come first, those of the present last."""
+        return [*(drain.http for drain in self._drains), self._http]
+
+    def _retire_connections(self) -> None:
+        """Drain what was accepted; whoever comes later belongs to another group, which is not told to close."""
+        drain = Drain(self._http, self.settings)
+        task = asyncio.get_running_loop().create_task(self._run(drain))
+        self._drains[drain] = task
+        task.add_done_callback(lambda _: self._drains.pop(drain))
+        self._http = self._new_http()
+        self._acceptor.factory = self._http.protocol
+
+    async def _run(self, drain: Drain) -> None:
+        await self._acceptor.attached()
+        await drain.run()
 
     async def _start(self) -> None:
         settings = self.settings
@@ -112,7 +147,8 @@ class Server:
         if not self.settings.private:
             return
         sock = private.open_private(self.settings.private)
-        app = private.with_status(self.app, self.status)
+        # A worker takes orders from its parent alone, who speaks for all of them.
+        app = private.private_app(self.app, self.status, self.turn if self.proven is None else None)
         http = Http(app, self._lifespan.state, self.settings.release, self.settings.linger)
         self._private = Acceptor([sock], http.protocol)
         self._private.start()
@@ -129,12 +165,12 @@ class Server:
                 log.info("warm-up GET %s answered %d", target, status)
 
     async def _finish(self) -> None:
-        if self.state is State.SERVING:
+        if self.state in ON_DUTY:
             self._enter(State.DRAINING)
             notify.stopping("draining")
-            self._drain = Drain(self._http, self.settings)
+            self._retire_connections()
             await self._acceptor.stop()
-            await self._drain.run()
+            await asyncio.gather(*self._drains.values())
         await self._lifespan.shutdown(max(self.settings.requests, 1))
         if self._private is not None:
             private.close_private(self.settings.private)
@@ -148,9 +184,10 @@ class Server:
     def _on_signal(self) -> None:
         if not self._stop.is_set():
             self._stop.set()
-        elif self._drain is not None:
+        elif self._drains:
             log.info("asked again to stop: hurrying")
-            self._drain.hurry()
+            for drain in self._drains:
+                drain.hurry()
 
     async def _heartbeat(self) -> None:
         """Ping the watchdog from the loop (so that a hung loop is noticed), and renew the Date header."""
@@ -158,7 +195,8 @@ class Server:
         while True:
             if watched:
                 notify.watchdog()
-            self._http.refresh_headers()
+            for http in self._groups():
+                http.refresh_headers()
             await asyncio.sleep(min(watched or 1.0, 1.0))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import os
 import selectors
@@ -15,15 +14,13 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from gapless import notify
 from gapless.errors import GaplessError
-from gapless.serve.channel import GO
-from gapless.serve.private import close_private, open_private
+from gapless.serve.private import ORDERS, close_private, open_private, read_request, refusal, respond
 from gapless.serve.settings import Settings
-from gapless.serve.state import State, move
+from gapless.serve.state import ON_DUTY, State, move, must_turn
+from gapless.serve.worker import Worker
 
 log = logging.getLogger("gapless.serve")
 
@@ -35,22 +32,6 @@ OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 RunWorker = Callable[[Settings, Sequence[socket.socket], socket.socket], int]
 
 
-@dataclass
-class Worker:
-    """A worker process as its parent sees it; `status` is the last document it sent."""
-
-    number: int
-    pid: int
-    channel: socket.socket
-    started: float = field(default_factory=time.monotonic)
-    heard: float = field(default_factory=time.monotonic)
-    status: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def proven(self) -> bool:
-        return self.status.get("state") in (State.PROVEN, State.SERVING)
-
-
 class Parent:
     """Runs `settings.workers` workers with `run_worker` until SIGTERM or SIGINT; a second signal hurries them."""
 
@@ -60,6 +41,7 @@ class Parent:
         self._sockets = sockets
         self._run_worker = run_worker
         self._workers: dict[int, Worker] = {}  # by pid
+        self._waiting: dict[socket.socket, State] = {}  # who gave an order that is not yet obeyed by all
         self._replace_at: dict[int, float] = {}  # worker number -> monotonic time
         self._backoff = BACKOFF[0]
         self._since = time.time()
@@ -77,7 +59,7 @@ class Parent:
         self._selector.register(wake, selectors.EVENT_READ, self._on_signals)
         if self.settings.private:
             private = open_private(self.settings.private)
-            self._selector.register(private, selectors.EVENT_READ, self._answer_status)
+            self._selector.register(private, selectors.EVENT_READ, self._answer)
         self._enter(State.STARTING)
         for number in range(self.settings.workers):
             self._fork(number)
@@ -132,6 +114,8 @@ class Parent:
             for key in list(self._selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]  # all are sockets: siblings', the private one, wake-up
             self._selector.close()
+            for connection in self._waiting:
+                connection.close()
             for variable in ("NOTIFY_SOCKET", "WATCHDOG_USEC"):
                 os.environ.pop(variable, None)  # the parent speaks for all
             private = f"{self.settings.private}.{number}" if self.settings.private else ""
@@ -156,15 +140,14 @@ class Parent:
             self._selector.unregister(channel)
             return
         was_proven = worker.proven
-        worker.heard = time.monotonic()
-        worker.status = json.loads(said)
+        worker.hear(said)
         if self.state is State.SERVING and worker.proven and not was_proven:
-            _let_go(worker)  # a replacement
+            worker.tell(State.SERVING)  # a replacement
         elif self.state is State.CHECKING and self._all_proven():
             self._enter(State.WARMING)
             self._enter(State.PROVEN)
             for one in self._workers.values():
-                _let_go(one)
+                one.tell(State.SERVING)
             self._enter(State.SERVING)
             notify.ready(f"serving {self.settings.release}".rstrip())
 
@@ -175,7 +158,7 @@ class Parent:
         for number in wake.recv(64):
             if number == signal.SIGCHLD:
                 self._reap()
-            elif self.state is State.SERVING:
+            elif self.state in ON_DUTY:
                 notify.stopping("draining")
                 for sock in self._sockets:
                     sock.close()
@@ -200,7 +183,7 @@ class Parent:
         if worker.channel in self._selector.get_map():
             self._selector.unregister(worker.channel)
         worker.channel.close()
-        if self.state is not State.SERVING:
+        if self.state not in ON_DUTY:
             return
         if time.monotonic() - worker.started > HUNG:
             self._backoff = BACKOFF[0]
@@ -226,24 +209,46 @@ class Parent:
                 log.error("worker %d has said nothing for %g s: its loop hangs; killing it", worker.number, HUNG)
                 os.kill(worker.pid, signal.SIGKILL)
                 worker.heard = now
+        self._answer_waiting()
 
-    def _answer_status(self, listener: socket.socket) -> None:
-        """The parent's only request is a status request: whatever is asked, that is the answer."""
-        with contextlib.suppress(OSError):  # a client that went away is not our trouble
-            connection, _ = listener.accept()
-            with connection:
-                connection.settimeout(1)
-                connection.recv(65536)
-                body = json.dumps(self.status()).encode()
-                head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-                connection.sendall(f"{head}Connection: close\r\n\r\n".encode() + body)
+    def _answer(self, listener: socket.socket) -> None:
+        """Orders are answered when all workers have obeyed; whatever else is asked, the status is the answer."""
+        with contextlib.suppress(OSError), contextlib.ExitStack() as closing:  # a client that left is not our trouble
+            connection = closing.enter_context(listener.accept()[0])
+            wanted = ORDERS.get(read_request(connection))
+            if wanted is None:
+                respond(connection, 200, self.status())
+                return
+            try:
+                self._turn(wanted)
+            except GaplessError as error:
+                respond(connection, 409, refusal(error))
+                return
+            self._waiting[connection] = wanted
+            closing.pop_all()
+
+    def _turn(self, wanted: State) -> None:
+        if must_turn(self.state, wanted):
+            self._enter(wanted)
+            for worker in self._workers.values():
+                if worker.proven:  # any other waits, when it is proven, for leave to accept
+                    worker.tell(wanted)
+            notify.status(f"{wanted} {self.settings.release}".rstrip())
+
+    def _answer_waiting(self) -> None:
+        obeyed = all(one.told == one.sent for one in self._workers.values())
+        if self.state is State.SERVING:  # none is left to disobey, but none accepts: no success
+            obeyed &= any(one.status.get("state") == State.SERVING for one in self._workers.values())
+        for connection, wanted in list(self._waiting.items()):
+            if self.state is wanted and not obeyed:
+                continue
+            del self._waiting[connection]
+            with contextlib.suppress(OSError), connection:
+                if self.state is wanted:
+                    respond(connection, 200, self.status())
+                else:
+                    respond(connection, 409, {"error": f"it was told otherwise meanwhile: it is {self.state}"})
 
     def _enter(self, state: State) -> None:
         self.state = move(self.state, state)
         log.info("%s, %d workers", state, self.settings.workers)
-
-
-def _let_go(worker: Worker) -> None:
-    """Give the worker leave to accept; one that has just died is replaced when its SIGCHLD is read."""
-    with contextlib.suppress(ConnectionError):
-        worker.channel.send(GO)

@@ -1,0 +1,40 @@
+"""Ask an instance to stand by, or to serve again, over its private socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+
+from gapless.unix_http import get, post
+
+TIMEOUT = 3.0  # seconds for each wait: a server that needs longer is no quick way back
+
+
+def stand_by(private: str) -> bool:
+    """True once the instance accepts no more connections, but stays; False if it cannot, or does not know how.
+
+    A silent server costs `TIMEOUT` seconds; then it may still obey later. Raises nothing.
+    """
+    return _order(private, "/.gapless/stand-by", "standing by")
+
+
+def resume(private: str) -> bool:
+    """True once the instance accepts again; False, and the time it takes, as for `stand_by`."""
+    return _order(private, "/.gapless/resume", "serving")
+
+
+def _order(private: str, path: str, state: str) -> bool:
+    try:
+        _, _, body = get(private, "/.gapless/status", "localhost", TIMEOUT)
+        if "state" not in _document(body):
+            return False  # not ours: what a POST would do there, nobody knows
+        code, _, body = post(private, path, "localhost", TIMEOUT)
+        return code == 200 and _document(body).get("state") == state
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+
+
+def _document(body: bytes) -> dict[str, object]:
+    """The JSON object; empty for any other JSON. Raises ValueError for what is none."""
+    document = json.loads(body)
+    return document if isinstance(document, dict) else {}
