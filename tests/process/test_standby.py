@@ -299,8 +299,7 @@ def test_an_order_of_workers_that_is_taken_back_is_refused(run: start, sock: soc
         asker.settimeout(10)
         asker.connect(str(one.private))
         asker.sendall(f"POST {STAND_BY} HTTP/1.1\r\n\r\n".encode())
-        wait_until(lambda: one.status()["state"] == "standing by")
-        assert not serving(one) or serving(one) == [hung]
+        wait_until(lambda: serving(one) == [hung], what="the other one stands by")
         back = threading.Thread(target=one.order, args=[RESUME])
         back.start()
         assert asker.recv(65536).startswith(b"HTTP/1.1 409 Conflict")
