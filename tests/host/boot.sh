@@ -45,7 +45,7 @@ layer() {
 install() {
     rm -rf "$root/etc/systemd/system" "$root/var/log/journal" "$root/var/lib/systemd/linger"
     mkdir -p "$root/etc/systemd/system" "$root/etc/systemd/system-generators" "$root/etc/systemd/journald.conf.d"
-    for generator in "$root"/lib/systemd/system-generators/* "$root"/usr/lib/systemd/system-generators/*; do
+    for generator in "$root"/lib/systemd/system-generators/*; do
         ln -sf /dev/null "$root/etc/systemd/system-generators/${generator##*/}"
     done
     for unit in systemd-binfmt systemd-udevd systemd-udev-trigger systemd-timesyncd systemd-modules-load \
@@ -121,11 +121,13 @@ init() {
         mount -o remount,bind,ro "$root$path"
     done
     hostname "${base##*-}"
-    echo "$pid" > "$base/pid.new"  # a reader must not see half of it
-    mv "$base/pid.new" "$base/pid"
     cd "$root"
     mkdir -p .old
     pivot_root . .old
+    cd "/.old$base"  # who enters from here on must find the host's root; a reader must not see half a number
+    echo "$pid" > pid.new
+    mv pid.new pid
+    cd /
     umount --lazy .old
     exec env -i container=gapless-host PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         /lib/systemd/systemd --system --unit=multi-user.target --log-target=journal-or-kmsg --show-status=no
