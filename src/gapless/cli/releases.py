@@ -15,12 +15,11 @@ from gapless.cli.output import Output
 @click.pass_obj
 def command(output: Output, /, project: Project) -> None:
     """The newest first. A bad one failed its deploy: no rollback goes there."""
-    current, ledger = project.manager.current(), project.ledger
-    by_release = {entry.to: entry for entry in ledger.entries() if entry.verb == "deploy"}
+    current, deploys = project.manager.current(), project.ledger.deploys()
     documents, rows = [], []
     for release in reversed(project.store.names()):
-        entry = by_release.get(release)
-        state = "current" if release == current else "bad" if ledger.bad(release) else "good"
+        entry = deploys.get(release)
+        state = "current" if release == current else "bad" if entry and entry.bad else "good"
         revision = entry.revision if entry else ""
         when = entry.when if entry else None
         documents.append({"release": release, "state": state, "revision": revision, "deployed_at": when})

@@ -80,6 +80,11 @@ class Deploy(msgspec.Struct, frozen=True, rename={"from_": "from"}):
         phases = any(phase.name == SWITCH and phase.outcome is Outcome.SUCCEEDED for phase in self.phases)
         return phases or self.outcome is Outcome.SUCCEEDED
 
+    @property
+    def bad(self) -> bool:
+        """Whether `to` is known not to have become current: the attempt failed or was killed before."""
+        return not self.switched and self.outcome is not Outcome.RUNNING
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -175,10 +180,14 @@ class Ledger:
                 continue  # torn by a kill, or of a newer gapless
         return records
 
+    def deploys(self) -> dict[str, Deploy]:
+        """The last deploy of each release. Raises GaplessError."""
+        return {entry.to: entry for entry in self.entries() if entry.verb == "deploy"}
+
     def bad(self, release: str) -> bool:
         """Whether `release` is known never to have become current: its deploy failed or was killed before."""
-        deploys = [entry for entry in self.entries() if entry.verb == "deploy" and entry.to == release]
-        return bool(deploys) and not deploys[-1].switched and deploys[-1].outcome is not Outcome.RUNNING
+        deploy = self.deploys().get(release)
+        return deploy is not None and deploy.bad
 
     def rollback_target(self, current: str | None, present: list[str]) -> str:
         """The release to go back to: the newest good one of `present` that was deployed before `current`.

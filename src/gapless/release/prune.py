@@ -24,7 +24,8 @@ def superfluous(
     ledger: Ledger, present: list[str], current: str | None, running: Collection[str], keep: int
 ) -> list[str]:
     """Those of `present` that nobody needs: beyond the newest `keep` good ones, or failed; oldest first."""
-    good = [release for release in present if not ledger.bad(release)]
+    deploys = ledger.deploys()
+    good = [release for release in present if release not in deploys or not deploys[release].bad]
     needed = {*good[-keep:], *running, current}
     with contextlib.suppress(GaplessError):  # there is none to keep
         needed.add(ledger.rollback_target(current, present))
