@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from gapless import span
 from gapless.errors import GaplessError
 
 FILE = "gapless.toml"
+VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+SECRET = re.compile("[A-Za-z0-9_-]+")
 
 
 class Seconds(float):
@@ -96,12 +99,16 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID)."""
+    """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
+
+    `env_file` and the files of `secrets` are relative to the project's directory; see environment.py.
+    """
 
     name: Name
     command: Command
     listen: str | list[str] = "127.0.0.1:8000"
     manager: Literal["auto", "systemd", "embedded"] = "auto"
+    env_file: str = ""
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
     build: Build = Build()
@@ -188,8 +195,13 @@ def _problem(config: Config) -> tuple[str, str]:
     if not config.addresses:
         return "`listen` is empty", 'for example: listen = "127.0.0.1:8000"'
     for name, value in config.env.items():
-        if not name or "=" in name or "\0" in name + value:
-            return f"`env.{name}` cannot be an environment variable", "a name has no =, and neither has a NUL byte"
+        if not VARIABLE.fullmatch(name) or "\0" in value:
+            hint = "a name consists of letters, digits and _ (so it has no =), and a value has no NUL byte"
+            return f"`env.{name}` cannot be an environment variable", hint
+    for name, file in config.secrets.items():
+        if not SECRET.fullmatch(name) or not file or "\0" in file:
+            hint = 'for example: database-password = "secrets/database-password"'
+            return f"`secrets.{name}` is not a name (letters, digits, _ and -) with the path of a file", hint
     return "", ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gapless.config import Command, load
+from gapless.config import Command
 from gapless.errors import GaplessError
 from gapless.release import commands
 from gapless.release.store import Store
@@ -29,8 +29,7 @@ def fill(directory: Path) -> None:
 
 
 def run(store: Store, command: Command, timeout: float = 20) -> None:
-    config = load(store.path("r1"))
-    commands.run("build", command, store=store, release="r1", config=config, timeout=timeout)
+    commands.run("build", command, store=store, release="r1", timeout=timeout)
 
 
 def test_where_and_with_what_it_runs(store: Store) -> None:
@@ -89,11 +88,10 @@ def test_a_time_out_ends_the_whole_group(store: Store, tmp_path: Path, monkeypat
 def test_ctrl_c_ends_the_group(store: Store, tmp_path: Path) -> None:
     """Ctrl-C comes to gapless only, which ends the command and says so by KeyboardInterrupt."""
     script = (
-        "import sys; from pathlib import Path; from gapless.config import load;"
+        "import sys; from pathlib import Path;"
         "from gapless.release import commands; from gapless.release.store import Store;"
         "store = Store(Path(sys.argv[1]));"
-        "commands.run('build', 'echo up; exec cat never', store=store, release='r1',"
-        "             config=load(store.path('r1')), timeout=60)"
+        "commands.run('build', 'echo up; exec cat never', store=store, release='r1', timeout=60)"
     )
     os.mkfifo(store.path("r1") / "never")
     log = store.log("r1")

@@ -20,9 +20,10 @@ MAY_IMPORT = {
     "listen": {"errors"},
     "notify": set[str](),
     "config": {"errors", "span"},
+    "environment": {"errors", "config"},
     "serve": BASE,
-    "switch": {*BASE, "config"},
-    "release": {*BASE, "config", "switch.engine", "switch.manager"},
+    "switch": {*BASE, "config", "environment"},
+    "release": {*BASE, "config", "environment", "switch.engine", "switch.manager"},
     "prove": BASE,
 }
 

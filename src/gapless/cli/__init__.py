@@ -22,6 +22,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "status": "Show each instance: role, release, connections and requests.",
     "releases": "List the releases.",
     "logs": "Show what the instances log.",
+    "exec": "Run a command as the current release runs.",
     "audit": "Show every deploy: who, when, from, to, outcome.",
     "lock": "Show, take or release the deploy lock.",
     "prune": "Remove releases that are no longer kept.",

@@ -94,7 +94,12 @@ def speaking(function: Function) -> Function:
 
 def common(function: Function) -> Function:
     """The same, and -C: passed as `project`; outside a project the verb is refused."""
-    return _in(_project)(speaking(function))
+    return in_project(speaking(function))
+
+
+def in_project(function: Function) -> Function:
+    """-C alone, for a verb that says nothing itself."""
+    return _in(_project)(function)
 
 
 def anywhere(function: Function) -> Function:

@@ -44,13 +44,17 @@ SILENT = Silent()
 
 @dataclass(frozen=True)
 class Site:
-    """Where releases go and who runs them; a command waits `lock_wait` seconds for another deploy to end."""
+    """Where releases go and who runs them; a command waits `lock_wait` seconds for another deploy to end.
+
+    Releases, and the commands that run in them, belong to the user `owner`; "" is whoever deploys.
+    """
 
     home: Path
     manager: Manager
     observer: Observer = SILENT
     lock_wait: float = 0.0
     clock: Clock = CLOCK
+    owner: str = ""
 
     @property
     def store(self) -> Store:

@@ -1,4 +1,4 @@
-"""Run a release's own commands (build, migrate): output to its log, time-outs and Ctrl-C to the whole group."""
+"""Run commands as a release runs: build and migrate with output to its log and a time-out, others on our terminal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from gapless.config import Command, Config
+from gapless import environment
+from gapless.config import Command
 from gapless.errors import GaplessError
 from gapless.release.disk import refusal
+from gapless.release.owner import account
 from gapless.release.store import Store
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+TOLD = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
+NOT_EXECUTED = 127  # as the shell exits
 TAIL = 30  # lines: enough for a traceback of an import, wherever its innermost frame stands
 
 
@@ -26,31 +31,31 @@ def run(
     *,
     store: Store,
     release: str,
-    config: Config,
     timeout: float,
+    owner: str = "",
     pass_fds: Sequence[int] = (),
 ) -> None:
-    """Run `command` in the release's directory within `timeout` seconds; its output goes to the release's log.
+    """Run `command` as the release runs, within `timeout` seconds; its output goes to the release's log.
 
-    A string goes to /bin/sh, a list is run as it is. Raises GaplessError with the last 30 lines of the log.
+    A string goes to /bin/sh, a list is run as it is. `owner` is the user to run it as; "" is whoever calls.
+    Raises GaplessError with the last 30 lines of the log.
     """
     log = store.log(release)
     argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
-    shared = {"GAPLESS_RELEASE": release, "GAPLESS_SHARED": str(store.shared.absolute())}
     process: subprocess.Popen[bytes] | None = None
     try:
-        with log.open("ab") as output, signals_held():
-            process = subprocess.Popen(
-                argv,
-                cwd=store.path(release),
-                env=os.environ | config.env | shared,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a group of its own, and no terminal to ask for a password on
-                pass_fds=pass_fds,
-            )
-        status = process.wait(timeout)
+        with _surroundings(store, release, owner) as surroundings:
+            with log.open("ab") as output, signals_held():
+                process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # a group of its own, and no terminal to ask for a password on
+                    pass_fds=pass_fds,
+                    **surroundings,
+                )
+            status = process.wait(timeout)
     except OSError as error:
         raise refusal(f"start the {what} of", release, error) from error
     except BaseException as error:  # Ctrl-C came to this process only
@@ -63,6 +68,53 @@ def run(
         raise _failure(what, release, log, f"it was ended by {_signal(-status)}")
     if status > 0:
         raise _failure(what, release, log, f"it exited with status {status}")
+
+
+def interact(argv: Sequence[str], *, store: Store, release: str, owner: str = "") -> int:
+    """Run `argv` in the release's directory on our own terminal; its exit status, 128 + n when signal n ended it.
+
+    Signals are for the command: we end when it has. Raises GaplessError (status 127) when it cannot be started.
+    """
+    with _surroundings(store, release, owner) as surroundings:
+        with signals_held():
+            try:
+                process = subprocess.Popen(argv, **surroundings)
+            except OSError as error:
+                refused = refusal("start", argv[0], error)
+                refused.status = NOT_EXECUTED
+                raise refused from error
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*TOLD, signal.SIGCHLD})
+        try:
+            while process.poll() is None:
+                told = signal.sigwaitinfo({*TOLD, signal.SIGCHLD})
+                # What the terminal sends (si_code > 0, sigaction(2)) the command got too: it is in our group.
+                if told.si_signo in TOLD and told.si_code <= 0:
+                    process.send_signal(told.si_signo)
+        finally:
+            while signal.sigtimedwait(TOLD, 0):
+                pass  # it came too late for the command, and is not for us
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+@contextlib.contextmanager
+def _surroundings(store: Store, release: str, owner: str) -> Iterator[dict[str, Any]]:
+    """What makes Popen run a command as the release runs: its directory, its environment, its user."""
+    options: dict[str, Any] = {"cwd": store.path(release)}
+    env = dict(os.environ)
+    if owner:
+        user = account(owner)
+        env |= {"HOME": user.pw_dir, "USER": owner, "LOGNAME": owner}
+        options["umask"] = 0o022
+        if user.pw_uid != os.geteuid():  # changing to who we are needs root all the same
+            groups = os.getgrouplist(owner, user.pw_gid)
+            options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
+    env |= environment.read(store.home, release)
+    with environment.shelter(store.home, release, owner) as credentials:
+        if credentials.is_dir():
+            env["CREDENTIALS_DIRECTORY"] = str(credentials)
+        env |= {"GAPLESS_RELEASE": release, "GAPLESS_SHARED": str(store.shared.absolute())}
+        yield options | {"env": env}
 
 
 @contextlib.contextmanager

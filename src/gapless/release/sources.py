@@ -7,7 +7,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,13 @@ def find(project: Path, named: str | None = None) -> Source:
             shutil.copy2(project / FILE, own)
 
     return Source(source.what, source.short, source.revision, install)
+
+
+def leave_out(tree: Path, names: Iterable[str]) -> None:
+    """Remove these files from `tree`; those that are not in it, if only by way of a link, stay. Raises OSError."""
+    for path in (tree / name for name in names if name):
+        if path.parent.resolve().is_relative_to(tree.resolve()) and (path.is_symlink() or path.is_file()):
+            path.unlink()
 
 
 def _directory(directory: Path) -> Source:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gapless.config import Config, load
+from gapless import environment
+from gapless.config import Command, Config, load
 from gapless.errors import GaplessError
 from gapless.release import sources
 from gapless.release.attempt import Attempt, Site
 from gapless.release.commands import run, tail
 from gapless.release.ledger import SWITCH, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
+from gapless.release.owner import give
 from gapless.release.prune import remove_old
 from gapless.switch import engine
 
@@ -42,7 +44,7 @@ def deploy(site: Site, project: Path, source: str | None = None) -> Result:
         lock.name(release=release)
         with Attempt(site, "deploy", release, site.manager.current(), found.revision) as attempt:
             with attempt.phase("install"):
-                config = load(site.store.add(release, found.install))
+                config = _install(site, project, found, release)
             _build(site, attempt, config)
             _migrate(site, attempt, config, lock)
             _switch(site, attempt, config)
@@ -106,35 +108,41 @@ def _locked(site: Site, verb: str, release: str) -> Iterator[DeployLock]:
         yield lock
 
 
+def _install(site: Site, project: Path, found: sources.Source, release: str) -> Config:
+    def fill(target: Path) -> None:
+        found.install(target)
+        config = load(target)
+        sources.leave_out(target, (config.env_file, *config.secrets.values()))
+
+    directory = site.store.add(release, fill)
+    config = load(directory)
+    environment.fix(site.home, release, config, project)
+    if site.owner:
+        give(directory, site.owner)
+    return config
+
+
 def _build(site: Site, attempt: Attempt, config: Config) -> None:
-    if not config.build.run:
-        return
-    with attempt.phase("build"):
-        run(
-            "build",
-            config.build.run,
-            store=site.store,
-            release=attempt.release,
-            config=config,
-            timeout=config.build.timeout,
-        )
+    if config.build.run:
+        with attempt.phase("build"):
+            _run(site, attempt, "build", config.build.run, config.build.timeout)
 
 
 def _migrate(site: Site, attempt: Attempt, config: Config, lock: DeployLock) -> None:
-    if not config.release.migrate:
-        return
-    with attempt.phase("migrate"):
-        lock.name(why=f"{lock.holder.why} (migrate)")
-        run(
-            "migration",
-            config.release.migrate,
-            store=site.store,
-            release=attempt.release,
-            config=config,
-            timeout=config.release.timeout,
-            pass_fds=(lock.descriptor,),  # should we be killed, it still keeps a second migration out
-        )
-        lock.name(why=lock.holder.why.removesuffix(" (migrate)"))
+    if config.release.migrate:
+        with attempt.phase("migrate"):
+            lock.name(why=f"{lock.holder.why} (migrate)")
+            # Should we be killed, it still keeps a second migration out.
+            kept = (lock.descriptor,)
+            _run(site, attempt, "migration", config.release.migrate, config.release.timeout, kept)
+            lock.name(why=lock.holder.why.removesuffix(" (migrate)"))
+
+
+def _run(
+    site: Site, attempt: Attempt, what: str, command: Command, timeout: float, pass_fds: Sequence[int] = ()
+) -> None:
+    release, owner = attempt.release, site.owner
+    run(what, command, store=site.store, release=release, timeout=timeout, owner=owner, pass_fds=pass_fds)
 
 
 def _switch(site: Site, attempt: Attempt, config: Config) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gapless import environment
 from gapless.release.disk import refusal
 
 INCOMING = ".incoming-"
@@ -85,11 +86,12 @@ class Store:
         return self.path(release)
 
     def remove(self, release: str) -> None:
-        """Remove a release and its log; already gone is no error. Raises GaplessError."""
+        """Remove a release, its environment and its log; already gone is no error. Raises GaplessError."""
         removing = self.releases / (REMOVING + release)
         try:
             with contextlib.suppress(FileNotFoundError):
                 self.path(release).rename(removing)
+            environment.forget(self.home, release)  # killed before the rest, `clean` does it again
             _delete(removing)
             for log in (self.log(release), self.log(release).with_name(f"{release}.log.1")):
                 log.unlink(missing_ok=True)
@@ -105,6 +107,7 @@ class Store:
         for prefix in (INCOMING, REMOVING):
             for path in sorted(self.releases.glob(f"{prefix}*")):
                 try:
+                    environment.forget(self.home, path.name.removeprefix(prefix))
                     _delete(path)
                 except OSError as error:
                     raise refusal("remove", str(path), error) from error

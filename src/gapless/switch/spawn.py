@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from gapless import environment as fixed
 from gapless.config import Config
 from gapless.switch import records
 from gapless.switch.home import Home
@@ -37,9 +38,15 @@ class Launch:
 
 
 def environment(home: Home, record: Record, config: Config) -> dict[str, str]:
-    """The instance's environment, less the two variables that hold its own pid; durations are in seconds."""
+    """The instance's environment, less the two variables that hold its own pid; durations are in seconds.
+
+    Raises GaplessError.
+    """
     env = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    env |= config.env
+    env |= fixed.read(home.root, record.release)
+    credentials = fixed.secrets(home.root, record.release)
+    if credentials.is_dir():
+        env["CREDENTIALS_DIRECTORY"] = str(credentials)
     # Last, so that the release's own tools win: it only makes sure that `gapless serve` is found.
     env["PATH"] = f"{env.get('PATH') or os.defpath}{os.pathsep}{Path(sys.executable).parent}"
     return env | {

@@ -1,0 +1,181 @@
+"""What a release runs with, fixed when it is made: its variables and its secrets. A rollback brings both back.
+
+`home`/env/R.env has the syntax of systemd's EnvironmentFile= (systemd.exec(5)); `home`/secrets/R has a file for each
+secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from gapless.config import VARIABLE, Config, load
+from gapless.errors import GaplessError
+
+BLANK = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?:\n|\Z)")
+ASSIGNMENT = re.compile(
+    rf"[ \t]*(?:export[ \t]+)?(?P<name>{VARIABLE.pattern})[ \t]*=(?:"
+    r"""[ \t]*"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|"""
+    r"""[ \t]*'(?P<single>[^']*)'|"""
+    r"""(?P<bare>(?![ \t]*["'])[^\n]*?)"""
+    r")(?:[ \t]+#[^\n]*)?[ \t\r]*(?:\n|\Z)",
+    re.DOTALL,
+)
+
+
+def fix(home: Path, release: str, config: Config, project: Path) -> None:
+    """Write down what `release` runs with, from the files in `project` that `config` names; again changes nothing.
+
+    Raises GaplessError that names the files that are missing, or the line that is no assignment; never a value.
+    """
+    try:
+        if not _file(home, release).exists():
+            forget(home, release)  # what a killed one left
+            _fix(home, release, config, project)
+    except OSError as error:
+        raise _refusal("fix the environment of", release, error) from error
+
+
+def _fix(home: Path, release: str, config: Config, project: Path) -> None:
+    wanted = [project / path for path in (config.env_file, *config.secrets.values()) if path]
+    if missing := [str(path) for path in wanted if not path.is_file()]:
+        hint = "create it (it is relative to the project's directory), or take it out of gapless.toml"
+        raise GaplessError("read", ", ".join(missing), "there is no such file", hint)
+    variables: dict[str, str] = {}
+    if config.env_file:
+        path = project / config.env_file
+        variables = parse(path.read_bytes(), path)
+    text = "".join(_assignment(name, value, release) for name, value in (variables | config.env).items())
+    if config.secrets:
+        directory = secrets(home, release)
+        incoming = _scratch(directory.parent, release)
+        for name, secret in config.secrets.items():
+            _copy(project / secret, incoming / name, 0o600)
+        incoming.rename(directory)
+    file = _file(home, release)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, new = tempfile.mkstemp(prefix=f".{release}-", dir=file.parent)  # mode 0600
+    with os.fdopen(descriptor, "wb") as output:
+        output.write(text.encode())
+    Path(new).rename(file)  # last: where it is, all is there
+
+
+def read(home: Path, release: str) -> dict[str, str]:
+    """The variables of `release`; its own [env] when it was made by a gapless that fixed none. Raises GaplessError."""
+    file = _file(home, release)
+    try:
+        return parse(file.read_bytes(), file)
+    except FileNotFoundError:
+        return dict(load(home / "releases" / release).env)
+    except OSError as error:
+        raise _refusal("read the environment of", release, error) from error
+
+
+def secrets(home: Path, release: str) -> Path:
+    """The directory of the release's secrets, absolute; it does not exist when there are none."""
+    return (home / "secrets" / release).absolute()
+
+
+def forget(home: Path, release: str) -> None:
+    """Remove what `fix` wrote, whole or half; already gone is no error. Raises GaplessError."""
+    for path in (_file(home, release), secrets(home, release)):
+        for one in (path, *path.parent.glob(f".{release}-*")):
+            _remove(one)
+
+
+@contextlib.contextmanager
+def shelter(home: Path, release: str, owner: str) -> Iterator[Path]:
+    """A directory with the release's secrets that only the user `owner` can read; "" is whoever calls.
+
+    Inside the block alone; like `secrets`, it does not exist when there are none. Raises GaplessError.
+    """
+    real = secrets(home, release)
+    if not owner or not real.is_dir():
+        yield real
+        return
+    with contextlib.ExitStack() as undo:
+        try:
+            copy = _scratch(Path("/run") if os.geteuid() == 0 else real.parent, release)
+            undo.callback(_remove, copy)
+            for secret in real.iterdir():
+                _copy(secret, copy / secret.name, 0o400)
+                shutil.chown(copy / secret.name, owner)
+            copy.chmod(0o500)
+            shutil.chown(copy, owner)
+        except (OSError, LookupError) as error:
+            raise _refusal(f"give {owner} the secrets of", release, error) from error
+        yield copy
+
+
+def parse(content: bytes, path: Path) -> dict[str, str]:
+    """The variables in NAME=value lines; quotes mean what they mean to a shell, and nothing is expanded.
+
+    `path` is for messages. Raises GaplessError that names the line.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise GaplessError("read", str(path), f"line {line} is not UTF-8") from None  # it has the whole content
+    variables, position = {}, 0
+    while position < len(text):
+        found = BLANK.match(text, position)
+        if found is None:
+            found = ASSIGNMENT.match(text, position)
+            if found is None or "\0" in found[0]:
+                line = text.count("\n", 0, position) + 1
+                cause = f"line {line} is not NAME=value, or its quotes are not closed, or it has a NUL byte"
+                hint = 'for example: GREETING="several words"; a name consists of letters, digits and _'
+                raise GaplessError("read", str(path), cause, hint)
+            variables[found["name"]] = _value(found)
+        position = found.end()
+    return variables
+
+
+def _value(found: re.Match[str]) -> str:
+    if found["double"] is not None:
+        return re.sub(r'\\(["\\$`]|\n)', lambda escaped: escaped[1].strip("\n"), found["double"])
+    return found["single"] if found["single"] is not None else found["bare"].strip(" \t\r")
+
+
+def _assignment(name: str, value: str, release: str) -> str:
+    if "\0" in value or value.encode(errors="ignore").decode() != value:
+        raise GaplessError("fix", f"`{name}` of {release}", "its value has a NUL byte or is not text")
+    escaped = re.sub(r'(["\\$`])', r"\\\1", value)
+    return f'{name}="{escaped}"\n'
+
+
+def _file(home: Path, release: str) -> Path:
+    return home / "env" / f"{release}.env"
+
+
+def _scratch(parent: Path, release: str) -> Path:
+    """A new directory of mode 0700 that `forget` finds."""
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f".{release}-", dir=parent))
+
+
+def _copy(path: Path, copy: Path, mode: int) -> None:
+    shutil.copyfile(path, copy)
+    copy.chmod(mode)
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir():
+            path.chmod(0o700)  # a shelter's owner may only read it
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _refusal("remove", str(path), error) from error
+
+
+def _refusal(operation: str, object_: str, error: Exception) -> GaplessError:
+    named = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+    return GaplessError(operation, object_, (getattr(error, "strerror", None) or str(error)) + named)

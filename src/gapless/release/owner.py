@@ -1,0 +1,29 @@
+"""The user whom a release belongs to, where that is not whoever deploys."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+from gapless.errors import GaplessError
+from gapless.release.disk import refusal
+
+
+def account(owner: str) -> pwd.struct_passwd:
+    """The account of the user `owner`. Raises GaplessError when there is none."""
+    try:
+        return pwd.getpwnam(owner)
+    except KeyError:
+        raise GaplessError("find", f"the user {owner}", "there is no such user", "getent passwd lists them") from None
+
+
+def give(tree: Path, owner: str) -> None:
+    """Make `tree` and all in it belong to `owner`; what its links lead to stays as it is. Raises GaplessError."""
+    user = account(owner)
+    try:
+        for folder, folders, files in os.walk(tree):
+            for name in (".", *folders, *files):
+                os.lchown(Path(folder, name), user.pw_uid, user.pw_gid)
+    except OSError as error:
+        raise refusal(f"give to {owner}", str(tree), error) from error
