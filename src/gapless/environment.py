@@ -53,7 +53,7 @@ def _fix(home: Path, release: str, config: Config, project: Path) -> None:
     text = "".join(_assignment(name, value, release) for name, value in (variables | config.env).items())
     if config.secrets:
         directory = secrets(home, release)
-        incoming = _scratch(directory.parent, release)
+        incoming = _scratch(directory.parent, f".{release}-")
         for name, secret in config.secrets.items():
             _copy(project / secret, incoming / name, 0o600)
         incoming.rename(directory)
@@ -84,7 +84,7 @@ def secrets(home: Path, release: str) -> Path:
 def forget(home: Path, release: str) -> None:
     """Remove what `fix` wrote, whole or half; already gone is no error. Raises GaplessError."""
     for path in (_file(home, release), secrets(home, release)):
-        for one in (path, *path.parent.glob(f".{release}-*")):
+        for one in (path, *path.parent.glob(f".{release}-*")):  # the latter are half-written
             _remove(one)
 
 
@@ -100,7 +100,10 @@ def shelter(home: Path, release: str, owner: str) -> Iterator[Path]:
         return
     with contextlib.ExitStack() as undo:
         try:
-            copy = _scratch(Path("/run") if os.geteuid() == 0 else real.parent, release)
+            if os.geteuid() == 0:
+                copy = _scratch(Path("/run"), f"gapless-{release}-")  # in memory, and others may pass through it
+            else:
+                copy = _scratch(real.parent, f".{release}-")
             undo.callback(_remove, copy)
             for secret in real.iterdir():
                 _copy(secret, copy / secret.name, 0o400)
@@ -154,10 +157,10 @@ def _file(home: Path, release: str) -> Path:
     return home / "env" / f"{release}.env"
 
 
-def _scratch(parent: Path, release: str) -> Path:
-    """A new directory of mode 0700 that `forget` finds."""
+def _scratch(parent: Path, prefix: str) -> Path:
+    """A new directory of mode 0700."""
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f".{release}-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
 
 
 def _copy(path: Path, copy: Path, mode: int) -> None:

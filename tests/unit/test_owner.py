@@ -1,0 +1,136 @@
+"""Releases that belong to another user: where we are not root, to the user we are."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gapless import environment
+from gapless.errors import GaplessError
+from gapless.release import owner
+from gapless.release.attempt import Site
+from gapless.release.commands import interact
+from gapless.release.steps import deploy
+from tests.unit.release_kit import ScriptedManager, configure, make_project
+
+OWNER = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+
+
+@pytest.fixture
+def project() -> Iterator[Path]:
+    """A project where anybody may go: not in pytest's own directory."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield make_project(Path(folder) / "shop")
+
+
+def site(project: Path) -> Site:
+    return Site(project / ".gapless", ScriptedManager(project / ".gapless"), owner=OWNER)
+
+
+WHOLE = """
+[secrets]
+key = "key.secret"
+[env]
+WORD = "hello"
+[build]
+run = '''
+echo "$(id -un) $(id -gn) $(umask) $HOME $WORD $(cat "$CREDENTIALS_DIRECTORY/key")"
+stat -c '%U %a' "$CREDENTIALS_DIRECTORY" "$CREDENTIALS_DIRECTORY/key" . app.py
+echo "$CREDENTIALS_DIRECTORY" > where; touch built; ln -s /etc/passwd link
+'''
+[release]
+migrate = ["sh", "-c", "id -un; cat $CREDENTIALS_DIRECTORY/key"]
+"""
+
+
+def test_build_and_migrate_run_as_the_owner_of_the_release(project: Path) -> None:
+    """User, groups, umask, home and tree are the owner's; so is a copy of the secrets, until the command ends."""
+    (project / "key.secret").write_text("hunter2")
+    configure(project, WHOLE)
+    place = site(project)
+    before = Path("/etc/passwd").stat().st_uid
+    release = deploy(place, project).release
+    user = pwd.getpwnam(OWNER)
+    group = place.store.path(release).group()
+    assert place.store.log(release).read_text().splitlines() == [
+        f"{OWNER} {group} 0022 {user.pw_dir} hello hunter2",
+        *(f"{OWNER} {mode}" for mode in (500, 400, 755, 644)),
+        OWNER,
+        "hunter2",
+    ]
+    tree = place.store.path(release)
+    assert {path.lstat().st_uid for path in (tree, *tree.rglob("*"))} == {user.pw_uid}
+    assert not Path((tree / "where").read_text().strip()).exists()
+    assert environment.secrets(place.home, release).stat().st_uid == os.geteuid()
+    assert Path("/etc/passwd").stat().st_uid == before
+
+
+def test_a_command_is_run_as_the_owner_too(project: Path) -> None:
+    """`gapless exec` is the same way in, and its copy of the secrets goes when it ends."""
+    (project / "key.secret").write_text("hunter2")
+    configure(project, WHOLE)
+    place = site(project)
+    release = deploy(place, project).release
+    said = project / "said"
+    said.touch()
+    said.chmod(0o666)
+    script = 'echo "$(id -un) $PWD $(cat "$CREDENTIALS_DIRECTORY/key") $CREDENTIALS_DIRECTORY" > "$0"; exit 5'
+    assert interact(["sh", "-c", script, str(said)], store=place.store, release=release, owner=OWNER) == 5
+    who, where, secret, credentials = said.read_text().split()
+    assert (who, where, secret) == (OWNER, str(place.store.path(release)), "hunter2")
+    assert not Path(credentials).exists()
+
+
+def test_a_shelter_is_gone_after_an_error(tmp_path: Path) -> None:
+    """However the block is left, no copy of a secret stays; without secrets or without an owner there is none."""
+    with environment.shelter(tmp_path, "r1", OWNER) as credentials:
+        assert not credentials.exists()
+    real = environment.secrets(tmp_path, "r1")
+    real.mkdir(parents=True)
+    (real / "key").write_text("x")
+    with environment.shelter(tmp_path, "r1", "") as credentials:
+        assert credentials == real
+    seen = []
+
+    def interrupted() -> None:
+        with environment.shelter(tmp_path, "r1", OWNER) as credentials:
+            assert (stat.S_IMODE(credentials.stat().st_mode), credentials.owner()) == (0o500, OWNER)
+            seen.append(credentials)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert seen[0] != real
+    assert not seen[0].exists()
+    assert (real / "key").exists()
+
+
+def test_no_such_user(project: Path, tmp_path: Path) -> None:
+    """Invariant 8: a user that does not exist is named, and no copy of a secret stays."""
+    with pytest.raises(GaplessError, match="cannot find the user no-such-user"):
+        owner.give(project, "no-such-user")
+    environment.secrets(tmp_path, "r1").mkdir(parents=True)
+    (environment.secrets(tmp_path, "r1") / "key").write_text("x")
+    refused = pytest.raises(GaplessError, match="cannot give no-such-user the secrets of r1")
+    with refused, environment.shelter(tmp_path, "r1", "no-such-user"):
+        pass
+    assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["r1"]
+
+
+def test_giving_a_tree_away_leaves_what_its_links_lead_to(tmp_path: Path) -> None:
+    """A link in the tree changes hands, what it leads to does not."""
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    outside = tmp_path / "outside"
+    shutil.copy("/etc/passwd", outside)
+    (tmp_path / "tree" / "deep" / "link").symlink_to(outside)
+    owner.give(tmp_path / "tree", OWNER)
+    assert (tmp_path / "tree" / "deep" / "link").lstat().st_uid == pwd.getpwnam(OWNER).pw_uid
+    assert outside.stat().st_uid == os.geteuid()
