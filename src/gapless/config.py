@@ -16,6 +16,7 @@ from gapless import span
 from gapless.errors import GaplessError
 
 FILE = "gapless.toml"
+NOTHING = ("", "")  # is wrong: neither a cause nor a hint
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 SECRET = re.compile("[A-Za-z0-9_-]+")
 
@@ -177,6 +178,13 @@ def parse(text: str, path: Path) -> Config:
 
 def _problem(config: Config) -> tuple[str, str]:
     """What types alone cannot say: the cause and what to try; empty if nothing is wrong."""
+    for check in (_of_commands, _of_places, _of_environment):
+        if (found := check(config)) != NOTHING:
+            return found
+    return NOTHING
+
+
+def _of_commands(config: Config) -> tuple[str, str]:
     commands = {"command": config.command}
     commands |= {f"processes.{name}.command": one.command for name, one in config.processes.items()}
     commands |= {f"timers.{name}.command": one.command for name, one in config.timers.items()}
@@ -189,11 +197,19 @@ def _problem(config: Config) -> tuple[str, str]:
             return f"`{key}` is empty", 'for example: command = "gapless serve app:app"'
     if both := config.processes.keys() & config.timers.keys():
         return f"`{both.pop()}` is both a process and a timer", "give one of them another name"
+    return NOTHING
+
+
+def _of_places(config: Config) -> tuple[str, str]:
     for path in config.sandbox.writable:
         if not path.startswith("/") or any(sign in path for sign in "\n\0"):
             return f"`sandbox.writable`: {path!r} is no absolute path", "write it from the root on"
     if not config.addresses:
         return "`listen` is empty", 'for example: listen = "127.0.0.1:8000"'
+    return NOTHING
+
+
+def _of_environment(config: Config) -> tuple[str, str]:
     for name, value in config.env.items():
         if not VARIABLE.fullmatch(name) or "\0" in value:
             hint = "a name consists of letters, digits and _ (so it has no =), and a value has no NUL byte"
@@ -202,7 +218,7 @@ def _problem(config: Config) -> tuple[str, str]:
         if not SECRET.fullmatch(name) or not file or "\0" in file:
             hint = 'for example: database-password = "secrets/database-password"'
             return f"`secrets.{name}` is not a name (letters, digits, _ and -) with the path of a file", hint
-    return "", ""
+    return NOTHING
 
 
 def _decode(kind: type, written: object) -> object:

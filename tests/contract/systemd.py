@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from gapless import environment
 from gapless.config import load
 from gapless.switch import install
 from gapless.switch.place import Place
@@ -36,11 +37,12 @@ class Systemd:
         self.configure(project)
         install.apply(load(project), self.place, Systemctl())
 
-    def configure(self, directory: Path, command: Sequence[str] = (sys.executable,)) -> None:
+    def configure(self, directory: Path, behaviour: str = "", command: Sequence[str] = (sys.executable,)) -> None:
         (directory / "gapless.toml").write_text(f"""
             name = "web"
             command = {msgspec.json.encode(list(command)).decode()}
             listen = "127.0.0.1:{PORT}"
+            env = {{ BEHAVIOUR = "{behaviour}" }}
             check = {{ rehearse = false }}  # the app says itself when it is ready
         """)
 
@@ -48,8 +50,8 @@ class Systemd:
         """Make the release `name`, of which every instance behaves like that."""
         directory = self.place.root / "releases" / name
         directory.mkdir()
-        self.configure(directory, command or [sys.executable, str(HERE / "app.py")])
-        (self.place.root / "env" / f"{name}.env").write_text(f'BEHAVIOUR="{behaviour}"\n')
+        self.configure(directory, behaviour, command or [sys.executable, str(HERE / "app.py")])
+        environment.fix(self.place.root, name, load(directory), directory)
         return name
 
     def inode(self) -> int:

@@ -10,6 +10,7 @@ from gapless.cli.options import Project, in_project, stop_like_ctrl_c
 from gapless.errors import GaplessError
 from gapless.release.attempt import SILENT
 from gapless.release.commands import interact
+from gapless.switch.home import Home
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -25,6 +26,6 @@ def command(project: Project, release: str | None, argv: tuple[str, ...]) -> Non
     wanted = release or site.manager.current()
     if wanted is None:
         raise GaplessError("run", argv[0], "nothing was deployed yet", "gapless run, or gapless deploy")
-    project.place.release(wanted)  # says which there are
+    Home(project.home).release(wanted)  # says which there are
     stop_like_ctrl_c()
     sys.exit(interact(argv, store=site.store, release=wanted, owner=site.owner))

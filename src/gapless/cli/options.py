@@ -71,9 +71,10 @@ class Project:
 
     def site(self, observer: Observer, lock_wait: float = 0.0) -> Site:
         """What the release steps work on. Raises GaplessError when only root may."""
-        if self.place and self.place.owner:
+        owner = self.place.owner if self.place else ""
+        if owner:
             need_root(f"change {self.config.name}")
-        return Site(self.home, self.manager, observer, lock_wait)
+        return Site(self.home, self.manager, observer, lock_wait, owner=owner)
 
     def prepare(self) -> None:
         """Make `.gapless`, invisible to git without a line in the project's own .gitignore."""

@@ -39,7 +39,7 @@ def command(
         hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
         raise GaplessError("change", "the held socket", f"{changes.closes}: it must be closed for that", hint)
     manager = SystemdManager(place)
-    site = Site(place.root, manager, Progress(output), lock_wait)
+    site = Site(place.root, manager, Progress(output), lock_wait, owner=place.owner)
     first = site.manager.current() is None
     if dry_run:
         plan = [*changes.sentences, *(plan_deploy(site, project.directory) if first else [])]
