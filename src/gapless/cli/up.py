@@ -10,6 +10,7 @@ from gapless.cli.deploy import lock_wait, switched
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
+from gapless.config import load
 from gapless.errors import GaplessError
 from gapless.release import steps
 from gapless.release.attempt import Site
@@ -40,7 +41,8 @@ def command(
         raise GaplessError("change", "the held socket", f"{changes.closes}: it must be closed for that", hint)
     manager = SystemdManager(place)
     site = Site(place.root, manager, Progress(output), lock_wait, owner=place.owner)
-    first = site.manager.current() is None
+    current = manager.current() or ""
+    first = not current
     if dry_run:
         plan = [*changes.sentences, *(plan_deploy(site, project.directory) if first else [])]
         output.result({"plan": plan, "diff": changes.diff}, *(plan or ["Nothing: it is up already."]), *changes.diff)
@@ -59,4 +61,6 @@ def command(
     line = "Already up: nothing to change." if not changes.sentences else f"{place.name} is up."
     if first:
         document["deployed"], line = switched(steps.deploy(site, project.directory))
+    elif load(site.store.path(current)) != project.config:
+        line += " Other settings reach the next release: `gapless deploy`."
     output.result(document, line)

@@ -56,6 +56,7 @@ class SystemdManager:
             nobody = Instance(release, release, Role.CANDIDATE, 0, time.time(), ready=False)
             return Started(nobody, Readiness.EXITED, problem)
         instance = self._free(release)
+        self._tidy()
         self._write(units.of(config, self.place, instance))
         first = self.current() is None
         if first:  # a socket needs a service: this names the candidate, until a reboot or the commit
@@ -171,6 +172,14 @@ class SystemdManager:
             known = self.ctl.show(["Id", "NeedDaemonReload"], *changed)
             if any(unit.get("NeedDaemonReload") == "yes" for unit in known):
                 self.ctl.do("daemon-reload")
+
+    def _tidy(self) -> None:
+        """Remove the units of releases that were pruned."""
+        for pattern in (self.place.unit("*"), self.place.other("*", "*", "*")):
+            for path in self.place.units.glob(pattern):
+                release = release_of(path.name.partition("@")[2])
+                if not (self._home.root / "releases" / release).exists():
+                    path.unlink(missing_ok=True)
 
     def _units(self, instances: str) -> list[dict[str, str]]:
         """The units that systemd has loaded, by a name or a pattern."""
