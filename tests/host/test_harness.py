@@ -68,8 +68,9 @@ def test_gapless_runs_inside(host: Host) -> None:
     assert host.run("touch", f"{PROJECT}/x", check=False).returncode != 0
 
 
-def test_the_machine_stays_as_it_is(host: Host) -> None:
-    """What is written inside is not seen outside, neither on the disk nor in /tmp, /run or /dev."""
+def test_the_machine_stays_as_it_is(host: Host, tmp_path: Path) -> None:
+    """What is written inside is not seen outside, neither on the disk nor in /tmp, /run or /dev, where all is fresh."""
+    assert host.run("test", "-e", str(tmp_path), check=False).returncode == 1
     for folder in ("/etc", "/var/lib", "/tmp", "/run", "/dev", "/dev/shm"):  # noqa: S108
         path = f"{folder}/written-by-{host.pid}"
         host.write(path, "inside")
