@@ -22,8 +22,10 @@ from tests.support import get
 
 PROJECT = Path(__file__).parents[2]
 BOOT = str(Path(__file__).with_name("boot.sh"))
-# What must be at the same place inside as outside: the project with its .venv, and that one's interpreter.
-VISIBLE = tuple(dict.fromkeys(str(Path(one).resolve()) for one in (PROJECT, sys.prefix, sys.base_prefix)))
+# What must be at the same place inside as outside: the project with its .venv, and that one's interpreter. The system's
+# own is on the host's disk already; it stays writable there.
+NEEDED = (str(Path(one).resolve()) for one in (PROJECT, sys.prefix, sys.base_prefix))
+VISIBLE = tuple(dict.fromkeys(one for one in NEEDED if one not in ("/usr", "/usr/local")))
 SEARCHED = f"{sys.prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BOOT_SECONDS = 60.0
 AS_USER = """
