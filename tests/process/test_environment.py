@@ -137,21 +137,31 @@ def test_signals_go_to_the_command(shop: Project, number: signal.Signals) -> Non
 
 
 SPAWN = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+COUNT = """
+import os, signal, sys
+heard = []
+signal.signal(signal.SIGINT, lambda *_: (heard.append(1), os.write(1, b"heard %d\\n" % len(heard))))
+print("up" if os.isatty(0) and os.isatty(1) else "no terminal", flush=True)
+input()
+sys.exit(3)
+"""
 
 
 def test_exec_on_a_terminal(shop: Project) -> None:
     """The command has the terminal, and Ctrl-C on it reaches the command once."""
-    script = "trap 'echo heard $((n += 1)).' INT; test -t 0 && test -t 1 && echo up; until read x; do :; done; exit 3"
-    argv = [sys.executable, "-c", SPAWN, *shop.command("exec", "sh", "-c", script)]
+    argv = [sys.executable, "-c", SPAWN, *shop.command("exec", sys.executable, "-c", COUNT)]
     with subprocess.Popen(argv, cwd=shop.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stdout.readline() == b"up\r\n"
-        process.stdin.write(b"\x03")
-        process.stdin.flush()
-        assert process.stdout.readline().endswith(b"heard 1.\r\n")
-        process.stdin.write(b"go on\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == b"go on\r\n"
-        assert process.stdout.read() == b""
-    assert process.returncode == 3
+        try:
+            assert process.stdout.readline() == b"up\r\n"
+            process.stdin.write(b"\x03")
+            process.stdin.flush()
+            assert process.stdout.readline().endswith(b"heard 1\r\n")
+            process.stdin.write(b"go on\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"go on\r\n"
+            assert process.stdout.read() == b""
+            assert process.wait(10) == 3
+        finally:
+            process.kill()  # and with its terminal what it runs
