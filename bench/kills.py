@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.switchovers import RATE
 from gapless.demo.compare import Measured, mixed, weigh
-from gapless.demo.load import load
+from gapless.prove.load import load
 from gapless.demo.ways import Gapless
 
 BOOT = 0.3  # seconds

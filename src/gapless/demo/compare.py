@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gapless.demo.load import Progress, load
+from gapless.prove.load import Progress, load
 from gapless.demo.ways import Way
 from gapless.prove.kinds import Kind, Result
 from gapless.prove.plan import Plan
