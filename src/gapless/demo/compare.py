@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gapless.prove.load import Progress, load
 from gapless.demo.ways import Way
 from gapless.prove.kinds import Kind, Result
+from gapless.prove.load import Progress, load
 from gapless.prove.plan import Plan
 from gapless.prove.verdict import Verdict, Windowed, judge, windowed
 

@@ -77,6 +77,7 @@ class Attempt:
         self.previous = previous
         self.phases: list[Phase] = []
         self.committed = False
+        self.report = ""
         self._id = site.ledger.start(verb, me(), site.clock.now(), previous, release, revision)
 
     @contextmanager
@@ -105,7 +106,7 @@ class Attempt:
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         text = "" if error is None else str(error) or type(error).__name__
-        finished = Finished(self._id, self.site.clock.now(), ending(error), text)
+        finished = Finished(self._id, self.site.clock.now(), ending(error), text, self.report)
         self._record(lambda: self.site.ledger.append(finished), error)
 
     def _record(self, write: Callable[[], None], first: BaseException | None) -> None:

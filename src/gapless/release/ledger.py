@@ -15,6 +15,7 @@ from gapless.release.disk import refusal, sync_directory
 from gapless.release.lock import holder
 
 SWITCH = "switch over"  # the phase that, once it succeeded, makes a release a good one
+TURN_BACK = "turn back"  # the phase that, once it succeeded, makes it a bad one after all
 
 
 class Outcome(enum.StrEnum):
@@ -49,12 +50,13 @@ class Phase(msgspec.Struct, frozen=True, tag="phase", tag_field="record"):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", tag_field="record"):
-    """The last record of an attempt; `error` is empty when it succeeded."""
+    """The last record of an attempt; `error` is empty when it succeeded, `report` when nothing was proven."""
 
     attempt: str
     when: float
     outcome: Outcome
     error: str
+    report: str = ""
 
 
 Record = Started | Phase | Finished
@@ -73,16 +75,24 @@ class Deploy(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     phases: list[Phase]
     outcome: Outcome
     error: str
+    report: str = ""
 
     @property
     def switched(self) -> bool:
-        """Whether `to` became the current release, however the rest went."""
-        phases = any(phase.name == SWITCH and phase.outcome is Outcome.SUCCEEDED for phase in self.phases)
-        return phases or self.outcome is Outcome.SUCCEEDED
+        """Whether `to` became the current release and was not turned back, however the rest went."""
+        return (self._did(SWITCH) or self.outcome is Outcome.SUCCEEDED) and not self.turned_back
+
+    @property
+    def turned_back(self) -> bool:
+        """Whether `to` became the current release and `from` took its place again, because it failed on trial."""
+        return self._did(TURN_BACK)
+
+    def _did(self, name: str) -> bool:
+        return any(phase.name == name and phase.outcome is Outcome.SUCCEEDED for phase in self.phases)
 
     @property
     def bad(self) -> bool:
-        """Whether `to` is known not to have become current: the attempt failed or was killed before."""
+        """Whether `to` did not become current, for the attempt failed or was killed before, or was turned back."""
         return not self.switched and self.outcome is not Outcome.RUNNING
 
 
@@ -150,6 +160,7 @@ class Ledger:
                 phases.get(key, []),
                 finished[key].outcome if key in finished else self._unfinished(first),
                 finished[key].error if key in finished else "",
+                finished[key].report if key in finished else "",
             )
             for key, first in started.items()
         ]
@@ -181,21 +192,25 @@ class Ledger:
         return records
 
     def deploys(self) -> dict[str, Deploy]:
-        """The last deploy of each release. Raises GaplessError."""
-        return {entry.to: entry for entry in self.entries() if entry.verb == "deploy"}
+        """What decided about each release: its last deploy, or a rollback to it that was turned back.
+
+        Raises GaplessError.
+        """
+        return {entry.to: entry for entry in self.entries() if entry.verb == "deploy" or entry.turned_back}
 
     def bad(self, release: str) -> bool:
-        """Whether `release` is known never to have become current: its deploy failed or was killed before."""
+        """Whether `release` never became current, for its deploy failed or was killed before, or was turned back."""
         deploy = self.deploys().get(release)
         return deploy is not None and deploy.bad
 
     def rollback_target(self, current: str | None, present: list[str]) -> str:
         """The release to go back to: the newest good one of `present` that was deployed before `current`.
 
-        Never one that was itself rolled back from. Raises GaplessError when there is none.
+        Never one that was itself rolled back from, or turned back. Raises GaplessError when there is none.
         """
         entries = self.entries()
         order = [entry.to for entry in entries if entry.verb == "deploy" and entry.switched]
+        failed = {entry.to for entry in entries if entry.turned_back}
         left: set[str] = set()
         for entry in (entry for entry in entries if entry.verb == "rollback" and entry.switched):
             left.discard(entry.to)  # somebody asked for it by name again
@@ -203,7 +218,7 @@ class Ledger:
                 left.add(entry.from_)
         older = order[: order.index(current)] if current in order else order
         for release in reversed(older):
-            if release in present and release not in left and release != current:
+            if release in present and release not in left | failed and release != current:
                 return release
         cause = "there is no older good release to go back to"
         hint = "`gapless releases` lists what there is; deploy a corrected one instead"

@@ -10,10 +10,12 @@ from gapless.config import Command, load
 from gapless.release import sources
 from gapless.release.attempt import Site
 from gapless.release.prune import superfluous
-from gapless.release.steps import BOOT_MARGIN, pick
+from gapless.release.steps import pick
+from gapless.release.switching import BOOT_MARGIN
+from gapless.release.trial import Trial
 
 
-def plan_deploy(site: Site, project: Path, source: str | None = None) -> list[str]:
+def plan_deploy(site: Site, project: Path, source: str | None = None, trial: Trial | None = None) -> list[str]:
     """The steps of `deploy`; the source is read and unpacked, elsewhere. Raises GaplessError, as `deploy` would."""
     found = sources.find(project, source)
     with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch:
@@ -26,7 +28,7 @@ def plan_deploy(site: Site, project: Path, source: str | None = None) -> list[st
         plan.append(f"Build it within {config.build.timeout:g} s: {_shown(config.build.run)}")
     if config.release.migrate:
         plan.append(f"Migrate within {config.release.timeout:g} s: {_shown(config.release.migrate)}")
-    plan += _switch(release, current, config.check.timeout)
+    plan += _switch(release, current, config.check.timeout, trial)
     running = {instance.release for instance in site.manager.instances()}
     present = [*site.store.names(), release]
     for old in superfluous(site.ledger, present, release, {*running, *filter(None, [current])}, config.release.keep):
@@ -34,20 +36,28 @@ def plan_deploy(site: Site, project: Path, source: str | None = None) -> list[st
     return plan
 
 
-def plan_rollback(site: Site, to: str | None = None) -> list[str]:
+def plan_rollback(site: Site, to: str | None = None, trial: Trial | None = None) -> list[str]:
     """The steps of `rollback`; none when that release is live already. Raises GaplessError, as `rollback` would."""
     current = site.manager.current()
     release = pick(site, current, to)
     if release == current:
         return []
-    return _switch(release, current, load(site.store.path(release)).check.timeout)
+    return _switch(release, current, load(site.store.path(release)).check.timeout, trial)
 
 
-def _switch(release: str, current: str | None, timeout: float) -> list[str]:
+def _switch(release: str, current: str | None, timeout: float, trial: Trial | None) -> list[str]:
     plan = [f"Start {release} and wait at most {timeout + BOOT_MARGIN:g} s until it is proven."]
     if current is None:
         return [*plan, f"Make {release} the current release; it is the first."]
-    return [*plan, f"Make {release} the current release instead of {current}, which then drains."]
+    if trial is None:
+        return [*plan, f"Make {release} the current release instead of {current}, which then drains."]
+    causes = ["it restarts", "its check fails", *([trial.guard.promise] if trial.guard else [])]
+    return [
+        *(["Probe the app from a second before."] if trial.guard else []),
+        *plan,
+        f"Make {release} the current release instead of {current}, which then stands by for {trial.seconds:g} s.",
+        f"Turn back to {current} if {', '.join(causes[:-1])} or {causes[-1]}; otherwise {current} then drains.",
+    ]
 
 
 def _shown(command: Command) -> str:

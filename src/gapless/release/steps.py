@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gapless import environment
@@ -13,30 +12,34 @@ from gapless.config import Command, Config, load
 from gapless.errors import GaplessError
 from gapless.release import sources
 from gapless.release.attempt import Attempt, Site
-from gapless.release.commands import run, tail
-from gapless.release.ledger import SWITCH, Finished, Outcome, Phase
+from gapless.release.commands import run
+from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
 from gapless.release.owner import give
 from gapless.release.prune import remove_old
+from gapless.release.switching import switch_over
+from gapless.release.trial import Trial, end_watch
 from gapless.switch import engine
 
-BOOT_MARGIN = 5.0  # seconds the engine waits beyond the release's own check
+TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was done: `outcome` is SWITCHED, or ALREADY_LIVE when nothing had to be done."""
+    """What was done: `outcome` is SWITCHED, or ALREADY_LIVE when nothing had to be done; `report` may be empty."""
 
     release: str
     previous: str | None
     outcome: engine.Outcome
     phases: tuple[Phase, ...] = ()
+    report: str = ""
 
 
-def deploy(site: Site, project: Path, source: str | None = None) -> Result:
-    """Make a new release of `source` (see `sources.find`) the current one.
+def deploy(site: Site, project: Path, source: str | None = None, trial: Trial | None = None) -> Result:
+    """Make a new release of `source` (see `sources.find`) the current one, and keep it if it stands its `trial`.
 
-    Raises GaplessError; unless the commit happened, what served before goes on serving (invariant 3).
+    Raises GaplessError; unless the commit happened, what served before goes on serving (invariant 3), and after
+    a trial that was not stood it serves again.
     """
     with _locked(site, "deploy", source or f"of {project}") as lock:
         found = sources.find(project, source)
@@ -47,16 +50,21 @@ def deploy(site: Site, project: Path, source: str | None = None) -> Result:
                 config = _install(site, project, found, release)
             _build(site, attempt, config)
             _migrate(site, attempt, config, lock)
-            _switch(site, attempt, config)
+            switch_over(site, attempt, config, lock, trial)
         _prune(site, attempt, config)
-    return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases))
+    return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
 
 
-def rollback(site: Site, to: str | None = None) -> Result:
+def rollback(site: Site, to: str | None = None, trial: Trial | None = None) -> Result:
     """Make an older release the current one again: `to`, or the newest good one before the current.
 
+    A release that another command has on trial is turned back by that command, at once.
     Raises GaplessError, as `deploy`. Nothing is migrated back: releases must live with their neighbours' data.
     """
+    on_trial = site.manager.current()
+    if end_watch(site):
+        to = to or pick(site, on_trial, None)
+        site = replace(site, lock_wait=max(site.lock_wait, TURN_BACK_WAIT))
     with _locked(site, "rollback", to or "the previous one") as lock:
         current = site.manager.current()
         release = pick(site, current, to)
@@ -65,8 +73,8 @@ def rollback(site: Site, to: str | None = None) -> Result:
         config = load(site.store.path(release))
         lock.name(release=release)
         with Attempt(site, "rollback", release, current, _revision(site, release)) as attempt:
-            _switch(site, attempt, config)
-    return Result(release, current, engine.Outcome.SWITCHED, tuple(attempt.phases))
+            switch_over(site, attempt, config, lock, trial)
+    return Result(release, current, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
 
 
 def prune(site: Site, keep: int) -> list[str]:
@@ -84,7 +92,7 @@ def pick(site: Site, current: str | None, to: str | None) -> str:
         there = ", ".join(present) or "none"
         raise GaplessError("roll back to", to, "there is no such release", f"there are: {there}", status=2)
     if to != current and site.ledger.bad(to):
-        cause = "its deploy failed, or was killed before it served"
+        cause = "its deploy failed, was turned back, or was killed before it served"
         raise GaplessError("roll back to", to, cause, "pick another one; `gapless releases` lists them")
     return to
 
@@ -103,6 +111,8 @@ def _locked(site: Site, verb: str, release: str) -> Iterator[DeployLock]:
             if killed.to == current and killed.from_ != current and not killed.switched:
                 # It died between the commit and the record of it.
                 site.ledger.append(Phase(killed.id, SWITCH, now, 0.0, Outcome.SUCCEEDED))
+            elif killed.switched and current == killed.from_ != killed.to:  # the same, of turning back
+                site.ledger.append(Phase(killed.id, TURN_BACK, now, 0.0, Outcome.SUCCEEDED))
             site.ledger.append(Finished(killed.id, now, Outcome.INTERRUPTED, f"the {killed.verb} was killed"))
         engine.repair(site.manager)
         yield lock
@@ -143,49 +153,6 @@ def _run(
 ) -> None:
     release, owner = attempt.release, site.owner
     run(what, command, store=site.store, release=release, timeout=timeout, owner=owner, pass_fds=pass_fds)
-
-
-def _switch(site: Site, attempt: Attempt, config: Config) -> None:
-    interrupt: BaseException | None = None
-    with attempt.phase(SWITCH):
-        # The release is on disk before the commit names it. One call for the whole tree: an fsync for each file
-        # takes a minute for a large one, and every journal commit holds up what the live release writes.
-        os.sync()
-        switchover = engine.Switchover(site.manager, attempt.release, config.check.timeout + BOOT_MARGIN)
-        try:
-            attempt.committed = switchover.run() is engine.Outcome.SWITCHED
-        except BaseException as error:
-            attempt.committed = _committed(site, switchover)
-            if not attempt.committed:
-                raise
-            site.observer.warning(f"{attempt.release} is the current release, but then: {error!r}")
-            interrupt = None if isinstance(error, Exception) else error
-        if not attempt.committed:
-            raise _not_switched(site, attempt, switchover)
-    if interrupt is not None:  # raised here: the switchover itself was complete, and is recorded so
-        raise interrupt
-
-
-def _not_switched(site: Site, attempt: Attempt, switchover: engine.Switchover) -> GaplessError:
-    log = site.store.log(attempt.release)
-    serving = f"{attempt.previous} goes on serving" if attempt.previous else "no release serves"
-    cause = f"{switchover.cause}; {serving}"
-    return GaplessError(
-        "switch over to",
-        attempt.release,
-        cause,
-        f"all its output: `gapless logs {attempt.release}`",
-        details=switchover.log or tail(log),
-    )
-
-
-def _committed(site: Site, switchover: engine.Switchover) -> bool:
-    if switchover.state in (engine.State.COMMITTED, engine.State.DONE):
-        return True
-    try:
-        return site.manager.current() == switchover.release
-    except GaplessError:
-        return False
 
 
 def _prune(site: Site, attempt: Attempt, config: Config) -> None:

@@ -39,6 +39,10 @@ class Store:
         """What the release's build, migration and instances wrote."""
         return self.home / "log" / f"{release}.log"
 
+    def report(self, release: str) -> Path:
+        """What a probe saw of the release's switchover."""
+        return self.home / "reports" / f"{release}.html"
+
     def exists(self, release: str) -> bool:
         return release in self.names()
 
@@ -61,7 +65,7 @@ class Store:
     def prepare(self) -> None:
         """Make the directories that a release needs around it. Raises GaplessError."""
         try:
-            for directory in (self.releases, self.shared, self.home / "log"):
+            for directory in (self.releases, self.shared, self.home / "log", self.home / "reports"):
                 directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise refusal("prepare", str(self.home), error) from error
@@ -86,15 +90,16 @@ class Store:
         return self.path(release)
 
     def remove(self, release: str) -> None:
-        """Remove a release, its environment and its log; already gone is no error. Raises GaplessError."""
+        """Remove a release, its environment, its log and its report; already gone is no error. Raises GaplessError."""
         removing = self.releases / (REMOVING + release)
         try:
             with contextlib.suppress(FileNotFoundError):
                 self.path(release).rename(removing)
             environment.forget(self.home, release)  # killed before the rest, `clean` does it again
             _delete(removing)
-            for log in (self.log(release), self.log(release).with_name(f"{release}.log.1")):
-                log.unlink(missing_ok=True)
+            log = self.log(release)
+            for path in (log, log.with_name(f"{release}.log.1"), self.report(release)):
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise refusal("remove", f"release {release}", error) from error
 

@@ -1,13 +1,16 @@
 """The switchover: one state machine that any manager's instances go through, killable at any instant.
 
-    STARTING ──► PROVEN ──► COMMITTED ──► DONE
-        │           │
-        ▼           ▼
-      FAILED ◄──────┘         (nothing that serves was touched)
+    STARTING ──► PROVEN ──► COMMITTED ─────────────────► DONE
+        │           │           │                          ▲
+        ▼           ▼           ▼                          │
+      FAILED ◄──────┘       WATCHING ── settle ────────────┘
+    (nothing that serves        │
+     was touched)               └────── turn_back ──► TURNED_BACK
 
 The only durable step is the commit (`Manager.point`, one rename). Whoever dies before it leaves the old
 release current, whoever dies after it the new one; `repair` brings either to rest by one rule: an
-instance that is not of the current release retires.
+instance that is not of the current release retires. Turning back is one more commit, of the previous release;
+an instance of it that stands by serves again before that.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gapless.errors import GaplessError
+from gapless.switch import standby
 from gapless.switch.manager import Instance, Manager, Readiness, Role
 
 
@@ -26,15 +30,19 @@ class State(enum.StrEnum):
     STARTING = "starting"  # the candidate boots and proves itself; it accepts nothing
     PROVEN = "proven"  # it is ready: both releases accept from the one queue
     COMMITTED = "committed"  # the new release is the current one
+    WATCHING = "watching"  # it is on trial: the old instances stand by, where they can
     DONE = "done"  # the old instances were told to retire
+    TURNED_BACK = "turned back"  # the previous release is the current one again, and the new instances retire
     FAILED = "failed"  # the candidate is gone; what served goes on serving
 
 
 MOVES: dict[State, frozenset[State]] = {
     State.STARTING: frozenset({State.PROVEN, State.FAILED}),
     State.PROVEN: frozenset({State.COMMITTED, State.FAILED}),
-    State.COMMITTED: frozenset({State.DONE}),
+    State.COMMITTED: frozenset({State.WATCHING, State.DONE}),
+    State.WATCHING: frozenset({State.DONE, State.TURNED_BACK}),
     State.DONE: frozenset(),
+    State.TURNED_BACK: frozenset(),
     State.FAILED: frozenset(),
 }
 
@@ -50,15 +58,23 @@ class Outcome(enum.StrEnum):
 
 @dataclass
 class Switchover:
-    """Replace what is live by `release`; `on_move` hears of every state as it is entered."""
+    """Replace what is live by `release`; `on_move` hears of every state as it is entered.
+
+    With `keep` it ends in WATCHING instead of DONE, and then either `settle` or `turn_back` is called.
+    """
 
     manager: Manager
     release: str
     timeout: float
     on_move: Callable[[State], None] = lambda _state: None
+    keep: bool = False
+    stand_by: Callable[[str], bool] = standby.stand_by
+    resume: Callable[[str], bool] = standby.resume
     state: State = field(default=State.STARTING, init=False)
     cause: str = field(default="", init=False)
     log: tuple[str, ...] = field(default=(), init=False)  # a failed candidate's last lines
+    instance: Instance | None = field(default=None, init=False)  # of `release`, as it was proven
+    previous: str | None = field(default=None, init=False)
 
     def run(self) -> Outcome:
         """Do it, and name how it ended; `cause` then says why. Raises what the manager raises, and KeyboardInterrupt.
@@ -66,7 +82,8 @@ class Switchover:
         However it is left, `repair` has run: before the commit the candidate goes, after it the old ones retire.
         """
         repair(self.manager)
-        if self.manager.current() == self.release:
+        self.previous = self.manager.current()
+        if self.previous == self.release:
             return Outcome.ALREADY_LIVE
         try:
             return self._switch()
@@ -82,6 +99,7 @@ class Switchover:
             self.manager.stop(started.instance)
             self._move(State.FAILED)
             return Outcome.NOT_READY
+        self.instance = started.instance
         self._move(State.PROVEN)
         try:
             self.manager.point(self.release)
@@ -93,9 +111,67 @@ class Switchover:
                 self._move(State.FAILED)
                 return Outcome.NOT_COMMITTED
         self._move(State.COMMITTED)
+        if self.keep:
+            self._keep()
+            self._move(State.WATCHING)
+        else:
+            repair(self.manager)
+            self._move(State.DONE)
+        return Outcome.SWITCHED
+
+    def settle(self) -> None:
+        """After WATCHING: the commit stands, and what stood by retires. Raises what the manager raises."""
         repair(self.manager)
         self._move(State.DONE)
-        return Outcome.SWITCHED
+
+    def turn_back(self, timeout: float) -> bool:
+        """After WATCHING: make the previous release the current one again; False, with `cause`, if it did not come up.
+
+        At once where an instance of it stands by; otherwise it boots and proves itself within `timeout` seconds.
+        Raises what the manager raises; killed before its commit it leaves the new release current, after it the old.
+        """
+        if self.previous is None:
+            raise AssertionError(f"there is nothing to turn back to from {self.release}")
+        try:
+            turned = self._turn_back(self.previous, timeout)
+        except BaseException:
+            repair(self.manager)
+            raise
+        if turned:
+            self._move(State.TURNED_BACK)
+        else:
+            self.settle()
+        return turned
+
+    def _turn_back(self, previous: str, timeout: float) -> bool:
+        resumed = False
+        for one in strays(self.manager):
+            if one.release == previous and self.resume(one.private):
+                resumed = True
+            else:
+                self.manager.retire(one)
+        return self._point_back(previous) if resumed else self._boot_back(previous, timeout)
+
+    def _point_back(self, previous: str) -> bool:
+        try:
+            self.manager.point(previous)
+        except (GaplessError, OSError) as error:
+            if self.manager.current() != previous:
+                self.cause = str(error)
+                return False
+        repair(self.manager)
+        return True
+
+    def _boot_back(self, previous: str, timeout: float) -> bool:
+        back = Switchover(self.manager, previous, timeout)
+        outcome = back.run()
+        self.cause = back.cause
+        return outcome is Outcome.SWITCHED
+
+    def _keep(self) -> None:
+        for one in strays(self.manager):
+            if one.release != self.previous or not self.stand_by(one.private):
+                self.manager.retire(one)
 
     def _move(self, state: State) -> None:
         if state not in MOVES[self.state]:
@@ -105,16 +181,21 @@ class Switchover:
 
 
 def repair(manager: Manager) -> list[Instance]:
-    """Bring a legal state to rest: retire each instance that is neither current nor retiring; returns those.
+    """Bring a legal state to rest: retire each of the `strays`; returns those.
 
     Before the first commit there is no current release, and nothing may serve: everything retires.
     """
+    found = strays(manager)
+    for stray in found:
+        manager.retire(stray)
+    return found
+
+
+def strays(manager: Manager) -> list[Instance]:
+    """The instances that are neither of the current release nor retiring."""
     current = manager.current()
-    strays = [
+    return [
         instance
         for instance in manager.instances()
         if instance.release != current and instance.role is not Role.RETIRING
     ]
-    for stray in strays:
-        manager.retire(stray)
-    return strays

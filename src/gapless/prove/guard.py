@@ -1,0 +1,97 @@
+"""The probe as the guard of a deploy: it begins before the switchover, raises an alarm, and leaves a page."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gapless.errors import GaplessError
+from gapless.prove import report
+from gapless.prove.kinds import Failure, Result, Sample
+from gapless.prove.load import Load
+from gapless.prove.plan import Plan
+from gapless.prove.timeline import Phase
+from gapless.prove.verdict import judge
+from gapless.span import show
+
+BASELINE = 1.0  # seconds of what is usual, before anything happens
+
+
+class ProbeGuard:
+    """Sends what `plan` says; a lost request, or an answer slower than the bound (seconds), is its verdict."""
+
+    def __init__(self, plan: Plan, max_latency_seconds: float | None = None) -> None:
+        """`plan` should only read: it goes to an app in use."""
+        bound = "" if max_latency_seconds is None else f" or takes longer than {show(max_latency_seconds)}"
+        self.promise = f"a request to {plan.url} is lost{bound}"
+        self._plan = plan
+        self._bound = max_latency_seconds
+        self._load: Load | None = None
+        self._result: Result | None = None
+        self._trouble = ""
+        self._began = threading.Event()
+        self._phases: list[tuple[str, float]] = []
+
+    def begin(self) -> None:
+        """Start the probe; returns after a second of it, or at the first alarm. Raises GaplessError."""
+        self.enter("baseline")
+        self._load = Load(self._plan, self._count, self._bound)
+        patience = time.monotonic() + self._plan.timeout_seconds + 10  # a slow answer is a result, too
+        while not self._began.wait(0.05):
+            if not self._load.runs or time.monotonic() > patience:
+                raise GaplessError("probe", self._plan.url, self.stop() or "it did not begin")
+        ends = time.monotonic() + BASELINE
+        while not self._load.alarm and time.monotonic() < ends:
+            time.sleep(0.05)
+
+    def enter(self, phase: str) -> None:
+        """What happens from now on belongs to `phase`."""
+        self._phases.append((str(phase), time.time()))
+
+    def verdict(self) -> str:
+        """The first request that was lost or late, with its time and phase; empty while there is none."""
+        if self._load is None:
+            return ""
+        if self._load.alarm:
+            return self._told(self._load.alarm)
+        if not self._load.runs and self._result is None:
+            self.stop()
+        return self._trouble
+
+    def stop(self) -> str:
+        """End the probe once the requests under way are answered; the last verdict. Again is no error."""
+        if self._load is not None and self._result is None and not self._trouble:
+            try:
+                self._result = self._load.stop()
+            except GaplessError as error:
+                self._trouble = f"{error}, so nothing is proven"
+            self.enter("")  # the end of the last one
+        return self.verdict()
+
+    def write(self, path: Path) -> None:
+        """Put the page at the path, named after its release. Raises GaplessError."""
+        if self._result is None:
+            raise GaplessError("write the report", str(path), self._trouble or "the probe did not run")
+        phases = [
+            Phase(name, start, end, path.stem)
+            for (name, start), (_, end) in zip(self._phases, self._phases[1:], strict=False)
+        ]
+        verdict = judge(self._result, self._bound)
+        report.write(path, report.render(self._result, verdict, phases, f"Proof of {path.stem}"))
+
+    def _count(self, requests: int, _lost: int) -> None:
+        if requests:
+            self._began.set()
+
+    def _told(self, sample: Sample) -> str:
+        broke = sample.failure not in (None, Failure.TIMEOUT)  # else the moment it was due says more
+        moment = sample.ended_at if broke else sample.scheduled_at
+        phase = next((name for name, start in reversed(self._phases) if start <= moment), "baseline")
+        at = f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S.%f}"[:-3]
+        if sample.failure:
+            what = f"a request ({sample.kind}) was lost: {sample.failure}, {sample.detail}"
+        else:
+            what = f"a request ({sample.kind}) took {show(sample.latency_seconds)}"
+        return f"{what}, at {at} UTC in the phase `{phase}`"
