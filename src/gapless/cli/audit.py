@@ -17,7 +17,7 @@ from gapless.span import show
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project, last: int) -> None:
-    """With -v also the phases and the error of each."""
+    """With -v also the phases, the error and the report of each."""
     entries = project.ledger.entries()[-last:]
     rows, lines = [], []
     for entry in entries:
@@ -33,4 +33,5 @@ def command(output: Output, /, project: Project, last: int) -> None:
             lines.append(row)
             lines += [f"    {phase.name:<11} {show(phase.seconds):>8}  {phase.outcome}" for phase in entry.phases]
             lines += [f"    {line}" for line in entry.error.splitlines()]
+            lines += [f"    report: {entry.report}"] if entry.report else []
     output.result({"deploys": msgspec.to_builtins(entries)}, *lines)

@@ -9,9 +9,11 @@ import click
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
+from gapless.cli.trial import on_trial, trial
 from gapless.cli.types import SPAN
 from gapless.release import steps
 from gapless.release.plan import plan_deploy
+from gapless.switch.engine import Outcome
 from gapless.switch.install import examine
 from gapless.switch.systemd import SystemdManager
 
@@ -22,24 +24,41 @@ lock_wait = click.option(
 
 @click.command()
 @click.argument("source", required=False)
+@on_trial
 @dry_run
 @lock_wait
 @common
 @click.pass_obj
-def command(output: Output, /, project: Project, source: str | None, dry_run: bool, lock_wait: float) -> None:
-    """SOURCE is a directory, a tarball or a git revision; without it, the project itself as git sees it."""
+def command(
+    output: Output,
+    /,
+    project: Project,
+    source: str | None,
+    dry_run: bool,
+    lock_wait: float,
+    watch: float | None,
+    prove: bool,
+    prove_url: str | None,
+    max_latency: float | None,
+) -> None:
+    """SOURCE is a directory, a tarball or a git revision; without it, the project itself as git sees it.
+
+    A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
+    """
     site = project.site(Progress(output), lock_wait)
     _ = project.config  # a broken gapless.toml is refused before anything is made
+    on = trial(project, watch, prove, prove_url, max_latency)
     if dry_run:
-        plan = plan_deploy(site, project.directory, source)
+        plan = plan_deploy(site, project.directory, source, on)
         output.result({"plan": plan}, *plan)
         return
     stop_like_ctrl_c()
     if project.place:
         go_on_without_terminal(output)
     os.nice(10)  # neither this nor a build may delay those who serve
-    result = steps.deploy(site, project.directory, source)
-    output.result(*switched(result))
+    result = steps.deploy(site, project.directory, source, on)
+    document, lines = switched(result)
+    output.result(document, *lines)
     _warn_of_other_address(output, project)
 
 
@@ -56,14 +75,18 @@ def _warn_of_other_address(output: Output, project: Project) -> None:
         output.warn(f"`listen` says {wanted}, but {', '.join(held)} stays open: restarting `gapless run` changes it")
 
 
-def switched(result: steps.Result) -> tuple[object, str]:
-    """What deploy and rollback answer, as a document and as a line."""
+def switched(result: steps.Result) -> tuple[object, list[str]]:
+    """What deploy and rollback answer, as a document and as lines."""
     phases = [{"name": one.name, "seconds": one.seconds, "outcome": one.outcome} for one in result.phases]
     document = {
         "release": result.release,
         "previous": result.previous,
         "outcome": result.outcome,
         "phases": phases,
+        "report": result.report or None,
     }
+    if result.outcome is Outcome.ALREADY_LIVE:
+        return document, [f"{result.release} is already live."]
     after = f", {result.previous} drains" if result.previous else ""
-    return document, f"{result.release} is live{after}."
+    proof = [f"Nothing was lost: {result.report}"] if result.report else []
+    return document, [f"{result.release} is live{after}.", *proof]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gapless.cli.output import Output
-from gapless.release.ledger import SWITCH, Outcome
+from gapless.release.ledger import SWITCH, TURN_BACK, Outcome
+from gapless.release.trial import BASELINE, WATCH
 from gapless.span import show
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ WORDS = {
     "install": "Installing the source",
     "build": "Building",
     "migrate": "Migrating",
+    BASELINE: "Probing what serves now",
     SWITCH: "Starting and proving the candidate",
+    WATCH: "Watching it, with the previous release in reserve",
+    TURN_BACK: "Turning back",
     "prune": "Removing old releases",
 }
 MARKS = {Outcome.SUCCEEDED: ("✓", "green"), Outcome.FAILED: ("✗", "red"), Outcome.INTERRUPTED: ("!", "yellow")}

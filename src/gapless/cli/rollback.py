@@ -10,25 +10,40 @@ from gapless.cli.deploy import lock_wait, switched
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c, yes
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
+from gapless.cli.trial import on_trial, trial
 from gapless.release import steps
 from gapless.release.plan import plan_rollback
-from gapless.switch.engine import Outcome
 
 
 @click.command()
 @click.argument("release", required=False)
+@on_trial
 @dry_run
 @yes
 @lock_wait
 @common
 @click.pass_obj
 def command(
-    output: Output, /, project: Project, release: str | None, dry_run: bool, yes: bool, lock_wait: float
+    output: Output,
+    /,
+    project: Project,
+    release: str | None,
+    dry_run: bool,
+    yes: bool,
+    lock_wait: float,
+    watch: float | None,
+    prove: bool,
+    prove_url: str | None,
+    max_latency: float | None,
 ) -> None:
-    """Without RELEASE: the newest good one before the current. Nothing is migrated back."""
+    """Without RELEASE: the newest good one before the current. Nothing is migrated back.
+
+    While another terminal watches a deploy, that deploy turns back at once.
+    """
     site = project.site(Progress(output), lock_wait)
+    on = trial(project, watch, prove, prove_url, max_latency)
     if dry_run:
-        plan = plan_rollback(site, release)
+        plan = plan_rollback(site, release, on)
         output.result({"plan": plan}, *(plan or ["Nothing: that release is live already."]))
         return
     target = steps.pick(site, project.manager.current(), release)
@@ -37,8 +52,5 @@ def command(
     stop_like_ctrl_c()
     if project.place:
         go_on_without_terminal(output)
-    result = steps.rollback(site, target)
-    document, line = switched(result)
-    if result.outcome is Outcome.ALREADY_LIVE:
-        line = f"{result.release} is already live."
-    output.result(document, line)
+    document, lines = switched(steps.rollback(site, target, on))
+    output.result(document, *lines)

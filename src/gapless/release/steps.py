@@ -62,13 +62,16 @@ def rollback(site: Site, to: str | None = None, trial: Trial | None = None) -> R
     Raises GaplessError, as `deploy`. Nothing is migrated back: releases must live with their neighbours' data.
     """
     on_trial = site.manager.current()
-    if end_watch(site):
+    asked = to != on_trial and end_watch(site)
+    if asked:
         to = to or pick(site, on_trial, None)
         site = replace(site, lock_wait=max(site.lock_wait, TURN_BACK_WAIT))
     with _locked(site, "rollback", to or "the previous one") as lock:
         current = site.manager.current()
         release = pick(site, current, to)
         if release == current:
+            if asked:  # the other command did it
+                return Result(release, on_trial, engine.Outcome.SWITCHED)
             return Result(release, current, engine.Outcome.ALREADY_LIVE)
         config = load(site.store.path(release))
         lock.name(release=release)

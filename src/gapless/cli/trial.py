@@ -1,0 +1,67 @@
+"""--watch and --prove: how deploy and rollback put a release on trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from gapless.cli.options import Function, Project
+from gapless.cli.types import SPAN
+from gapless.errors import GaplessError
+from gapless.release.trial import Trial
+from gapless.serve.private import STATUS_PATH
+
+AFTER = 3.0  # seconds that a proof goes on after the commit, without --watch
+WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- read, not bound
+
+_OPTIONS: list[Callable[[Function], Function]] = [
+    click.option(
+        "--max-latency", type=SPAN, metavar="TIME", help="With --prove: an answer slower than this turns it back, too."
+    ),
+    click.option("--prove-url", metavar="URL", help="Prove through this address, for example that of the proxy."),
+    click.option(
+        "--prove",
+        is_flag=True,
+        help="Load the public address with GETs meanwhile; turn back if one is lost, and keep a report.",
+    ),
+    click.option(
+        "--watch",
+        type=SPAN,
+        metavar="TIME",
+        help="Keep the previous release warm this long; turn back if the new one restarts or fails its check.",
+    ),
+]
+
+
+def on_trial(function: Function) -> Function:
+    """The options of a trial; `trial` makes one of them."""
+    for option in _OPTIONS:
+        function = option(function)
+    return function
+
+
+def trial(
+    project: Project, watch: float | None, prove: bool, prove_url: str | None, max_latency: float | None
+) -> Trial | None:
+    """What the options ask for, or None. Raises GaplessError (status 2) for an address that cannot be probed."""
+    if prove_url is None and not prove:
+        if max_latency is not None:
+            raise click.UsageError("--max-latency needs --prove")
+        return None if watch is None else Trial(watch, STATUS_PATH)
+    from gapless.prove.guard import ProbeGuard
+    from gapless.prove.plan import Plan
+
+    check = project.config.check
+    # Asked past the proxy, the app gets the host name that its own check is asked with.
+    headers = {} if prove_url else {"host": check.host}
+    plan = Plan(prove_url or _url(project.config.addresses[0]), path=check.path or "/", headers=headers)
+    return Trial(AFTER if watch is None else watch, STATUS_PATH, ProbeGuard(plan, max_latency))
+
+
+def _url(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if address.startswith("unix:"):
+        hint = "name the address of the proxy in front: --prove-url http://127.0.0.1:80"
+        raise GaplessError("prove through", address, "it is a Unix socket", hint, status=2)
+    return f"http://{WILDCARDS.get(host, host)}:{port}"
