@@ -43,6 +43,7 @@ class Running:
     pid: int
     ready: bool
     retiring: bool = False
+    standing_by: bool = False
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Scripted:
     running: list[Running] = field(default_factory=list)
     fate: Readiness = Readiness.READY  # of the next candidate
     refuses_to_commit: bool = False
+    can_stand_by: bool = True
     death: Death | None = None
     calls_to_live: int = 0  # until `death`
     dead: bool = False
@@ -66,7 +68,8 @@ class Scripted:
 
     def seen(self, one: Running) -> Instance:
         role = Role.LIVE if one.release == self.current_release else Role.CANDIDATE
-        return Instance(one.id, one.release, Role.RETIRING if one.retiring else role, one.pid, one.pid, one.ready)
+        role = Role.RETIRING if one.retiring else role
+        return Instance(one.id, one.release, role, one.pid, one.pid, one.ready, private=one.id)
 
     def settle(self) -> None:
         """The manager's one rule: the current release runs. It proved itself before, so it comes up again."""
@@ -126,13 +129,32 @@ class Scripted:
         with self.called():
             if self.refuses_to_commit:
                 raise GaplessError("write", "current", "No space left on device")
-            proven = [one for one in self.running if one.release == release and one.ready and not one.retiring]
-            assert proven, "invariant 4: a release was committed that is not proven"
+            there = [one for one in self.running if one.release == release and not one.retiring]
+            assert any(one.ready for one in there), "invariant 4: a release was committed that is not proven"
+            assert not any(one.standing_by for one in there), "it was committed before it serves again"
             self.current_release = release
 
     def current(self) -> str | None:
         with self.called():
             return self.current_release
+
+    # What an instance does itself, asked on its private socket
+
+    def stand_by(self, private: str) -> bool:
+        with self.called():
+            one = next((one for one in self.running if one.id == private), None)
+            if one is None or not self.can_stand_by:
+                return False
+            assert one.release != self.current_release, "invariant 3: what serves was asked to stop"
+            one.standing_by = True
+            return True
+
+    def resume(self, private: str) -> bool:
+        with self.called():
+            one = next((one for one in self.running if one.id == private and one.standing_by), None)
+            if one is not None:
+                one.standing_by = False
+            return one is not None
 
 
 class Switchovers(RuleBasedStateMachine):
@@ -146,6 +168,7 @@ class Switchovers(RuleBasedStateMachine):
         """The next command is another process."""
         self.manager.dead, self.manager.death, self.manager.calls_to_live = False, None, 0
         self.manager.fate, self.manager.refuses_to_commit = Readiness.READY, False
+        self.manager.can_stand_by = True
 
     @rule(
         release=st.sampled_from(RELEASES),
@@ -179,6 +202,63 @@ class Switchovers(RuleBasedStateMachine):
                 assert switchover.cause
                 assert manager.current_release == before
         if not manager.dead and (outcome or State.STARTING in moves):
+            self.is_at_rest()  # it ended, or was interrupted and cleaned up
+        self.revive()
+
+    @precondition(lambda self: self.manager.current_release)
+    @rule(
+        release=st.sampled_from(RELEASES),
+        warm=st.booleans(),
+        survives=st.booleans(),
+        passes=st.booleans(),
+        fate=st.sampled_from(Readiness),
+        refuses=st.booleans(),
+        death=st.none() | st.sampled_from(Death),
+        calls=st.integers(1, 30),
+    )
+    def deploy_on_trial(
+        self,
+        release: str,
+        warm: bool,
+        survives: bool,
+        passes: bool,
+        fate: Readiness,
+        refuses: bool,
+        death: Death | None,
+        calls: int,
+    ) -> None:
+        """`fate` and `refuses` are what turning back meets; `survives`: the one that stands by."""
+        manager = self.manager
+        before, serving = manager.current_release, self.serving()
+        if before == release:
+            return
+        manager.can_stand_by, manager.death, manager.calls_to_live = warm, death, calls
+        moves: list[State] = []
+        switchover = Switchover(manager, release, 5, moves.append, True, manager.stand_by, manager.resume)
+        turning = False
+        with suppress(KilledError, KeyboardInterrupt):
+            assert switchover.run() is Outcome.SWITCHED
+            assert moves[-1] is State.WATCHING
+            if warm:
+                assert all(one.standing_by for one in manager.running if one.id in serving)
+            if passes:
+                switchover.settle()
+                assert moves[-1] is State.DONE
+            else:
+                if not survives:
+                    manager.running = [one for one in manager.running if one.release != before or one.retiring]
+                manager.fate, manager.refuses_to_commit = fate, refuses
+                turning = True
+                turned = switchover.turn_back(5)
+                assert moves[-1] is (State.TURNED_BACK if turned else State.DONE)
+                assert turned or switchover.cause
+                assert manager.current_release == (before if turned else release)
+                if turned and warm and survives:
+                    assert self.serving() == serving, "another instance serves than the one that stood by"
+
+        assert all(to in MOVES[was] for was, to in itertools.pairwise(moves))
+        assert manager.current_release in {before, release}, "invariant 5: neither the old nor the new release"
+        if not manager.dead and moves and (turning or moves[-1] is not State.WATCHING):
             self.is_at_rest()  # it ended, or was interrupted and cleaned up
         self.revive()
 
@@ -220,7 +300,9 @@ class Switchovers(RuleBasedStateMachine):
     def somebody_serves(self) -> None:
         """Invariants 1 and 3: once there is a current release, a ready instance of it accepts."""
         if self.manager.current_release:
-            accepting = [one for one in self.manager.running if one.id in self.serving() and one.ready]
+            accepting = [
+                one for one in self.manager.running if one.id in self.serving() and one.ready and not one.standing_by
+            ]
             assert len(accepting) == 1
 
 
@@ -259,3 +341,18 @@ def test_an_instance_that_drains_is_not_told_twice() -> None:
     assert [one.id for one in repair(manager)] == [old.id]
     assert repair(manager) == []
     assert dataclasses.asdict(old)["retiring"] is True
+
+
+@pytest.mark.parametrize("death", Death)
+@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("survives", [True, False])
+def test_turning_back_may_be_cut_short_at_any_call(death: Death, warm: bool, survives: bool) -> None:
+    """Invariant 5: whoever dies while a release is turned back, one release serves, and the next command repairs."""
+    for calls in range(1, 31):
+        machine = Switchovers()
+        machine.manager = Scripted(current_release="r1")
+        machine.manager.settle()
+        machine.deploy_on_trial("r2", warm, survives, False, Readiness.READY, False, death, calls)
+        machine.somebody_serves()
+        machine.next_command_repairs()
+        machine.somebody_serves()

@@ -134,13 +134,11 @@ class Switchover:
             raise AssertionError(f"there is nothing to turn back to from {self.release}")
         try:
             turned = self._turn_back(self.previous, timeout)
+            repair(self.manager)
         except BaseException:
             repair(self.manager)
             raise
-        if turned:
-            self._move(State.TURNED_BACK)
-        else:
-            self.settle()
+        self._move(State.TURNED_BACK if turned else State.DONE)
         return turned
 
     def _turn_back(self, previous: str, timeout: float) -> bool:
@@ -159,7 +157,6 @@ class Switchover:
             if self.manager.current() != previous:
                 self.cause = str(error)
                 return False
-        repair(self.manager)
         return True
 
     def _boot_back(self, previous: str, timeout: float) -> bool:

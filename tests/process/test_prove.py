@@ -1,0 +1,116 @@
+"""`deploy --prove`: the probe goes along with the switchover, turns back a release that loses, and leaves a page."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.process.conftest import Project
+from tests.support import wait_until
+
+# Passes its check on the private socket, and answers 500 to everybody else: only a client from outside sees it.
+TWO_FACED = """
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    status = 500 if scope["client"] else 200
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": b"bad"})
+"""
+SLOW = """
+import asyncio
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    if scope["client"]:
+        await asyncio.sleep(2)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"slow"})
+"""
+
+
+def pid(project: Project) -> int:
+    """The process that serves."""
+    (one,) = [one["pid"] for one in project.json("status")["instances"] if one["role"] == "live"]
+    return int(one)
+
+
+def last(project: Project) -> dict[str, Any]:
+    """The ledger's last entry."""
+    entry: dict[str, Any] = project.json("audit")["deploys"][-1]
+    return entry
+
+
+def test_a_deploy_without_a_loss_leaves_its_proof(project: Project) -> None:
+    """The page says that nothing was lost, has the phases, is named in the ledger, and goes with its release."""
+    project.supervise()
+    project.app("two")
+    plan = project("deploy", "-n", "--prove", "--max-latency", "5s")
+    assert f"a request to http://127.0.0.1:{project.port} is lost or takes longer than 5.0 s" in plan
+    deployed = project.json("deploy", "--prove")
+    assert [one["name"] for one in deployed["phases"]] == ["install", "baseline", "switch over", "watch", "prune"]
+    report = Path(deployed["report"])
+    assert report == project.home / "reports" / f"{deployed['release']}.html"
+    page = report.read_text()
+    assert "No request lost" in page
+    assert all(phase in page for phase in ("baseline", "starting", "proven", "committed", "watching"))
+    assert last(project)["report"] == str(report)
+    assert f"report: {report}" in project("audit", "-v")
+    for body in ("three", "four", "five"):
+        project.app(body)
+        project("deploy", "-q")
+    wait_until(lambda: len(project.json("status")["instances"]) == 1, 30, "the end of the drains")
+    assert deployed["release"] in project.json("prune", "--keep", "2")["removed"]
+    assert not report.exists()
+
+
+def test_a_lost_request_turns_the_deploy_back(project: Project) -> None:
+    """The loss is reported with its time and phase; the process from before serves again, and loses nothing."""
+    project.supervise()
+    before = pid(project)
+    load = project.start("probe", f"http://127.0.0.1:{project.port}", "--json", "--rate", "30")
+    (project.folder / "app.py").write_text(TWO_FACED)
+    said = project("deploy", "--prove", "--watch", "60s", status=1)
+    assert "a request (" in said
+    assert "status 500" in said
+    assert "UTC in the phase `" in said
+    entry = last(project)
+    assert entry["outcome"] == "failed"
+    assert "a request (" in entry["error"]
+    assert "requests lost" in Path(entry["report"]).read_text()
+    # The load that went on by itself lost nothing more once the release was turned back.
+    back = next(one for one in entry["phases"] if one["name"] == "turn back")
+    wait_until(lambda: time.time() > back["started"] + back["seconds"] + 1, what="a second of load after it")
+    load.kill(signal.SIGINT)
+    assert load.status() == 1
+    seen = json.loads(load.output)
+    assert seen["lost"] < 100, "the page lists all losses only up to here"
+    assert max(one["at"] for one in seen["losses"]) <= back["started"] + back["seconds"]
+    assert seen["releases"][-1]["last_seen"] > back["started"] + back["seconds"]
+    assert pid(project) == before
+    assert project.answers() == "one"
+    assert project.json("releases")["releases"][0]["state"] == "bad"
+
+
+def test_a_bound_that_is_passed_turns_the_deploy_back(project: Project) -> None:
+    """An answer slower than --max-latency counts like a loss."""
+    project.supervise()
+    (project.folder / "app.py").write_text(SLOW)
+    said = project("deploy", "--prove", "--watch", "60s", "--max-latency", "1500ms", status=1)
+    assert ") took " in said
+    assert project.answers() == "one"
+
+
+def test_an_app_that_is_broken_already_is_not_switched(project: Project) -> None:
+    """Invariant 3: what the baseline loses is not blamed on the release, and nothing is touched."""
+    project.supervise()
+    before = pid(project)
+    project.app("two")
+    said = project("deploy", "--prove-url", "http://127.0.0.1:1", status=1)
+    assert "refused" in said
+    assert "in the phase `baseline`; nothing was touched" in said
+    assert project.answers() == "one"
+    assert pid(project) == before
+    assert "needs --prove" in project("deploy", "--max-latency", "1s", status=2)
