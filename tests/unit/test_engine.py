@@ -238,7 +238,7 @@ class Switchovers(RuleBasedStateMachine):
         turning = False
         with suppress(KilledError, KeyboardInterrupt):
             assert switchover.run() is Outcome.SWITCHED
-            assert moves[-1] is State.WATCHING
+            assert moves == [State.STARTING, State.PROVEN, State.COMMITTED, State.WATCHING]
             if warm:
                 assert all(one.standing_by for one in manager.running if one.id in serving)
             if passes:

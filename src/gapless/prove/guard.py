@@ -48,7 +48,8 @@ class ProbeGuard:
 
     def enter(self, phase: str) -> None:
         """What happens from now on belongs to `phase`."""
-        self._phases.append((str(phase), time.time()))
+        if self._result is None and not self._trouble:  # nothing was seen of later ones
+            self._phases.append((str(phase), time.time()))
 
     def verdict(self) -> str:
         """The first request that was lost or late, with its time and phase; empty while there is none."""
@@ -63,11 +64,11 @@ class ProbeGuard:
     def stop(self) -> str:
         """End the probe once the requests under way are answered; the last verdict. Again is no error."""
         if self._load is not None and self._result is None and not self._trouble:
+            self.enter("")  # the end of the last one
             try:
                 self._result = self._load.stop()
             except GaplessError as error:
                 self._trouble = f"{error}, so nothing is proven"
-            self.enter("")  # the end of the last one
         return self.verdict()
 
     def write(self, path: Path) -> None:
