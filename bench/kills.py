@@ -20,8 +20,8 @@ from pathlib import Path
 
 from bench.switchovers import RATE
 from gapless.demo.compare import Measured, mixed, weigh
-from gapless.prove.load import load
 from gapless.demo.ways import Gapless
+from gapless.prove.load import load
 
 BOOT = 0.3  # seconds
 

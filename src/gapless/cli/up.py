@@ -58,9 +58,9 @@ def command(
     if changes.closes:
         install.reopen(place, manager.ctl)
     document: dict[str, object] = {"changed": changes.sentences, "deployed": None}
-    line = "Already up: nothing to change." if not changes.sentences else f"{place.name} is up."
+    lines = ["Already up: nothing to change." if not changes.sentences else f"{place.name} is up."]
     if first:
-        document["deployed"], line = switched(steps.deploy(site, project.directory))
+        document["deployed"], lines = switched(steps.deploy(site, project.directory))
     elif load(site.store.path(current)) != project.config:
-        line += " Other settings reach the next release: `gapless deploy`."
-    output.result(document, line)
+        lines.append("Other settings reach the next release: `gapless deploy`.")
+    output.result(document, *lines)

@@ -91,7 +91,9 @@ class ProbeGuard:
         moment = sample.ended_at if broke else sample.scheduled_at
         phase = next((name for name, start in reversed(self._phases) if start <= moment), "baseline")
         at = f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S.%f}"[:-3]
-        if sample.failure:
+        if sample.failure is Failure.STATUS:
+            what = f"a request ({sample.kind}) was lost: status {sample.status}"
+        elif sample.failure:
             what = f"a request ({sample.kind}) was lost: {sample.failure}, {sample.detail}"
         else:
             what = f"a request ({sample.kind}) took {show(sample.latency_seconds)}"

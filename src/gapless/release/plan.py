@@ -53,7 +53,7 @@ def _switch(release: str, current: str | None, timeout: float, trial: Trial | No
         return [*plan, f"Make {release} the current release instead of {current}, which then drains."]
     causes = ["it restarts", "its check fails", *([trial.guard.promise] if trial.guard else [])]
     return [
-        *(["Probe the app from a second before."] if trial.guard else []),
+        *(["Probe the app for a second, and go on with that to the end."] if trial.guard else []),
         *plan,
         f"Make {release} the current release instead of {current}, which then stands by for {trial.seconds:g} s.",
         f"Turn back to {current} if {', '.join(causes[:-1])} or {causes[-1]}; otherwise {current} then drains.",

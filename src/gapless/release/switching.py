@@ -94,8 +94,8 @@ def _turn_back(site: Site, attempt: Attempt, switchover: engine.Switchover, tria
         if not switchover.turn_back(timeout):
             cause += f"; {previous} could not serve again ({switchover.cause}), so {attempt.release} goes on serving"
             raise GaplessError("turn back from", attempt.release, cause, hint, details=details)
-        if trial.guard:
-            site.clock.sleep(AFTER)
+    if trial.guard:
+        site.clock.sleep(AFTER)
     raise GaplessError("keep", attempt.release, f"{cause}; {previous} serves again", hint, details=details)
 
 
