@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,11 @@ def read(home: Path, release: str) -> dict[str, str]:
         return dict(load(home / "releases" / release).env)
     except OSError as error:
         raise _refusal("read the environment of", release, error) from error
+
+
+def search_path(directory: Path, path: str) -> str:
+    """PATH in the release's `directory`: its own virtual environment, then `path`, then where `gapless` is."""
+    return os.pathsep.join([str(directory.absolute() / ".venv/bin"), path, str(Path(sys.executable).parent)])
 
 
 def secrets(home: Path, release: str) -> Path:

@@ -110,6 +110,7 @@ def _surroundings(store: Store, release: str, owner: str) -> Iterator[dict[str, 
             groups = os.getgrouplist(owner, user.pw_gid)
             options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
     env |= environment.read(store.home, release)
+    env["PATH"] = environment.search_path(store.path(release), env.get("PATH") or os.defpath)
     with environment.shelter(store.home, release, owner) as credentials:
         if credentials.is_dir():
             env["CREDENTIALS_DIRECTORY"] = str(credentials)

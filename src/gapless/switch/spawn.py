@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,8 +46,7 @@ def environment(home: Home, record: Record, config: Config) -> dict[str, str]:
     credentials = fixed.secrets(home.root, record.release)
     if credentials.is_dir():
         env["CREDENTIALS_DIRECTORY"] = str(credentials)
-    # Last, so that the release's own tools win: it only makes sure that `gapless serve` is found.
-    env["PATH"] = f"{env.get('PATH') or os.defpath}{os.pathsep}{Path(sys.executable).parent}"
+    env["PATH"] = fixed.search_path(home.root / "releases" / record.release, env.get("PATH") or os.defpath)
     return env | {
         "LISTEN_FDS": str(len(record.sockets)),
         "LISTEN_FDNAMES": ":".join([config.name] * len(record.sockets)),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jinja2
 
+from gapless import environment
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.switch.place import Place, release_of
@@ -58,7 +59,7 @@ def unfit(config: Config, place: Place, release: str) -> str:
     directory = place.root / "releases" / release
     beside = [one.argv for one in config.processes.values()] + [one.argv for one in config.timers.values()]
     for argv in (config.argv, *beside):
-        program = _program(argv[0], directory, _path(directory))
+        program = _program(argv[0], directory, environment.search_path(directory, PATH))
         missing = not os.path.lexists(program) or "/" not in program
         if missing or not os.access(program, os.X_OK):
             number = errno.ENOENT if missing else errno.EACCES
@@ -80,7 +81,7 @@ def commit(config: Config, place: Place, instance: str) -> str:
 
 def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> dict[str, object]:
     directory = place.root / "releases" / release
-    path = _path(directory)
+    path = environment.search_path(directory, PATH)
     program = _program(argv[0], directory, path)
     return {
         "config": config,
@@ -91,11 +92,6 @@ def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> 
         "path": path,
         "hidden": _hidden(Path(program)),
     }
-
-
-def _path(directory: Path) -> str:
-    # Our own directory last, so that the release's tools win: it only makes sure that `gapless serve` is found.
-    return os.pathsep.join([str(directory / ".venv/bin"), PATH, str(Path(sys.executable).parent)])
 
 
 def _program(written: str, directory: Path, path: str) -> str:
