@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -24,6 +25,30 @@ async def app(scope, receive, send):
     await send({{"type": "http.response.body", "body": b"bad"}})
 """
 FAILURES = {"exit": "os._exit(3)", "check": "status = 500"}
+
+# No server of ours: it knows nothing of a private socket. It ends by itself once it is armed.
+FOREIGN = """
+import http.server, os, pathlib, threading, time
+from gapless import listen, notify
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "3")
+        self.end_headers()
+        self.wfile.write(b"{body}")
+
+def end():
+    while not pathlib.Path(os.environ["GAPLESS_SHARED"], "armed").exists():
+        time.sleep(0.05)
+    {failure}
+
+threading.Thread(target=end, daemon=True).start()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+(server.socket,) = listen()
+notify.ready()
+server.serve_forever()
+"""
 
 
 def live(project: Project) -> dict[str, Any]:
@@ -123,3 +148,20 @@ def test_a_rollback_ends_the_watch_of_another_command(project: Project) -> None:
     assert "asked for it" in deploy.output
     assert live(project)["pid"] == before["pid"]
     assert project.answers() == "two"
+
+
+def test_a_server_that_cannot_stand_by_boots_again(project: Project) -> None:
+    """Any server may be watched: the old one retires, and is started and proven again to turn back."""
+    (project.folder / "server.py").write_text(FOREIGN.format(body="one", failure="pass"))
+    project.configure(command=f'["{sys.executable}", "server.py"]')
+    project.supervise()
+    before = live(project)
+    (project.folder / "server.py").write_text(FOREIGN.format(body="bad", failure="os._exit(3)"))
+    deploy = project.start("deploy", "--watch", "60s")
+    wait_until(lambda: watched(project), 20, "the watch")
+    (project.home / "shared" / "armed").touch()
+    assert deploy.status(40) == 1, deploy.output
+    assert f"{before['release']} serves again" in deploy.output
+    now = live(project)
+    assert now["release"] == before["release"]
+    assert now["pid"] != before["pid"]
