@@ -41,7 +41,7 @@ def test_every_key_is_documented(project: Project, tmp_path: Path) -> None:
     documented("config", project.json("config", "--example"))
     project.supervise()
     documented("deploy, rollback", project.json("deploy", "-n"))
-    documented("deploy, rollback", project.json("deploy"))
+    documented("deploy, rollback", project.json("deploy", "--prove"))
     documented("status", project.json("status"))
     documented("releases", project.json("releases"))
     documented("logs", project.json("logs"))
