@@ -34,7 +34,7 @@ os.execvp(argv[0], argv)
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 10.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], seconds: float = 30.0, what: str = "") -> T:
     """Return the first true value of `condition`; fails the test after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -58,7 +58,7 @@ def backlog_of(sock: socket.socket) -> int:
     return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[28:32], sys.byteorder)
 
 
-def get(where: tuple[str, int], path: str = "/", timeout: float = 10.0) -> tuple[int, dict[str, str], bytes]:
+def get(where: tuple[str, int], path: str = "/", timeout: float = 30.0) -> tuple[int, dict[str, str], bytes]:
     """One GET on a new connection."""
     connection = http.client.HTTPConnection(*where, timeout=timeout)
     try:
@@ -78,7 +78,7 @@ def address(sock: socket.socket) -> tuple[str, int]:
 @contextlib.contextmanager
 def keep_alive_client(sock: socket.socket) -> Iterator[http.client.HTTPConnection]:
     """A client with one connection of its own."""
-    connection = http.client.HTTPConnection(*address(sock), timeout=10)
+    connection = http.client.HTTPConnection(*address(sock), timeout=30)
     try:
         connection.connect()
         yield connection
@@ -112,7 +112,7 @@ class Started:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def says(self, text: str, seconds: float = 10.0) -> None:
+    def says(self, text: str, seconds: float = 30.0) -> None:
         """Wait until the output contains `text`."""
         wait_until(lambda: text in self.output or self._dead(text), seconds, f"{text!r} in:\n{self.output}")
 
@@ -124,7 +124,7 @@ class Started:
     def kill(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
-    def status(self, seconds: float = 15.0) -> int:
+    def status(self, seconds: float = 60.0) -> int:
         """The exit status, once it has ended."""
         return self.process.wait(seconds)
 

@@ -66,7 +66,7 @@ def test_a_candidate_that_hangs_times_out_and_can_be_stopped(world: World, behav
     with traffic(world.address) as answers:
         began = time.monotonic()
         started = world.manager.start("bad", 0.5)
-        assert 0.5 <= time.monotonic() - began < 2
+        assert 0.5 <= time.monotonic() - began < 20
         assert started.readiness is Readiness.TIMED_OUT
         assert "not ready within 0.5 s" in started.cause
         world.manager.stop(started.instance)

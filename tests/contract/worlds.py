@@ -134,7 +134,7 @@ class Embedded:
 
 def ask(address: tuple[str, int], path: str = "/") -> str:
     """One request on a connection of its own: the answer, "<release> <pid>"."""
-    connection = http.client.HTTPConnection(*address, timeout=10)
+    connection = http.client.HTTPConnection(*address, timeout=30)
     with contextlib.closing(connection):
         connection.request("GET", path)
         response = connection.getresponse()
@@ -158,7 +158,7 @@ class Later(threading.Thread):
             self._answer = error
 
     def result(self) -> str:
-        self.join(15)
+        self.join(40)
         assert isinstance(self._answer, str), self._answer
         assert self._answer, "no answer"
         return self._answer
@@ -189,7 +189,7 @@ def traffic(address: tuple[str, int]) -> Iterator[list[str]]:
     finally:
         over.set()
         for visitor in visitors:
-            visitor.join(15)
+            visitor.join(40)
     assert not lost
 
 

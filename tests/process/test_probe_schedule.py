@@ -59,9 +59,10 @@ def test_stop_ends_it_and_lets_those_under_way_finish() -> None:
             plan = plan_for(server.url, Kind.NEW, rate=50.0, duration_seconds=None)
             result = await asyncio.wait_for(probe(plan, seen.append, stop), DEADLINE)
         assert failures(result) == {None}
-        assert 5 < len(result.samples) < 15
+        lasted = result.ended_at - result.started_at
+        assert 5 < len(result.samples) < 50 * lasted + 5
         assert seen == result.samples
-        assert result.ended_at - result.started_at == pytest.approx(0.2, abs=0.15)
+        assert 0.15 < lasted < 5
 
     asyncio.run(stopped())
 

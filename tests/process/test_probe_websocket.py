@@ -77,7 +77,7 @@ def test_service_restart_of_an_idle_connection_reconnects_at_once() -> None:
     assert result.closes == {1012: 1}
     assert len(result.samples) == 1, "only one message was ever due"
     assert len(connected) == 2
-    assert connected[1] - connected[0] < 0.3
+    assert connected[1] - connected[0] < 0.9  # not at the time of the next message
 
 
 def test_an_unanswered_message_of_a_broken_connection_is_lost() -> None:

@@ -77,7 +77,7 @@ def test_a_retiring_instance_is_killed_when_its_budget_is_over(home: Home) -> No
             began = time.monotonic()
             running.retire("it was told to")
             await running.gone.wait()
-            assert 0.5 <= time.monotonic() - began < 3
+            assert 0.5 <= time.monotonic() - began < 20
             assert seen[:2] == [State.READY, State.DRAINING]
             assert (running.status, running.cause) == (
                 "was killed by SIGKILL",

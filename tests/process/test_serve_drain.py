@@ -94,7 +94,7 @@ def test_an_idle_connection_is_kept_for_the_linger_time(instance: Instance) -> N
         client.getresponse().read()
         began = instance.retire()
         assert client.sock.recv(1) == b""
-        assert 1.9 < time.monotonic() - began < 3.0
+        assert 1.9 < time.monotonic() - began < 10
     assert instance.process.status() == 0
 
 
@@ -191,12 +191,12 @@ def test_websockets_are_told_to_come_back_one_after_another(closing: ExitStack, 
     with ThreadPoolExecutor() as threads:
         closed = [when - began for when in threads.map(restarted_at, clients)]
     assert instance.process.status() == 0
-    assert min(closed) < 0.5
-    assert 1.2 < max(closed) < 3.0  # the last of four is due at 3/4 of 2 s
+    assert min(closed) < 1.2 < max(closed) < 10  # the first at once, the last of four at 3/4 of 2 s
 
 
-def test_a_second_signal_hurries(closing: ExitStack, instance: Instance) -> None:
+def test_a_second_signal_hurries(closing: ExitStack, run: start, tmp_path: Path) -> None:
     """A second SIGTERM ends every budget: idle connections, requests and WebSockets close now."""
+    instance = Instance(run, tmp_path, "--linger", "60s", "--requests", "60s", "--streams", "60s")
     clients = websockets(closing, instance, 3)
     with keep_alive_client(instance.sock) as idle:
         idle.request("GET", "/")
@@ -204,7 +204,7 @@ def test_a_second_signal_hurries(closing: ExitStack, instance: Instance) -> None
         began = instance.retire()
         instance.process.kill(signal.SIGTERM)
         assert instance.process.status() == 0
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 15
     for client in clients:
         with pytest.raises(ConnectionClosed):
             client.recv(timeout=1)

@@ -74,11 +74,11 @@ def test_the_pause_of_a_crashing_release_does_not_hold_up_the_next(world: Embedd
     """Invariant 1: the back-off belongs to one release; a commit begins anew."""
     world.up()
     world.manager.point(world.release("r1", "exits"))
-    wait_until(lambda: world.output.read_text().count("exited with status 3") == 5)  # the next try is in 1.6 s
+    wait_until(lambda: world.output.read_text().count("exited with status 3") == 7, 30)  # the next try is in 6.4 s
     began = time.monotonic()
     world.manager.point(world.release("r2"))
     assert ask(world.address).startswith("r2 ")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 def test_an_instance_finds_a_clean_process(world: Embedded) -> None:
