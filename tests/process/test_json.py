@@ -43,6 +43,7 @@ def test_every_key_is_documented(project: Project, tmp_path: Path) -> None:
     documented("deploy, rollback", project.json("deploy", "-n"))
     documented("deploy, rollback", project.json("deploy", "--prove"))
     documented("status", project.json("status"))
+    documented("doctor", project.json("doctor"))
     documented("releases", project.json("releases"))
     documented("logs", project.json("logs"))
     documented("lock", project.json("lock", "acquire", "--why", "a reason"))

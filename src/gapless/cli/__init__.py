@@ -20,6 +20,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "deploy": "Make a release, prove it, switch over to it.",
     "rollback": "Switch back to an earlier release, proven first.",
     "status": "Show each instance: role, release, connections and requests.",
+    "doctor": "Check the app's host, and say how to mend what is wrong.",
     "releases": "List the releases.",
     "logs": "Show what the instances log.",
     "exec": "Run a command as the current release runs.",

@@ -79,6 +79,19 @@ def commit(config: Config, place: Place, instance: str) -> str:
     return _render("commit", place=place, instance=instance, others=wanted)
 
 
+def program(written: str, directory: Path) -> Path:
+    """Where a unit looks for a program of the release in `directory`; a bare name when it is nowhere."""
+    return Path(_program(written, directory, _path(directory)))
+
+
+def shown(program: Path) -> list[str]:
+    """What must be seen in spite of ProtectHome=: our own Python, where the program is of its environment."""
+    ours = [Path(sys.prefix), Path(sys.base_prefix)]
+    if not any(program.is_relative_to(one) for one in ours):
+        return []
+    return [str(one) for one in dict.fromkeys(ours) if any(one.is_relative_to(home) for home in HIDDEN)]
+
+
 def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> dict[str, object]:
     directory = place.root / "releases" / release
     path = environment.search_path(directory, PATH)
@@ -90,7 +103,7 @@ def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> 
         "directory": str(directory),
         "argv": [program, *argv[1:]],
         "path": path,
-        "hidden": _hidden(Path(program)),
+        "hidden": shown(Path(program)),
     }
 
 
@@ -99,14 +112,6 @@ def _program(written: str, directory: Path, path: str) -> str:
     if "/" in written:
         return str(directory / written)
     return shutil.which(written, path=path) or written
-
-
-def _hidden(program: Path) -> list[str]:
-    """What must be seen in spite of ProtectHome=: our own Python, where the program is of its environment."""
-    ours = [Path(sys.prefix), Path(sys.base_prefix)]
-    if not any(program.is_relative_to(one) for one in ours):
-        return []
-    return [str(one) for one in dict.fromkeys(ours) if any(one.is_relative_to(home) for home in HIDDEN)]
 
 
 def _stream(written: str) -> str:

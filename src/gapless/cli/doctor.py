@@ -1,0 +1,48 @@
+"""gapless doctor"""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from gapless.cli.options import Project, common
+from gapless.cli.output import Output
+from gapless.doctor.examination import examine
+from gapless.doctor.finding import Finding, State
+from gapless.switch import place
+from gapless.switch.place import Place
+
+MARKS = {State.OK: ("✓", "green"), State.WARNING: ("!", "yellow"), State.FAILED: ("✗", "red"), State.UNKNOWN: ("?", "")}
+PROBLEMS = {State.WARNING, State.FAILED}
+
+
+@click.command()
+@common
+@click.pass_obj
+def command(output: Output, /, project: Project) -> None:
+    """Looks at systemd, the units, leftovers, disk, clock, the command and the proxy; changes nothing. Root sees more
+    than others. With -q only what is wrong.
+
+    Exit status 1 if a check failed; a warning is none.
+    """
+    found = examine(project.config, project.directory, _place(project))
+    healthy = all(one.state is not State.FAILED for one in found)
+    shown = [one for one in found if not output.quiet or one.state in PROBLEMS]
+    document = {"healthy": healthy, "findings": msgspec.to_builtins(found)}
+    output.result(document, *(line for one in shown for line in _lines(one)))
+    if not healthy:
+        click.get_current_context().exit(1)
+
+
+def _place(project: Project) -> Place | None:
+    """Where it is installed, or is to be; None: the embedded manager has it."""
+    wanted, name = project.config.manager, project.config.name
+    if wanted == "embedded":
+        return None
+    return place.find(name) or (Place(name) if wanted == "systemd" else None)
+
+
+def _lines(one: Finding) -> list[str]:
+    mark, colour = MARKS[one.state]
+    lines = [f"{click.style(mark, fg=colour or None)} {one.name:<16} {one.what}"]
+    return [*lines, click.style("  Try: ", fg="cyan", bold=True) + one.hint] if one.hint else lines

@@ -1,0 +1,1 @@
+"""The checks of `gapless doctor`: small functions, each with one finding and how to mend it."""

@@ -1,0 +1,126 @@
+"""The commands of gapless.toml: whether they keep the socket, are there, and may run in the sandbox."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gapless.config import Config
+from gapless.doctor.finding import Finding, State
+from gapless.switch import units
+
+# Programs that become the next one (execve(2)): the process stays the one that systemd started.
+BECOME = {"env", "nice", "ionice", "chrt", "nohup", "setpriv", "stdbuf"}
+# Programs that start another one and wait for it: LISTEN_PID is theirs, and the server finds no socket.
+START = {"uv run", "uvx", "npm", "npx", "yarn", "pnpm", "make", "sudo", "su", "runuser"}
+# Programs that do the one or the other, by version and by what they are told.
+EITHER = {"sh", "bash", "dash", "zsh", "poetry run", "pipenv run"}
+JIT = {"node", "java", "deno", "bun", "dotnet"}  # they make code while they run
+
+
+def wrapper(argv: Sequence[str]) -> Finding:
+    """Whether a program between the manager and the server loses the held sockets."""
+    words = inner(argv)
+    name = Path(words[0]).name
+    names = {name, " ".join([name, *words[1:2]])}
+    hint = "name the server's own program, for example .venv/bin/gunicorn"
+    if found := names & START:
+        what = f"`{found.pop()}` starts the server as a child, without the held socket (LISTEN_PID)"
+        return Finding("command", State.FAILED, what, hint)
+    if (found := names & EITHER) and not any(word.startswith("exec ") for word in words[1:3]):
+        what = f"`{found.pop()}` may start the server as a child, without the held socket (LISTEN_PID)"
+        return Finding("command", State.WARNING, what, f"{hint}; or begin a shell's command with `exec`")
+    return Finding("command", State.OK, f"{name} gets the held socket itself")
+
+
+def inner(argv: Sequence[str]) -> Sequence[str]:
+    """The command less what only becomes it: `env A=b nice -n 5 server` is `server`."""
+    rest = list(argv)
+    while len(rest) > 1 and Path(rest[0]).name in BECOME:
+        rest.pop(0)
+        while len(rest) > 1 and (rest[0].startswith("-") or "=" in rest[0] or rest[0].isdecimal()):
+            rest.pop(0)
+    return rest
+
+
+def programs(config: Config, directory: Path, *, sandboxed: bool, homes_hidden: bool) -> Finding:
+    """Whether every program of the release in `directory` can be executed.
+
+    With `homes_hidden` it must not be where ProtectHome= hides it; without `sandboxed` (no systemd) nothing forbids
+    anything. Raises PermissionError when the caller may not look into `directory`.
+    """
+    os.scandir(directory).close()
+    beside = [one.argv for one in config.processes.values()] + [one.argv for one in config.timers.values()]
+    for argv in (config.argv, *beside):
+        program = units.program(argv[0], directory) if sandboxed else _on_path(argv[0], directory)
+        found = _executable(argv[0], program, hidden=homes_hidden)
+        if found is None and sandboxed and not config.sandbox.jit:
+            found = _jit(argv, program, directory)
+        if found is not None:
+            return found
+    return Finding("programs", State.OK, f"every program of {directory.name} is there")
+
+
+def _on_path(written: str, directory: Path) -> Path:
+    """Where `gapless run` looks: it has this command's PATH, and last our own directory."""
+    if "/" in written:
+        return directory / written
+    path = os.pathsep.join([os.environ.get("PATH") or os.defpath, str(Path(sys.executable).parent)])
+    return Path(shutil.which(written, path=path) or written)
+
+
+def _executable(written: str, program: Path, *, hidden: bool) -> Finding | None:
+    if hidden and (where := _hidden(program)):
+        what = f"{where} is hidden from the app (ProtectHome): {written} cannot be executed"
+        hint = "install it into the release (its .venv, with copies of no home's Python) or under /usr/local"
+        return Finding("programs", State.FAILED, what, hint)
+    if not program.is_absolute() or not os.path.lexists(program):
+        hint = "is it installed, for all users? the build can also put it into the release, under .venv/bin"
+        return Finding("programs", State.FAILED, f"there is no {written}", hint)
+    if not os.access(program, os.X_OK):
+        return Finding("programs", State.FAILED, f"{program} is not executable", f"chmod +x {written}, then deploy")
+    return None
+
+
+def _hidden(program: Path) -> Path | None:
+    shown = [Path(one) for one in units.shown(program)]
+    for path in _chain(program):
+        inside = any(path.is_relative_to(home) for home in units.HIDDEN)
+        if inside and not any(path.is_relative_to(one) for one in shown):
+            return path
+    return None
+
+
+def _chain(program: Path) -> Iterator[Path]:
+    """The program, what its links lead to, and the same of the interpreter of a script."""
+    yield program
+    yield Path(os.path.realpath(program))
+    if words := _interpreter(program):
+        yield Path(words[0])
+        yield Path(os.path.realpath(words[0]))
+
+
+def _interpreter(program: Path) -> list[str]:
+    """The words of a script's first line; none when it is no script, or not ours to read."""
+    try:
+        with program.open("rb") as file:
+            first = file.readline(256)
+    except OSError:
+        return []
+    return os.fsdecode(first[2:]).split() if first.startswith(b"#!") else []
+
+
+def _jit(argv: Sequence[str], program: Path, directory: Path) -> Finding | None:
+    words = inner(argv)
+    last = program if words[0] == argv[0] else units.program(words[0], directory)
+    names = {Path(words[0]).name, *(Path(word).name for word in _interpreter(last))}
+    found = names & JIT
+    if "php" in names and any("jit" in word for word in words):
+        found.add("php")
+    if not found:
+        return None
+    what = f"{found.pop()} makes code while it runs, and the sandbox forbids it (MemoryDenyWriteExecute)"
+    return Finding("programs", State.FAILED, what, "in gapless.toml: [sandbox] jit = true")

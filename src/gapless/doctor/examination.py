@@ -1,0 +1,100 @@
+"""Every check, on an app and its host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gapless.config import Config
+from gapless.doctor import command, installed, leftovers, machine, proxy
+from gapless.doctor.finding import Finding, State
+from gapless.errors import GaplessError
+from gapless.release import lock
+from gapless.release.store import Store
+from gapless.switch.control import UnreachableError
+from gapless.switch.embedded import EmbeddedManager
+from gapless.switch.manager import Manager
+from gapless.switch.place import Place
+from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemd import SystemdManager
+
+
+def examine(config: Config, project: Path, place: Place | None) -> list[Finding]:
+    """All findings about the app in `project`, under systemd at `place` or with the embedded manager; raises nothing.
+
+    Nothing is changed. What the caller may not see is UNKNOWN.
+    """
+    home = place.root if place else project / ".gapless"
+    manager: Manager = SystemdManager(place) if place else EmbeddedManager(home)
+    found = _guarded("systemd", lambda: [machine.systemd(place)])
+    installed_there = place is not None and place.installed
+    if place is not None:
+        found += _guarded("installation", lambda: [installed.installation(config, place)])
+        if installed_there:
+            found += _guarded("units", lambda: installed.units(place, Systemctl(place.user)))
+            found += _guarded("shared", lambda: [machine.shared(place.shared, place.owner)])
+        if place.user:
+            found += _guarded("linger", lambda: [machine.linger(place)])
+    found += _guarded("backlog", lambda: [_backlog(config)])
+    found += _guarded("disk", lambda: [machine.disk(home)])
+    found += _guarded("clock", lambda: [_clock(home)])
+    found += _guarded("command", lambda: [command.wrapper(config.argv)])
+    if place is None or installed_there:
+        found += _guarded("programs", lambda: [_programs(config, project, place, home, manager)])
+        found += _guarded("leftovers", lambda: _leftovers(home, place, manager))
+    return found + _guarded("Caddy", lambda: _caddy(config))
+
+
+def _guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return check()
+    except PermissionError as error:
+        return [Finding(name, State.UNKNOWN, f"{error.filename} cannot be read", "run it as root")]
+    except UnreachableError as error:  # the embedded supervisor: it serves nothing, and may be meant to
+        return [Finding(name, State.WARNING, error.cause, error.hint)]
+    except GaplessError as error:
+        return [Finding(name, State.FAILED, str(error), error.hint)]
+    except OSError as error:
+        return [Finding(name, State.FAILED, str(error))]
+
+
+def _backlog(config: Config) -> Finding:
+    limit = int(machine.SOMAXCONN.read_text())
+    return machine.backlog(limit, machine.shortest_queue(machine.listeners(), config.addresses))
+
+
+def _clock(home: Path) -> Finding:
+    synchronized = machine.ask("timedatectl", "show", "--property=NTPSynchronized", "--value")
+    return machine.clock(synchronized, time.time(), max(Store(home).names(), default=None))
+
+
+def _programs(config: Config, project: Path, place: Place | None, home: Path, manager: Manager) -> Finding:
+    current = manager.current()
+    if current is None and config.build.run:
+        return Finding("programs", State.UNKNOWN, "there is no release yet, and its build may make its programs")
+    directory = Store(home).path(current) if current else project
+    homes_hidden = place is not None and bool(place.owner)
+    return command.programs(config, directory, sandboxed=place is not None, homes_hidden=homes_hidden)
+
+
+def _leftovers(home: Path, place: Place | None, manager: Manager) -> list[Finding]:
+    if holder := lock.holder(home):
+        return [Finding("leftovers", State.OK, f"not looked for, because this is under way: {holder}")]
+    found = [leftovers.halves(Store(home).releases), leftovers.temporaries(home, place)]
+    return found + _guarded("instances", lambda: _running(home, place, manager))
+
+
+def _running(home: Path, place: Place | None, manager: Manager) -> list[Finding]:
+    running = manager.instances()
+    found = [leftovers.instances(running)]
+    if place is not None:
+        found.append(leftovers.unit_files(place, Store(home).names(), {one.release for one in running}))
+    return found
+
+
+def _caddy(config: Config) -> list[Finding]:
+    if not proxy.CADDYFILE.exists():
+        return []
+    found = proxy.caddy(proxy.CADDYFILE.read_text("utf-8"), config.addresses, config.drain.linger)
+    return [found] if found else []

@@ -1,0 +1,108 @@
+"""What systemd has of the app: the socket, the live unit, and the settings without which requests get lost."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from gapless.config import Config
+from gapless.doctor.finding import Finding, State
+from gapless.errors import GaplessError
+from gapless.switch import install
+from gapless.switch.place import Place
+from gapless.switch.systemctl import Systemctl
+
+SOCKET = {"TriggerLimitIntervalUSec": "0"}  # what `systemctl show` must say
+SERVICE = {"NonBlocking": "yes", "StartLimitIntervalUSec": "0"}
+WHY = {
+    "TriggerLimitIntervalUSec": "many connections at once could close the socket",
+    "NonBlocking": "the next deploy freezes the serving release",
+    "StartLimitIntervalUSec": "a candidate that crashes again and again closes the socket",
+}
+STATES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "DropInPaths")
+
+
+def installation(config: Config, place: Place) -> Finding:
+    """Whether user, directories and socket unit are as `gapless up` makes them."""
+    try:
+        todo = install.examine(config, place).sentences
+    except GaplessError as error:
+        return Finding("installation", State.FAILED, error.cause, error.hint)
+    if todo:
+        return Finding("installation", State.FAILED, f"not as gapless.toml says: {' '.join(todo)}", _up(place))
+    return Finding("installation", State.OK, f"user, directories and {place.socket} are as gapless.toml says")
+
+
+def units(place: Place, ctl: Systemctl) -> list[Finding]:
+    """The findings about the socket and the live unit, as systemd has them. Raises GaplessError."""
+    held = ctl.show([*STATES, "Triggers", *SOCKET], place.socket)[0]
+    found = [
+        socket(place, held),
+        settings("socket settings", place, held, SOCKET, f"{_up(place)} (after removing what changed it)"),
+    ]
+    live = held.get("Triggers", "")
+    if not place.commit.exists() or not live:
+        return [*found, Finding("live unit", State.WARNING, "nothing was deployed yet", "gapless deploy")]
+    unit = ctl.show([*STATES, *SERVICE], live)[0]
+    return [*found, service(place, unit), settings("service settings", place, unit, SERVICE, "gapless deploy")]
+
+
+def socket(place: Place, unit: Mapping[str, str]) -> Finding:
+    """Whether the socket unit holds the socket, now and after a boot."""
+    name = place.socket
+    if unit["ActiveState"] != "active":
+        what = f"{name} is {unit['ActiveState']}: connections are refused"
+        return Finding("socket", State.FAILED, what, f"{_ctl(place)} start {name}; `journalctl -u {name}` says why")
+    if unit["UnitFileState"] != "enabled":
+        what = f"{name} is {unit['UnitFileState'] or 'not enabled'}: it will not be there after a boot"
+        return Finding("socket", State.FAILED, what, f"{_ctl(place)} enable {name}")
+    return Finding("socket", State.OK, f"{name} is active and enabled")
+
+
+def service(place: Place, unit: Mapping[str, str]) -> Finding:
+    """Whether the live unit serves."""
+    name = unit["Id"]
+    if unit["ActiveState"] in {"active", "reloading"}:
+        return Finding("live unit", State.OK, f"{name} is active")
+    hint = f"`{_ctl(place)} status {name}` and `gapless logs` say why; `gapless rollback` goes back"
+    return Finding("live unit", State.FAILED, f"{name} is {unit['ActiveState']}", hint)
+
+
+def settings(name: str, place: Place, unit: Mapping[str, str], wanted: Mapping[str, str], renew: str) -> Finding:
+    """Whether a unit has the `wanted` settings; names the drop-ins of others that change one.
+
+    `renew` writes the unit itself again. Raises OSError when a drop-in cannot be read.
+    """
+    what, ours = unit["Id"], {place.commit, place.volatile / f"{place.socket}.d" / "candidate.conf"}
+    if unit["NeedDaemonReload"] == "yes":
+        changed = f"the files of {what} have changed since systemd read them"
+        return Finding(name, State.FAILED, changed, f"{_ctl(place)} daemon-reload")
+    others = [path for path in map(Path, shlex.split(unit["DropInPaths"])) if path not in ours]
+    wrong = [key for key, value in wanted.items() if unit.get(key) != value]
+    if not wrong:
+        also = f"; drop-ins of others change nothing of it: {', '.join(map(str, others))}" if others else ""
+        return Finding(name, State.OK, f"{what} has {', '.join(f'{_key(key)}={wanted[key]}' for key in wanted)}{also}")
+    told = ", ".join(f"{_key(key)} is {unit.get(key)}, and {WHY[key]}" for key in wrong)
+    guilty = [path for path in others if any(_sets(path, key) for key in wrong)]
+    hint = f"rm {shlex.join(map(str, guilty))} && {_ctl(place)} daemon-reload" if guilty else renew
+    blame = f" (by {', '.join(map(str, guilty))})" if guilty else ""
+    return Finding(name, State.FAILED, f"{what}: {told}{blame}", hint)
+
+
+def _key(shown: str) -> str:
+    """The setting in a unit file, by its name in `systemctl show`."""
+    return shown.replace("USec", "Sec")
+
+
+def _sets(path: Path, shown: str) -> bool:
+    # StartLimitInterval= is an old name of StartLimitIntervalSec=, systemd.unit(5).
+    return any(line.strip().startswith(shown.removesuffix("USec")) for line in path.read_text("utf-8").splitlines())
+
+
+def _ctl(place: Place) -> str:
+    return "systemctl --user" if place.user else "systemctl"
+
+
+def _up(place: Place) -> str:
+    return "gapless up --user" if place.user else "gapless up"

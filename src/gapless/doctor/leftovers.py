@@ -1,0 +1,66 @@
+"""What killed commands left behind: it takes space, and an instance may even serve."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from gapless.doctor.finding import Finding, State
+from gapless.release.store import INCOMING, REMOVING
+from gapless.switch.manager import Instance, Role
+from gapless.switch.place import Place, release_of
+
+SHOWN = 3  # paths that a message names
+
+
+def instances(running: Iterable[Instance]) -> Finding:
+    """Those that are neither live nor retiring, while no deploy is under way."""
+    left = [one for one in running if one.role is Role.CANDIDATE]
+    if not left:
+        return Finding("instances", State.OK, "every instance is live or retiring")
+    what = f"{', '.join(one.id for one in left)} should not run: an ended deploy left it, and it may serve"
+    return Finding("instances", State.FAILED, what, "`gapless prune` ends it")
+
+
+def unit_files(place: Place, present: Collection[str], running: Collection[str]) -> Finding:
+    """Unit files of releases that are neither `present` on disk nor `running`."""
+    kept = {*present, *running}
+    paths = [
+        path
+        for directory in (place.units, place.volatile)
+        for pattern in (place.unit("*"), place.other("*", "*"), place.other("*", "*", "timer"))
+        for path in sorted(directory.glob(pattern))
+        if release_of(place.instance(path.name)) not in kept
+    ]
+    reload = "systemctl --user daemon-reload" if place.user else "systemctl daemon-reload"
+    return _of("unit files", "unit files of releases that are gone", paths, f" && {reload}")
+
+
+def halves(releases: Path) -> Finding:
+    """Releases that were half installed or half removed, in the directory `releases`."""
+    paths = [path for prefix in (INCOMING, REMOVING) for path in sorted(releases.glob(f"{prefix}*"))]
+    found = _of("releases", "half-installed or half-removed releases", paths)
+    return Finding(found.name, found.state, found.what, "`gapless prune` removes them") if paths else found
+
+
+def temporaries(home: Path, place: Place | None) -> Finding:
+    """Files that were to be renamed into place; those in directories that only root may read are seen by root."""
+    patterns: list[tuple[Path, str]] = [(home / "env", ".*-*"), (home / "secrets", ".*-*"), (home, "current.new")]
+    if place is not None:
+        patterns += [(one, f".{place.name}[.@]*.gapless-*") for one in (place.units, place.volatile)]
+        patterns += [(one / f"{place.socket}.d", ".*.gapless-*") for one in (place.units, place.volatile)]
+    paths = [path for directory, pattern in patterns for path in sorted(directory.glob(pattern))]
+    unseen = [str(one) for one, _ in patterns if one.exists() and not os.access(one, os.R_OK | os.X_OK)]
+    if unseen and not paths:
+        return Finding("temporaries", State.UNKNOWN, f"{', '.join(unseen)} cannot be read", "run it as root")
+    return _of("temporaries", "temporary files", paths)
+
+
+def _of(name: str, kind: str, paths: Sequence[Path], then: str = "") -> Finding:
+    if not paths:
+        return Finding(name, State.OK, f"there are no {kind}")
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    what = f"there are {kind}: {', '.join(map(str, paths[:SHOWN]))}{more}"
+    return Finding(name, State.WARNING, what, f"rm -r {shlex.join(map(str, paths))}{then}")

@@ -1,0 +1,160 @@
+"""The machine itself: systemd, the kernel's queue, the disk, the clock, log-out, the user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gapless.doctor.finding import Finding, State
+from gapless.errors import GaplessError
+from gapless.listen import BACKLOG
+from gapless.switch.install import OLDEST, require_systemd
+from gapless.switch.place import Place
+from gapless.switch.sockets import Address
+
+MB = 1_000_000
+LEAST_SPACE, LEAST_SHARE = 200 * MB, 0.02  # below either a deploy fails, and so may the app
+LOW_SPACE, LOW_SHARE = 1000 * MB, 0.10  # below either it is time to do something
+STAMP = "%Y%m%dT%H%M%SZ"  # how a release's name begins: its time, UTC
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+
+
+def systemd(place: Place | None) -> Finding:
+    """Whether systemd is there and new enough; None: the embedded manager has the app."""
+    if place is None:
+        return Finding("systemd", State.OK, "not needed: the embedded manager holds the socket")
+    try:
+        require_systemd(place)
+    except GaplessError as error:
+        return Finding("systemd", State.FAILED, error.cause, error.hint)
+    return Finding("systemd", State.OK, f"it runs here, and is version {OLDEST} or later")
+
+
+def backlog(limit: int, actual: int | None) -> Finding:
+    """`limit` is net.core.somaxconn, `actual` the shortest queue of the listening sockets; None: none was seen."""
+    if limit < BACKLOG:
+        hint = (
+            f"sysctl -w net.core.somaxconn={BACKLOG}, with the same line in /etc/sysctl.d for the next boot; "
+            "the next `gapless deploy` then makes the queue longer"
+        )
+        what = f"the kernel cuts the queue of connections to {limit} of {BACKLOG} (net.core.somaxconn)"
+        return Finding("backlog", State.WARNING, what, hint)
+    if actual is not None and actual < BACKLOG:
+        what = f"the queue of the listening socket is {actual} long instead of {BACKLOG}: a server has cut it"
+        return Finding("backlog", State.WARNING, what, "the next `gapless deploy` puts it right")
+    seen = "no listening socket was seen" if actual is None else f"the listening socket has {actual}"
+    return Finding("backlog", State.OK, f"net.core.somaxconn is {limit}, {seen}")
+
+
+def shortest_queue(listing: str, addresses: Iterable[str]) -> int | None:
+    """The least backlog of `addresses` in what `ss -Hltxn` says; None when none of them is there."""
+    wanted = {Address.parse(written).name for written in addresses}
+    found = []
+    for line in listing.splitlines():
+        words = line.split()
+        if len(words) < 5 or words[1] != "LISTEN":
+            continue
+        host, _, port = words[4].rpartition(":")
+        name = (host.strip("[]").replace("*", "::"), int(port)) if words[0] == "tcp" else words[4]
+        if name in wanted:
+            found.append(int(words[3]))
+    return min(found, default=None)
+
+
+def listeners() -> str:
+    """What ss(8) says of all listening sockets; nothing where there is no ss."""
+    return ask("ss", "-Hltxn") or ""
+
+
+def disk(path: Path) -> Finding:
+    """Space and inodes of the file system that `path` is on, or will be."""
+    there = next(one for one in (path, *path.parents) if one.exists())
+    return space(str(path), os.statvfs(there))
+
+
+def space(path: str, found: os.statvfs_result) -> Finding:
+    """Judge what statvfs(3) says of the file system of `path`."""
+    if found.f_flag & os.ST_RDONLY:
+        hint = "`dmesg` says why; then `mount -o remount,rw` it"
+        return Finding("disk", State.FAILED, f"the file system of {path} is read-only", hint)
+    free = found.f_bavail * found.f_frsize
+    share = found.f_bavail / found.f_blocks if found.f_blocks else 1.0
+    inodes = found.f_favail / found.f_files if found.f_files else 1.0  # some file systems do not count them
+    what = f"{free / MB:,.0f} MB ({share:.0%}) and {inodes:.0%} of the inodes are free in {path}"
+    state = State.OK
+    if free < LOW_SPACE or min(share, inodes) < LOW_SHARE:
+        state = State.WARNING
+    if free < LEAST_SPACE or min(share, inodes) < LEAST_SHARE:
+        state = State.FAILED
+    hint = "`gapless prune --keep 2` removes old releases; `du -xsh` shows the rest" if state is not State.OK else ""
+    return Finding("disk", state, what, hint)
+
+
+def clock(synchronized: str | None, now: float, newest: str | None) -> Finding:
+    """`synchronized` is timedatectl's answer (None: there was none), `now` Unix time, `newest` a release's name."""
+    hint = "timedatectl set-ntp true"
+    if newest is not None and _made(newest) > now:
+        what = f"the clock is behind: the newest release, {newest}, would be from the future"
+        return Finding("clock", State.FAILED, what, hint)
+    if synchronized == "yes":
+        return Finding("clock", State.OK, "synchronized")
+    if synchronized == "no":
+        return Finding("clock", State.WARNING, "not synchronized: releases and logs are in order of time", hint)
+    return Finding("clock", State.UNKNOWN, "whether it is synchronized could not be seen: timedatectl does not answer")
+
+
+def _made(release: str) -> float:
+    try:
+        return datetime.strptime(release.partition("-")[0], STAMP).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0  # somebody made that directory by hand
+
+
+def linger(place: Place) -> Finding:
+    """Whether the caller's own systemd manager outlives the log-out, loginctl(1)."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    if shutil.which("loginctl") is None:
+        return Finding("linger", State.UNKNOWN, "there is no loginctl here")
+    if ask("loginctl", "show-user", user, "--property=Linger", "--value") == "yes":
+        return Finding("linger", State.OK, f"{user}'s systemd manager stays after log-out")
+    what = f"{user}'s systemd manager ends at log-out and {place.name} with it, and neither is there after a boot"
+    return Finding("linger", State.FAILED, what, f"loginctl enable-linger {user}")
+
+
+def shared(path: Path, owner: str) -> Finding:
+    """Whether the user `owner` may write in `path`; "" is the caller. Raises OSError when it cannot be seen."""
+    name = owner or pwd.getpwuid(os.getuid()).pw_name
+    if not path.is_dir():
+        return Finding("shared", State.FAILED, f"there is no directory {path}", "`gapless up` makes it")
+    if not owner:
+        may = os.access(path, os.W_OK | os.X_OK)
+    else:
+        try:
+            user = pwd.getpwnam(owner)
+        except KeyError:
+            return Finding("shared", State.FAILED, f"there is no user {owner}", "`gapless up` makes it")
+        may = _may_write(path.stat(), user.pw_uid, os.getgrouplist(owner, user.pw_gid))
+    if may:
+        return Finding("shared", State.OK, f"{name} may write in {path}")
+    what = f"{name} may not write in {path}"
+    return Finding("shared", State.FAILED, what, f"chown {name} {path} && chmod u+rwx {path}")
+
+
+def _may_write(found: os.stat_result, uid: int, groups: list[int]) -> bool:
+    bits = 0o300 if found.st_uid == uid else 0o030 if found.st_gid in groups else 0o003
+    return found.st_mode & bits == bits
+
+
+def ask(*argv: str) -> str | None:
+    """What a program of the machine says; None when it is not there or fails."""
+    env = {**os.environ, "LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=env)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
