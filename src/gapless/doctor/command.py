@@ -18,6 +18,7 @@ BECOME = {"env", "nice", "ionice", "chrt", "nohup", "setpriv", "stdbuf"}
 START = {"uv run", "uvx", "npm", "npx", "yarn", "pnpm", "make", "sudo", "su", "runuser"}
 # Programs that do the one or the other, by version and by what they are told.
 EITHER = {"sh", "bash", "dash", "zsh", "poetry run", "pipenv run"}
+HIDDEN = (*units.HIDDEN, Path("/tmp"), Path("/var/tmp"))  # noqa: S108 -- PrivateTmp= hides these
 JIT = {"node", "java", "deno", "bun", "dotnet"}  # they make code while they run
 
 
@@ -49,7 +50,7 @@ def inner(argv: Sequence[str]) -> Sequence[str]:
 def programs(config: Config, directory: Path, *, sandboxed: bool, homes_hidden: bool) -> Finding:
     """Whether every program of the release in `directory` can be executed.
 
-    With `homes_hidden` it must not be where ProtectHome= hides it; without `sandboxed` (no systemd) nothing forbids
+    With `homes_hidden` it must not be where the sandbox hides it; without `sandboxed` (no systemd) nothing forbids
     anything. Raises PermissionError when the caller may not look into `directory`.
     """
     os.scandir(directory).close()
@@ -74,7 +75,7 @@ def _on_path(written: str, directory: Path) -> Path:
 
 def _executable(written: str, program: Path, *, hidden: bool) -> Finding | None:
     if hidden and (where := _hidden(program)):
-        what = f"{where} is hidden from the app (ProtectHome): {written} cannot be executed"
+        what = f"{where} is hidden from the app (ProtectHome, PrivateTmp): {written} cannot be executed"
         hint = "install it into the release (its .venv, with copies of no home's Python) or under /usr/local"
         return Finding("programs", State.FAILED, what, hint)
     if not program.is_absolute() or not os.path.lexists(program):
@@ -88,7 +89,7 @@ def _executable(written: str, program: Path, *, hidden: bool) -> Finding | None:
 def _hidden(program: Path) -> Path | None:
     shown = [Path(one) for one in units.shown(program)]
     for path in _chain(program):
-        inside = any(path.is_relative_to(home) for home in units.HIDDEN)
+        inside = any(path.is_relative_to(home) for home in HIDDEN)
         if inside and not any(path.is_relative_to(one) for one in shown):
             return path
     return None
