@@ -36,13 +36,13 @@ def installation(config: Config, place: Place) -> Finding:
 
 def units(place: Place, ctl: Systemctl) -> list[Finding]:
     """The findings about the socket and the live unit, as systemd has them. Raises GaplessError."""
-    held = ctl.show([*STATES, "Triggers", *SOCKET], place.socket)[0]
+    held = ctl.show([*STATES, "Upholds", *SOCKET], place.socket)[0]
     found = [
         socket(place, held),
         settings("socket settings", place, held, SOCKET, f"{_up(place)} (after removing what changed it)"),
     ]
-    live = held.get("Triggers", "")
-    if not place.commit.exists() or not live:
+    live = held["Upholds"]  # the commit says so; Triggers= also has those that drain
+    if not live:
         return [*found, Finding("live unit", State.WARNING, "nothing was deployed yet", "gapless deploy")]
     unit = ctl.show([*STATES, *SERVICE], live)[0]
     return [*found, service(place, unit), settings("service settings", place, unit, SERVICE, "gapless deploy")]
