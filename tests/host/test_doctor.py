@@ -68,7 +68,8 @@ def test_a_fresh_installation_is_healthy(shop: Host) -> None:
     """After `gapless up` nothing is wrong, each check has seen what it looks at, and -q says nothing."""
     found = doctor(shop)
     assert problems(shop) == {}
-    assert f"the listening socket has {min(4096, int(shop.read('/proc/sys/net/core/somaxconn')))}" in found["backlog"][1]
+    somaxconn = int(shop.read("/proc/sys/net/core/somaxconn"))
+    assert f"the listening socket has {min(4096, somaxconn)}" in found["backlog"][1]
     assert {name for name, one in found.items() if one[0] == "unknown"} <= {"clock"}
     assert set(found) >= {"systemd", "installation", "socket", "socket settings", "live unit", "service settings"}
     assert set(found) >= {"disk", "shared", "command", "programs", "releases", "temporaries", "instances", "unit files"}
@@ -98,7 +99,7 @@ def test_a_drop_in_that_takes_a_vital_setting_away(shop: Host, unit: str, settin
 
 
 def test_a_drop_in_that_systemd_has_not_read_yet(shop: Host) -> None:
-    """A changed file that takes effect at the next daemon-reload is found before it does; a harmless one is then fine."""
+    """What takes effect at the next daemon-reload is found before it does; a harmless one is then fine."""
     shop.write(f"{UNITS}/shop.socket.d/tuned.conf", "[Unit]\nDescription=Tuned\n")
     found = problems(shop)
     assert list(found) == ["socket settings"]
@@ -171,7 +172,7 @@ def test_an_instance_that_no_deploy_owns(shop: Host) -> None:
 
 
 def test_a_short_queue(shop: Host) -> None:
-    """A low somaxconn is a warning; with the kernel's limit back, the socket's own short queue is one, until a deploy."""
+    """A low somaxconn is a warning; with the limit back, the socket's own short queue is one, until a deploy."""
     if shop.run("test", "-w", "/proc/sys/net/core/somaxconn", check=False).returncode != 0:
         pytest.skip("this machine forbids to set net.core.somaxconn in a network of our own")
     before = shop.read("/proc/sys/net/core/somaxconn").strip()
@@ -218,12 +219,14 @@ def test_shared_data_that_the_app_may_not_write(shop: Host) -> None:
 
 
 def test_caddy_that_keeps_connections_for_longer(shop: Host) -> None:
-    """Invariant 6: a Caddyfile that proxies to us with its default keep-alive is a warning; the hint is what it wants."""
+    """Invariant 6: a Caddyfile that proxies to us with its default keep-alive is a warning; the hint mends it."""
     shop.write("/etc/caddy/Caddyfile", "shop.example {\n\treverse_proxy localhost:8000\n}\n")
     found = problems(shop)
     assert list(found) == ["Caddy"]
     assert "2 min" in found["Caddy"][1]
-    shop.write("/etc/caddy/Caddyfile", "shop.example {\n\treverse_proxy :8000 { transport http { keepalive 500ms } }\n}\n")
+    shop.write(
+        "/etc/caddy/Caddyfile", "shop.example {\n\treverse_proxy :8000 { transport http { keepalive 500ms } }\n}\n"
+    )
     assert problems(shop) == {}
     shop.run("rm", "-r", "/etc/caddy")
 

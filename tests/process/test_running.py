@@ -84,7 +84,7 @@ def test_a_retiring_instance_is_killed_when_its_budget_is_over(home: Home) -> No
                 "it was still there 0.5 s after it was told to retire",
             )
 
-    within(10, test)
+    within(60, test)
 
 
 def test_a_drain_may_ask_for_more_time(home: Home) -> None:
@@ -93,15 +93,15 @@ def test_a_drain_may_ask_for_more_time(home: Home) -> None:
     async def test() -> None:
         extends = (
             "signal.signal(signal.SIGTERM, lambda *_: say('EXTEND_TIMEOUT_USEC=20000000')); say('READY=1')\n"
-            "signal.pause(); time.sleep(1); say('EXTEND_TIMEOUT_USEC=1')"
+            "signal.pause(); time.sleep(3); say('EXTEND_TIMEOUT_USEC=1')"
         )
-        async with launched(home, extends, drain=0.5) as (running, _seen):
+        async with launched(home, extends, drain=2) as (running, _seen):
             await running.settled.wait()
             running.retire("it was told to")
             await running.gone.wait()
             assert running.status == "exited with status 0"
 
-    within(10, test)
+    within(60, test)
 
 
 def test_ready_that_crosses_with_the_order_to_leave_gets_the_whole_drain(
@@ -121,7 +121,7 @@ def test_ready_that_crosses_with_the_order_to_leave_gets_the_whole_drain(
             assert seen == [State.LEAVING, State.DRAINING, State.GONE]
             assert running.status == "exited with status 0"
 
-    within(10, test)
+    within(60, test)
 
 
 async def until_it_listens(running: Running) -> None:
@@ -154,7 +154,7 @@ def test_an_instance_that_falls_silent_is_ended(home: Home, monkeypatch: pytest.
             assert running.cause == "its watchdog was silent for 0.5 s"
             assert running.status == "was killed by SIGKILL"
 
-    within(10, test)
+    within(60, test)
 
 
 def test_an_instance_that_never_used_the_watchdog_may_be_silent(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_an_instance_that_never_used_the_watchdog_may_be_silent(home: Home, monk
             await running.gone.wait()
             assert running.status == "exited with status 0"
 
-    within(10, test)
+    within(60, test)
 
 
 def test_ready_right_before_the_end_counts(home: Home) -> None:
@@ -179,7 +179,7 @@ def test_ready_right_before_the_end_counts(home: Home) -> None:
             running.reap()
             assert seen == [State.READY, State.GONE]
 
-    within(10, test)
+    within(60, test)
 
 
 def test_the_record_follows_the_state_and_goes_with_the_instance(home: Home) -> None:
@@ -197,7 +197,7 @@ def test_the_record_follows_the_state_and_goes_with_the_instance(home: Home) -> 
             await running.gone.wait()
         assert not list(home.run.glob("*.instance"))
 
-    within(10, test)
+    within(60, test)
 
 
 def test_a_full_disk_does_not_keep_an_instance_from_draining(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_a_full_disk_does_not_keep_an_instance_from_draining(home: Home, monkeyp
             await running.gone.wait()
             assert (seen[1:], running.trouble) == ([State.DRAINING, State.GONE], "")
 
-    within(10, test)
+    within(60, test)
 
 
 def test_every_move_outside_the_table_is_refused(home: Home) -> None:
@@ -230,7 +230,7 @@ def test_every_move_outside_the_table_is_refused(home: Home) -> None:
                         running._move(to)
             running.record = msgspec.structs.replace(running.record, state=State.BOOTING)
 
-    within(10, test)
+    within(60, test)
 
 
 def test_a_launch_that_fails_leaves_nothing(home: Home) -> None:
@@ -242,7 +242,7 @@ def test_a_launch_that_fails_leaves_nothing(home: Home) -> None:
                 async with launched(home, "signal.pause()"):
                     pass
 
-    within(10, test)
+    within(60, test)
 
 
 def test_private_sockets_are_not_put_where_others_may_enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

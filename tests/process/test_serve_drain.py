@@ -197,6 +197,7 @@ def test_websockets_are_told_to_come_back_one_after_another(closing: ExitStack, 
 def test_a_second_signal_hurries(closing: ExitStack, run: start, tmp_path: Path) -> None:
     """A second SIGTERM ends every budget: idle connections, requests and WebSockets close now."""
     instance = Instance(run, tmp_path, "--linger", "60s", "--requests", "60s", "--streams", "60s")
+    closing.enter_context(instance.sock)
     clients = websockets(closing, instance, 3)
     with keep_alive_client(instance.sock) as idle:
         idle.request("GET", "/")

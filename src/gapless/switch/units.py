@@ -59,9 +59,9 @@ def unfit(config: Config, place: Place, release: str) -> str:
     directory = place.root / "releases" / release
     beside = [one.argv for one in config.processes.values()] + [one.argv for one in config.timers.values()]
     for argv in (config.argv, *beside):
-        program = _program(argv[0], directory, environment.search_path(directory, PATH))
-        missing = not os.path.lexists(program) or "/" not in program
-        if missing or not os.access(program, os.X_OK):
+        path = program(argv[0], directory)
+        missing = not path.is_absolute() or not path.exists()
+        if missing or not os.access(path, os.X_OK):
             number = errno.ENOENT if missing else errno.EACCES
             return f"could not execute {argv[0]!r}: {os.strerror(number)} (errno {number})"
     return ""
@@ -80,8 +80,13 @@ def commit(config: Config, place: Place, instance: str) -> str:
 
 
 def program(written: str, directory: Path) -> Path:
-    """Where a unit looks for a program of the release in `directory`; a bare name when it is nowhere."""
-    return Path(_program(written, directory, _path(directory)))
+    """The absolute path of a program of the release in `directory`; the bare name when it is nowhere.
+
+    systemd itself looks for it neither in the release nor on the app's PATH.
+    """
+    if "/" in written:
+        return directory / written
+    return Path(shutil.which(written, path=environment.search_path(directory, PATH)) or written)
 
 
 def shown(program: Path) -> list[str]:
@@ -94,24 +99,16 @@ def shown(program: Path) -> list[str]:
 
 def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> dict[str, object]:
     directory = place.root / "releases" / release
-    path = environment.search_path(directory, PATH)
-    program = _program(argv[0], directory, path)
+    path = program(argv[0], directory)
     return {
         "config": config,
         "place": place,
         "release": release,
         "directory": str(directory),
-        "argv": [program, *argv[1:]],
-        "path": path,
-        "hidden": shown(Path(program)),
+        "argv": [str(path), *argv[1:]],
+        "path": environment.search_path(directory, PATH),
+        "hidden": shown(path),
     }
-
-
-def _program(written: str, directory: Path, path: str) -> str:
-    """The absolute path of a program: systemd looks for it neither in the release nor on the app's PATH."""
-    if "/" in written:
-        return str(directory / written)
-    return shutil.which(written, path=path) or written
 
 
 def _stream(written: str) -> str:
