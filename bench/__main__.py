@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import platform
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -23,8 +22,9 @@ BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--switchovers", type=int, default=50, help="of each server and way")
-    parser.add_argument("--only", default="", help="only ways whose name contains this; writes nothing")
-    parser.add_argument("--rounds", type=int, default=12, help="of the throughput measurement; 0: leave it out")
+    only = "only ways whose name contains this, or `throughput`, or `timings`; writes nothing"
+    parser.add_argument("--only", default="", help=only)
+    parser.add_argument("--rounds", type=int, default=20, help="pairs of the throughput measurement; 0: leave it out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gapless-bench-") as folder:
         rows = []
@@ -35,12 +35,18 @@ def main() -> None:
                 )
                 rows.append(row)
                 print(_cells(row), measured.verdict.bound, flush=True)
-        ratios = throughput.ratios(Path(folder), options.rounds) if options.rounds else {}
-        times = timings.timings(Path(folder)) if not options.only else {}
-    text = report(rows, ratios, times)
+        wanted = options.rounds if options.only in "throughput" else 0
+        pairs = throughput.pairs(Path(folder), wanted) if wanted else {}
+        times = timings.timings(Path(folder)) if options.only in "timings" else {}
+    text = report(rows, pairs, times)
     print(text)
     if not options.only:
-        results = {"rows": [dataclasses.asdict(row) for row in rows], "throughput": ratios, "timings": times}
+        results = {
+            "rows": [dataclasses.asdict(row) for row in rows],
+            "throughput": {kind: [pair.rates for pair in found] for kind, found in pairs.items()},
+            "processor_time": {kind: [pair.processor for pair in found] for kind, found in pairs.items()},
+            "timings": times,
+        }
         (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         (HERE / "results.md").write_text(text)
         before, _, rest = README.read_text().partition(BEGIN)
@@ -62,7 +68,7 @@ def _cells(row: switchovers.Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def report(rows: list[switchovers.Row], ratios: dict[str, list[float]], times: dict[str, float]) -> str:
+def report(rows: list[switchovers.Row], pairs: dict[str, list[throughput.Pair]], times: dict[str, float]) -> str:
     """The figures as Markdown."""
     lines = [
         f"{switchovers.RATE:g} requests/s of mixed traffic (new connections, keep-alive GET "
@@ -74,12 +80,14 @@ def report(rows: list[switchovers.Row], ratios: dict[str, list[float]], times: d
         f"|{' --- |' * len(HEADINGS)}",
         *map(_cells, rows),
     ]
-    if ratios:
-        spread = ", ".join(
-            f"{kind} {statistics.median(found):.2f} ({min(found):.2f}–{max(found):.2f})"
-            for kind, found in ratios.items()
-        )
-        lines += ["", f"Throughput of `gapless serve` over stock uvicorn, median of paired rounds: {spread}."]
+    for kind, found in pairs.items():
+        rates = throughput.spread([pair.rates for pair in found])
+        processor = throughput.spread([pair.processor for pair in found])
+        lines += [
+            "",
+            f"`gapless serve` over stock uvicorn, {kind}: rate {rates}, processor time a request {processor} "
+            f"({len(found)} pairs of rounds: median and quartiles).",
+        ]
     if times:
         shown = {name: f"{seconds * 1000:.0f} ms" for name, seconds in times.items()}
         lines += [

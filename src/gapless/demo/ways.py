@@ -50,6 +50,11 @@ class Way(ABC):
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        """The process that was started last; it leads a session of its own."""
+        return self._started[-1].pid
+
+    @property
     def ledger(self) -> Path:
         """The app's database."""
         return self.folder / "ledger.db"
