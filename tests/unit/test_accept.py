@@ -1,0 +1,98 @@
+"""An accepted connection gets its protocol, whatever happens around it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import pytest
+import uvloop
+
+from gapless.listen import bind
+from gapless.serve.accept import BATCH, Acceptor
+
+LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+
+
+class Remembered(asyncio.Protocol):
+    """Knows whether it was attached, and when its connection ended."""
+
+    transport: asyncio.BaseTransport | None = None
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.lost.set()
+
+
+def queued(listener: socket.socket, count: int) -> list[socket.socket]:
+    """Clients that wait in the kernel's queue."""
+    return [socket.create_connection(listener.getsockname(), 10) for _ in range(count)]
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_a_stop_waits_until_what_was_accepted_is_attached(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Invariant 6: when `stop` returns, no accepted connection is without its protocol; the rest stays queued."""
+
+    async def stop_while_accepting() -> list[bool]:
+        listener = bind("127.0.0.1:0")
+        held = listener.dup()  # as a manager holds it
+        clients = queued(listener, BATCH + 1)
+        made: list[Remembered] = []
+        accepting = asyncio.Event()
+
+        def make() -> Remembered:
+            accepting.set()  # `stop` runs before the loop has attached anything
+            made.append(Remembered())
+            return made[-1]
+
+        acceptor = Acceptor([listener], make)
+        acceptor.start()
+        await accepting.wait()
+        await acceptor.stop()
+        attached = [one.transport is not None for one in made]
+        held.accept()[0].close()  # does not block
+        held.close()
+        for client in clients:
+            client.close()
+        await asyncio.gather(*(one.lost.wait() for one in made))
+        return attached
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        attached = runner.run(asyncio.wait_for(stop_while_accepting(), 20))
+    assert attached == [True] * BATCH
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_a_connection_that_cannot_be_attached_harms_no_other(
+    make_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """A connection that broke before it was attached is closed, and the next one is served."""
+
+    async def break_the_first() -> None:
+        listener = bind("127.0.0.1:0")
+        first, second = queued(listener, 2)
+        made = asyncio.Event()
+        broken = [OSError(107, "Transport endpoint is not connected")]
+
+        def make() -> Remembered:
+            if broken:
+                raise broken.pop()
+            made.set()
+            return Remembered()
+
+        acceptor = Acceptor([listener], make)
+        acceptor.start()
+        await made.wait()
+        await acceptor.stop()
+        assert await asyncio.to_thread(first.recv, 1) == b""
+        first.close()
+        second.close()
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(asyncio.wait_for(break_the_first(), 20))
