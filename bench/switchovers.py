@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import pauses
 from bench.caddy import in_front_of
 from gapless.demo.compare import Measured, measure
 from gapless.demo.ways import Gapless, HeldRestart, Overlap, Way
+from gapless.prove.verdict import Windowed, windowed
 
 BOOT = 1.0  # seconds the app takes to start
 OTHERS = 20  # switchovers of the servers beside gapless
@@ -40,6 +42,8 @@ SERVERS = {  # name: (argv of a descriptor and a release, what it logs when it s
 class Row:
     """One line of the table; latencies in milliseconds, inside the switchovers and outside them.
 
+    `_less`: less the time in which the hypervisor paused a processor, `paused` in all. A ratio is that of the
+    worst inside to the p99.9 outside.
     A server that says it is ready too early stalls outside: after its switchover.
     """
 
@@ -54,6 +58,12 @@ class Row:
     worst_outside: float
     p999_outside: float
     ended_cleanly: int
+    ratio: float
+    worst_inside_less: float
+    worst_outside_less: float
+    p999_outside_less: float
+    ratio_less: float
+    paused: float
 
 
 def ways(folder: Path) -> Iterator[tuple[str, str, str, Way]]:
@@ -82,10 +92,20 @@ def run(server: str, kind: str, front: str, way: Way, count: int) -> tuple[Row, 
     """Measure one way with `count` switchovers."""
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(in_front_of(way.port, way.folder, LINGER - 1)) if front == "Caddy" else way.url
+        seen = stack.enter_context(pauses.recorded())
         measured = asyncio.run(measure(way, rate=RATE, deploys=count, gap=GAP, url=url))
-    split, verdict = measured.split, measured.verdict
+    split, verdict, samples = measured.split, measured.verdict, measured.result.samples
+    latencies = dict(zip(samples, pauses.less(samples, seen.all), strict=True))
+    without = windowed(samples, measured.windows, latencies.__getitem__)
     row = Row(
         server, kind, front, count, verdict.requests, verdict.lost, len(measured.wrong),
         split.inside.max * 1000, split.outside.max * 1000, split.outside.p999 * 1000, way.ended_cleanly(),
+        _ratio(split),
+        without.inside.max * 1000, without.outside.max * 1000, without.outside.p999 * 1000,
+        _ratio(without), pauses.total(seen.all) * 1000,
     )  # fmt: skip
     return row, measured
+
+
+def _ratio(split: Windowed) -> float:
+    return split.inside.max / max(split.outside.p999, 1e-6)

@@ -176,16 +176,23 @@ def judge(result: Result, max_latency_seconds: float | None = None) -> Verdict:
     )
 
 
-def windowed(samples: Iterable[Sample], windows: Sequence[tuple[float, float]]) -> Windowed:
-    """Split samples by whether they were under way at any moment of a window (start, end; unix seconds)."""
+def windowed(
+    samples: Iterable[Sample],
+    windows: Sequence[tuple[float, float]],
+    seconds: Callable[[Sample], float] = lambda sample: sample.latency_seconds,
+) -> Windowed:
+    """Split samples by whether they were under way at any moment of a window (start, end; unix seconds).
+
+    `seconds` says what counts as the latency of a sample.
+    """
     inside: list[Sample] = []
     outside: list[Sample] = []
     for sample in samples:
         touches = any(sample.scheduled_at <= end and sample.ended_at >= start for start, end in windows)
         (inside if touches else outside).append(sample)
     return Windowed(
-        inside=_latency([sample for sample in inside if not sample.failure]),
-        outside=_latency([sample for sample in outside if not sample.failure]),
+        inside=_latency([sample for sample in inside if not sample.failure], seconds),
+        outside=_latency([sample for sample in outside if not sample.failure], seconds),
         lost_inside=sum(sample.failure is not None for sample in inside),
         lost_outside=sum(sample.failure is not None for sample in outside),
     )
