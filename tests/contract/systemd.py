@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -50,7 +51,8 @@ class Systemd:
         """Make the release `name`, of which every instance behaves like that."""
         directory = self.place.root / "releases" / name
         directory.mkdir()
-        self.configure(directory, behaviour, command or [sys.executable, str(HERE / "app.py")])
+        shutil.copy(HERE / "app.py", directory)  # the project may be where the sandbox hides it
+        self.configure(directory, behaviour, command or [sys.executable, "app.py"])
         environment.fix(self.place.root, name, load(directory), directory)
         return name
 

@@ -20,7 +20,8 @@ from gapless.switch.place import Place, release_of
 from gapless.switch.sockets import Address
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"))  # what ProtectHome= hides, systemd.exec(5)
+# What ProtectHome= and PrivateTmp= hide, systemd.exec(5).
+HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 -- nothing is written there
 
 
 def socket(config: Config) -> str:
@@ -90,8 +91,8 @@ def program(written: str, directory: Path) -> Path:
 
 
 def shown(program: Path) -> list[str]:
-    """What must be seen in spite of ProtectHome=: our own Python, where the program is of its environment."""
-    ours = [Path(sys.prefix), Path(sys.base_prefix)]
+    """What must be seen in spite of these: our own Python, where the program is of its environment."""
+    ours = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]]  # an editable install is elsewhere
     if not any(program.is_relative_to(one) for one in ours):
         return []
     return [str(one) for one in dict.fromkeys(ours) if any(one.is_relative_to(home) for home in HIDDEN)]
