@@ -31,6 +31,7 @@ def command(output: Output, /, project: Project, data: bool, dry_run: bool, yes:
         return
     if place.owner:
         need_root(f"remove {place.name}")
+    install.refuse_foreign(place)
     what = f"{place.name}, its releases and units" + (f", and the data in {place.shared}" if data else "")
     if dry_run:
         output.result({"removed": [], "dry_run": True}, f"Would remove {what}.")

@@ -16,10 +16,9 @@ from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.switch import units
 from gapless.switch.files import replace
-from gapless.switch.place import Place
+from gapless.switch.place import Place, ours
 from gapless.switch.systemctl import Systemctl
 
-MARK = "# Made by gapless "  # every unit of ours begins so
 COMMENT = "made by gapless"  # in the passwd entry of a user of ours
 OLDEST = 249  # Upholds= came with it
 LONGEST = 24 * 3600.0  # seconds: every unit has a TimeoutStopSec of its own
@@ -38,7 +37,7 @@ class Changes:
 
 def examine(config: Config, place: Place) -> Changes:
     """Compare the host with what it should be. Raises GaplessError when something foreign is in the way."""
-    _refuse_foreign(place)
+    refuse_foreign(place)
     changes = Changes()
     if place.owner and not _user(place):
         changes.sentences.append(f"Make the system user {place.owner}.")
@@ -116,7 +115,7 @@ def verify(config: Config, place: Place) -> None:
 def remove(place: Place, ctl: Systemctl, *, data: bool) -> list[str]:
     """Stop everything, in a drain, and remove what `up` and deploys made; returns what went. Raises GaplessError."""
     gone = []
-    patterns = (place.socket, place.unit("*"), place.other("*", "*"), place.other("*", "*", "timer"))
+    patterns = (place.socket, *place.patterns)
     if (place.units / place.socket).exists():
         ctl.do("disable", "--now", place.socket)  # it goes first, or a connection starts the service again
     for pattern in patterns[1:]:
@@ -188,13 +187,18 @@ def _enabled(place: Place) -> bool:
     return (place.units / "sockets.target.wants" / place.socket).is_symlink()
 
 
-def _refuse_foreign(place: Place) -> None:
-    unit = place.units / place.socket
-    if unit.exists() and not unit.read_text("utf-8", "replace").startswith(MARK):
-        raise GaplessError(
-            "install", place.name, f"{unit} is not gapless's", "choose another `name`, or remove that unit"
-        )
+def refuse_foreign(place: Place) -> None:
+    """Refuse a name that units, a directory or an account have which others made. Raises GaplessError."""
+    # The service of the same name is what systemd would start for a socket without a release.
+    names = (place.socket, f"{place.name}.service", place.unit(""))
+    for directory in Systemctl(place.user).do("show", "--property=UnitPath", "--value").split():
+        for unit in (Path(directory, name) for name in names):
+            if unit.exists() and not ours(unit):
+                hint = "choose another `name`, or remove that unit"
+                raise GaplessError("manage", place.name, f"{unit} is not gapless's", hint)
     inside = {path.name for path in place.root.iterdir()} if place.root.exists() else set()
     if inside and not inside & {"releases", *DATA}:
         hint = "choose another `name`, or move that directory away"
-        raise GaplessError("install", place.name, f"{place.root} is there, and not gapless's", hint)
+        raise GaplessError("manage", place.name, f"{place.root} is there, and not gapless's", hint)
+    if place.owner and (user := _user(place)) and user.pw_uid == 0:
+        raise GaplessError("manage", place.name, "the app would run as the superuser", "choose another `name`")

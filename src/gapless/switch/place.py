@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+MARK = "# Made by gapless "  # every unit of ours begins so
+
 
 @dataclass(frozen=True)
 class Place:
@@ -60,6 +62,11 @@ class Place:
         """The unit of a release's process or timer; no app has a dot in its name, so it is nobody else's."""
         return f"{self.name}.{what}@{release}.{kind}"
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Names of all the units that releases have."""
+        return self.unit("*"), self.other("*", "*"), self.other("*", "*", "timer")
+
     def instance(self, unit: str) -> str:
         """The inverse of `unit`."""
         return unit.partition("@")[2].removesuffix(".service")
@@ -76,7 +83,13 @@ class Place:
     @property
     def installed(self) -> bool:
         """Whether `gapless up` has installed the app here."""
-        return (self.units / self.socket).exists()
+        unit = self.units / self.socket
+        return unit.exists() and ours(unit)
+
+
+def ours(unit: Path) -> bool:
+    """Whether gapless made the unit file."""
+    return unit.read_text("utf-8", "replace").startswith(MARK)
 
 
 def _xdg(variable: str, default: str) -> Path:
