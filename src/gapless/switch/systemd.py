@@ -55,8 +55,8 @@ class SystemdManager:
         if problem:
             nobody = Instance(release, release, Role.CANDIDATE, 0, time.time(), ready=False)
             return Started(nobody, Readiness.EXITED, problem)
+        self._sweep()
         instance = self._free(release)
-        self._tidy()
         self._write(units.of(config, self.place, instance))
         first = self.current() is None
         if first:  # a socket needs a service: this names the candidate, until a reboot or the commit
@@ -77,6 +77,8 @@ class SystemdManager:
     def stop(self, instance: Instance) -> None:
         """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s."""
         unit = self.place.unit(_name(instance))
+        for alone in self._alone():  # also when it ended by itself: a connection would start it again
+            self.ctl.do("stop", alone)
         if self._runs(instance):
             self._stop(_name(instance))
         deadline = time.monotonic() + LEAVE
@@ -173,13 +175,11 @@ class SystemdManager:
             if any(unit.get("NeedDaemonReload") == "yes" for unit in known):
                 self.ctl.do("daemon-reload")
 
-    def _tidy(self) -> None:
-        """Remove the units of releases that were pruned."""
-        for pattern in (self.place.unit("*"), self.place.other("*", "*", "*")):
-            for path in self.place.units.glob(pattern):
-                release = release_of(path.name.partition("@")[2])
-                if not (self._home.root / "releases" / release).exists():
-                    path.unlink(missing_ok=True)
+    def _sweep(self) -> None:
+        """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
+        for path in (path for pattern in self.place.patterns for path in self.place.units.glob(pattern)):
+            if not (self.place.root / "releases" / release_of(self.place.instance(path.name))).exists():
+                path.unlink()
 
     def _units(self, instances: str) -> list[dict[str, str]]:
         """The units that systemd has loaded, by a name or a pattern."""
