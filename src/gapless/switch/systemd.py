@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gapless import config as configuration
+from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.switch import journal, rehearsal, sockets, units
 from gapless.switch.files import replace
@@ -49,20 +50,16 @@ class SystemdManager:
         if live := next((one for one in instances if one.release == release and one.role is Role.LIVE), None):
             raise GaplessError("start", release, f"it is the current release and runs already (pid {live.pid})")
         deadline = time.monotonic() + timeout
-        problem = units.unfit(config, self.place, release)
-        if not problem and config.rehearses:
-            problem = rehearsal.rehearse(self.place, self.ctl, config, release, deadline)
-        if problem:
-            nobody = Instance(release, release, Role.CANDIDATE, 0, time.time(), ready=False)
-            return Started(nobody, Readiness.EXITED, problem)
-        self._sweep()
-        instance = self._free(release)
-        self._write(units.of(config, self.place, instance))
-        first = self.current() is None
-        if first:  # a socket needs a service: this names the candidate, until a reboot or the commit
-            replace(self._first, f"[Socket]\nService={self.place.unit(instance)}\n")
-            self.ctl.do("daemon-reload")
-        Path(self.place.private(instance)).unlink(missing_ok=True)
+        try:
+            problem = units.unfit(config, self.place, release)
+            if not problem and config.rehearses:
+                problem = rehearsal.rehearse(self.place, self.ctl, config, release, deadline)
+            if problem:
+                nobody = Instance(release, release, Role.CANDIDATE, 0, time.time(), ready=False)
+                return Started(nobody, Readiness.EXITED, problem)
+            instance = self._prepare(config, release)
+        except OSError as error:
+            raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
         with stopped_with_us(self.ctl, *self._alone(), self.place.unit(instance)):
             started = self._start(instance, deadline, timeout)
         if started.readiness is Readiness.READY:  # many servers call listen(2) again, with a backlog of their own
@@ -72,6 +69,7 @@ class SystemdManager:
     def retire(self, instance: Instance) -> None:
         """Tell an instance to drain, and its processes and timers with it; returns at once."""
         if self._runs(instance):
+            self._reread()  # or systemd would start again what it takes for the current release
             self._stop(_name(instance))
 
     def stop(self, instance: Instance) -> None:
@@ -106,10 +104,11 @@ class SystemdManager:
             self._write(units.of(config, self.place, instance))
         replace(self.place.commit, units.commit(config, self.place, instance))
         self._first.unlink(missing_ok=True)
-        self._home.point(release)
+        # Before anything else that may fail: until it hears of the commit, systemd holds up the old release.
         self.ctl.do("daemon-reload")
         if others := units.started(config, self.place, release):
             self.ctl.do("start", "--no-block", *others)
+        self._home.point(release)
 
     def current(self) -> str | None:
         """The release that the drop-in names."""
@@ -127,6 +126,17 @@ class SystemdManager:
     @property
     def _first(self) -> Path:
         return self.place.volatile / f"{self.place.socket}.d" / "candidate.conf"
+
+    def _prepare(self, config: Config, release: str) -> str:
+        """Write the units of a new instance of `release`; its name."""
+        self._sweep()
+        instance = self._free(release)
+        self._write(units.of(config, self.place, instance))
+        if self.current() is None:  # a socket needs a service: this names the candidate, until a reboot or the commit
+            replace(self._first, f"[Socket]\nService={self.place.unit(instance)}\n")
+            self.ctl.do("daemon-reload")
+        Path(self.place.private(instance)).unlink(missing_ok=True)
+        return instance
 
     def _start(self, instance: str, deadline: float, timeout: float) -> Started:
         unit = self.place.unit(instance)
@@ -169,11 +179,16 @@ class SystemdManager:
         return instance
 
     def _write(self, texts: Mapping[str, str]) -> None:
-        changed = [name for name, text in texts.items() if replace(self.place.units / name, text)]
-        if changed:  # systemd finds new files by itself, but a unit that it knows it reads again only when told
-            known = self.ctl.show(["Id", "NeedDaemonReload"], *changed)
-            if any(unit.get("NeedDaemonReload") == "yes" for unit in known):
-                self.ctl.do("daemon-reload")
+        self._reread(*(name for name, text in texts.items() if replace(self.place.units / name, text)))
+
+    def _reread(self, *changed: str) -> None:
+        """Have units read again: systemd finds new files by itself, but what it knows it reads only when told.
+
+        The socket's, too: a deployer may have been killed between the commit and its own word to systemd.
+        """
+        known = self.ctl.show(["Id", "NeedDaemonReload"], self.place.socket, *changed)
+        if any(unit.get("NeedDaemonReload") == "yes" for unit in known):
+            self.ctl.do("daemon-reload")
 
     def _sweep(self) -> None:
         """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
