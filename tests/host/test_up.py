@@ -1,0 +1,213 @@
+"""An app's whole life on a host: up, deploys, down."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.host.host import Host
+from tests.host.life import Shop, visits
+from tests.support import wait_until
+
+
+@pytest.fixture
+def shop(host: Host) -> Iterator[Shop]:
+    """An app that is not up yet; nothing of it is left afterwards."""
+    one = Shop(host, "shop", 8000)
+    one.write()
+    yield one
+    one.remove()
+    assert one.left() == ""
+
+
+def test_from_up_to_down(shop: Shop) -> None:
+    """Invariants 1 and 7: each command says when there is nothing to do, and down leaves the data."""
+    # 1. Only told, nothing changes.
+    told = shop("up", "-n").stdout
+    assert "+ListenStream=127.0.0.1:8000" in told
+    assert "Make the system user shop." in told
+    assert shop.left() == ""
+    # 2. It is up, and stays as it is.
+    assert "is live." in shop("up").stdout
+    first = shop.live()
+    assert shop.get().split()[:2] == [first["release"], str(first["pid"])]
+    assert shop.host.run("stat", "--format=%U", f"/proc/{first['pid']}").stdout == "shop\n"
+    assert shop("up").stdout == "Already up: nothing to change.\n"
+    assert shop("up", "-n").stdout == "Nothing: it is up already.\n"
+    assert shop.live() == {**first, "memory": shop.live()["memory"], "status": shop.live()["status"]}
+    # 3. Deploy, look, roll back.
+    inode = shop.inode()
+    shop.write(text="second", app="print('good morning', flush=True)")
+    second = shop.deploy()
+    assert shop.get().split()[2] == "second"
+    assert "good morning" in shop("logs").stdout
+    assert [one["release"] for one in json.loads(shop("releases", "--json").stdout)["releases"]]
+    assert second in shop("releases").stdout
+    assert shop("exec", "--", "printenv", "GAPLESS_RELEASE").stdout == f"{second}\n"
+    assert first["release"] in shop("rollback").stdout
+    assert shop.get().split()[0] == first["release"]
+    assert "rollback" in shop("audit").stdout
+    shop("lock", "acquire", "--why", "a feast")
+    assert "a feast" in shop.fails("deploy")
+    shop("lock", "release")
+    shop.settled()
+    # 4. Prune.
+    for _ in range(2):
+        shop.deploy()
+    shop.settled()
+    assert second in shop.left()
+    shop("prune", "--keep", "2")
+    assert second not in shop("releases").stdout
+    shop.deploy()
+    shop.settled()
+    assert second not in shop.left()  # its unit, too
+    assert shop.inode() == inode
+    # 5. Down leaves the data.
+    shop.host.write("/srv/shop/shared/orders", "1")
+    assert "Would remove" in shop("down", "-n").stdout
+    assert shop.get()
+    assert "Removed shop" in shop("down", "--yes").stdout
+    assert shop.inode() == 0
+    assert shop.host.read("/srv/shop/shared/orders") == "1"
+    assert shop.left() == "/srv/shop\nshop:x" + shop.left().partition("shop:x")[2]
+    assert "Already down" in shop("down", "--yes").stdout
+    # 6. Up again finds it; `down --data` removes it.
+    shop("up")
+    assert shop.get()
+    assert shop.host.read("/srv/shop/shared/orders") == "1"
+
+
+def test_a_first_release_that_fails_leaves_nothing_open(shop: Shop) -> None:
+    """Invariant 3: without a release that serves nothing listens, nothing starts again, and the next up finishes."""
+    shop.write(app="raise SystemExit('no settings')")
+    said = shop.fails("up")
+    assert "no settings" in said
+    assert "no release serves" in said
+    assert shop.inode() == 0
+    assert shop.status()["instances"] == []
+    shop.write(text="better")
+    shop("up")
+    assert shop.get().endswith("better")
+
+
+def test_an_up_that_is_killed_is_finished_by_the_next(shop: Shop) -> None:
+    """Invariant 5: killed at any moment, nothing serves before the first commit, nothing starts by itself."""
+    shop.write(boot=0.4)
+    chance = random.Random(20)  # noqa: S311 -- of moments
+    for _ in range(5):
+        up = shop.popen("up")
+        after = chance.uniform(0.1, 2.5)
+        time.sleep(after)  # the moment of the kill is what varies, nothing is waited for
+        up.kill()
+        up.communicate(timeout=30)
+        found = shop.status()
+        if found["current"] is None and not any(one["ready"] for one in found["instances"]):
+            wait_until(lambda: shop.inode() == 0 and not shop.status()["instances"], 20, f"killed after {after:.2f} s")
+        shop("up")
+        assert shop.get()
+        shop.remove()
+
+
+def test_only_root_installs_for_the_machine(shop: Shop) -> None:
+    """Invariant 8: an ordinary user is told so, and nothing is half-made."""
+
+    def refused(verb: str) -> None:
+        done = shop.host.gapless(verb, cwd=shop.project, user="nobody", check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "only root may" in done.stderr
+        assert "sudo" in done.stderr
+
+    refused("up")
+    assert shop.left() == ""
+    shop("up")
+    for verb in ("deploy", "rollback", "down"):
+        refused(verb)
+    assert shop.host.gapless("status", cwd=shop.project, user="nobody").stdout.startswith("shop on 127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"),
+    [
+        ("/etc/systemd/system/shop.socket", "/etc/systemd/system/shop.socket is not gapless's"),
+        ("/srv/shop/index.html", "/srv/shop is there, and not gapless's"),
+        ("/etc/systemd/system/shop@.service", "/etc/systemd/system/shop@.service is not gapless's"),
+        ("/lib/systemd/system/shop.socket", "/lib/systemd/system/shop.socket is not gapless's"),
+    ],
+)
+def test_what_others_made_stays_theirs(shop: Shop, path: str, cause: str) -> None:
+    """Invariant 8: a unit or a directory of the same name is refused, by name, and not touched."""
+    shop.host.write(path, "[Socket]\nListenStream=127.0.0.1:9999\n")
+    assert cause in shop.fails("up")
+    assert "9999" in shop.host.read(path)
+    done = shop("down", "--data", "--yes", check=False)
+    assert "Already down" in done.stdout or cause in done.stderr
+    assert "9999" in shop.host.read(path)
+    shop.host.run("sh", "-c", 'rm "$1"; rmdir /srv/shop || :', "sh", path)
+
+
+def test_no_app_runs_as_the_superuser(host: Host) -> None:
+    """Invariant 8: a name that is that of root would make the app root."""
+    shop = Shop(host, "root", 8000)
+    shop.write()
+    assert "the app would run as the superuser" in shop.fails("up")
+
+
+def test_a_new_address_closes_the_old_one_only_when_told(shop: Shop) -> None:
+    """Invariant 1: up refuses it with the reason, and every other setting needs no gap."""
+    shop("up")
+    inode = shop.inode()
+    # 1. Settings that a release brings along.
+    with visits(shop) as seen:
+        shop.write(text="settings", linger="2s", config='env = { COLOUR = "blue" }\nsandbox = { network = "local" }')
+        release = shop.deploy()
+        shop.settled()
+    assert seen.losses == []
+    assert shop.inode() == inode
+    unit = f"shop@{release}.service"
+    assert "GAPLESS_LINGER=2.0" in shop.show(unit, "Environment")
+    assert shop.host.read(f"/srv/shop/env/{release}.env") == 'COLOUR="blue"\n'
+    assert shop.show(unit, "IPAddressAllow")
+    # 2. The address: refused, and done when told.
+    moved = Shop(shop.host, "shop", 8001)
+    moved.write(text="moved")
+    said = moved.fails("up")
+    assert "it listens on 127.0.0.1:8000, and gapless.toml says 127.0.0.1:8001" in said
+    assert "--close-socket" in said
+    assert shop.inode() == inode
+    assert "stays open" in moved("deploy").stderr
+    assert shop.get().endswith("moved")
+    moved("up", "--close-socket")
+    assert moved.get().endswith("moved")
+    assert shop.inode() == 0
+    assert moved("up").stdout == "Already up: nothing to change.\n"
+
+
+def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
+    """up --user needs no root, and all verbs find the app then."""
+    host.run("useradd", "--create-home", "--user-group", "keeper")
+    host.run("loginctl", "enable-linger", "keeper")
+    uid = host.run("id", "-u", "keeper").stdout.strip()
+    host.run("systemctl", "start", f"user@{uid}.service")
+    shop = Shop(host, "stall", 8010, user="keeper")
+    shop.write()
+    shop("up", "--user")
+    first = shop.live()
+    assert shop.get().split()[0] == first["release"]
+    assert host.run("stat", "--format=%U", f"/proc/{first['pid']}").stdout == "keeper\n"
+    assert shop("up", "--user").stdout == "Already up: nothing to change.\n"
+    inode = shop.inode()
+    shop.write(text="second", app="print('good evening', flush=True)")
+    shop.deploy()
+    assert shop.get().endswith("second")
+    assert shop.inode() == inode
+    assert "good evening" in shop("logs").stdout
+    shop("rollback")
+    assert shop.get().split()[0] == first["release"]
+    shop("down", "--data", "--yes")
+    assert shop.inode() == 0
+    assert shop.left() == ""
+    assert host.run("find", "/home/keeper/.config", "/home/keeper/.local", "-name", "stall*").stdout == ""
