@@ -127,9 +127,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def rehearses(self) -> bool:
         """Whether a candidate is first rehearsed: `gapless serve` checks itself."""
-        if self.check.rehearse == "auto":
-            return Path(self.argv[0]).name != "gapless"
-        return self.check.rehearse
+        return not self.served_by_us if self.check.rehearse == "auto" else self.check.rehearse
+
+    @property
+    def served_by_us(self) -> bool:
+        """Whether the command is `gapless serve`."""
+        return Path(self.argv[0]).name == "gapless"
 
     @property
     def addresses(self) -> list[str]:

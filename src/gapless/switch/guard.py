@@ -1,23 +1,34 @@
-"""Units that are stopped should we die: a small process waits at the other end of a pipe."""
+"""Units that are stopped, and files removed, should we die: a small process waits at the other end of a pipe."""
 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from gapless.switch.systemctl import Systemctl
 
 # The end of the pipe without a line means that we are dead. One unit after the other, in the order given.
-SCRIPT = 'read -r line && exit 0; for unit; do "$SYSTEMCTL" $FLAGS stop "$unit"; done'
+SCRIPT = """
+read -r line && exit 0
+while [ "$1" != -- ]; do
+    $SYSTEMCTL stop "$1"
+    $SYSTEMCTL reset-failed "$1"
+    shift
+done
+shift
+rm -f "$@"
+"""
 
 
 @contextlib.contextmanager
-def stopped_with_us(ctl: Systemctl, *units: str) -> Iterator[None]:
-    """See to it that `units` are stopped, in that order, if this process is killed inside the block."""
-    program, *flags = ctl.argv()
+def stopped_with_us(ctl: Systemctl, *units: str, remove: Sequence[Path] = ()) -> Iterator[None]:
+    """See to it that `units` are stopped, in that order, and `remove` is removed, if we are killed inside the block."""
+    script = SCRIPT.replace("$SYSTEMCTL", shlex.join(ctl.argv()))
     guard = subprocess.Popen(
-        ["/bin/sh", "-c", SCRIPT.replace("$SYSTEMCTL", program).replace("$FLAGS", " ".join(flags)), "guard", *units],
+        ["/bin/sh", "-c", script, "guard", *units, "--", *map(str, remove)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

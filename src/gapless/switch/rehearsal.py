@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from gapless.config import Config
-from gapless.switch import units
+from gapless.switch import journal, units
 from gapless.switch.files import replace
 from gapless.switch.guard import stopped_with_us
 from gapless.switch.place import Place
@@ -21,28 +21,39 @@ from gapless.unix_http import get
 
 EXCERPT = 200  # characters of a failed answer
 WAIT = 0.1  # seconds between two attempts
+KINDS = ("socket", "service")  # to stop in this order: a late connection would start the service again
 
 
-def rehearse(place: Place, ctl: Systemctl, config: Config, release: str, deadline: float) -> str:
-    """Start, check, stop; what is wrong, or "" when it held before `deadline` (monotonic seconds)."""
-    service, socket = (place.other("rehearsal", release, kind) for kind in ("service", "socket"))
+def rehearse(place: Place, ctl: Systemctl, config: Config, release: str) -> tuple[str, tuple[str, ...]]:
+    """Start, check, stop; "" if it held within `[check] timeout`, else what is wrong, and the last lines it wrote."""
+    deadline = time.monotonic() + config.check.timeout
+    socket, service = (place.other("rehearsal", release, kind) for kind in KINDS)
     path = place.run / f"{release}.rehearsal.sock"
     texts = {
         socket: units.rehearsal(config, path),
         service: units.service(config, place, release, socket),
     }
     try:
-        for name, text in texts.items():
-            replace(place.volatile / name, text)
-        with stopped_with_us(ctl, socket, service):
+        with stopped_with_us(ctl, socket, service, remove=[*(place.volatile / name for name in texts), path]):
+            for name, text in texts.items():
+                replace(place.volatile / name, text)
             problem = _start(ctl, service, deadline) or _check(config, path, deadline)
-            return f"in its rehearsal {problem}" if problem else ""
+            if not problem:
+                return "", ()
+            invocation = ctl.show(["InvocationID"], service)[0]["InvocationID"]
+            return f"in its rehearsal {problem}", journal.tail(place, invocation) if invocation else ()
     finally:
-        for unit in (socket, service):  # the socket first, or a late connection starts the service again
-            ctl.attempt("stop", unit)
-        ctl.attempt("reset-failed", socket, service)
-        for name in texts:
-            (place.volatile / name).unlink(missing_ok=True)
+        clear(place, ctl)
+
+
+def clear(place: Place, ctl: Systemctl) -> None:
+    """End every rehearsal and remove what it left: ours, and one whose deployer was killed together with its guard."""
+    found = [path for kind in KINDS for path in sorted(place.volatile.glob(place.other("rehearsal", "*", kind)))]
+    for path in found:
+        ctl.attempt("stop", path.name)
+    if found:
+        ctl.attempt("reset-failed", *(path.name for path in found))
+    for path in (*found, *place.run.glob("*.rehearsal.sock")):
         path.unlink(missing_ok=True)
 
 

@@ -41,7 +41,9 @@ class SystemdManager:
         self._home = Home(place.root)
 
     def start(self, release: str, timeout: float) -> Started:
-        """Start a candidate and wait at most `timeout` seconds for its readiness; rehearsed first, if it is to be.
+        """Start a candidate and wait at most `timeout` seconds for its readiness; before, rehearse it if it is to be.
+
+        The rehearsal has a time of its own, `[check] timeout`, or a slow boot would leave none for the start.
 
         Should the caller die meanwhile, systemd is told to stop it.
         """
@@ -49,19 +51,19 @@ class SystemdManager:
         instances = self.instances()
         if live := next((one for one in instances if one.release == release and one.role is Role.LIVE), None):
             raise GaplessError("start", release, f"it is the current release and runs already (pid {live.pid})")
-        deadline = time.monotonic() + timeout
         try:
-            problem = units.unfit(config, self.place, release)
+            rehearsal.clear(self.place, self.ctl)
+            problem, log = units.unfit(config, self.place, release), tuple[str, ...]()
             if not problem and config.rehearses:
-                problem = rehearsal.rehearse(self.place, self.ctl, config, release, deadline)
-            if problem:
-                nobody = Instance(release, release, Role.CANDIDATE, 0, time.time(), ready=False)
-                return Started(nobody, Readiness.EXITED, problem)
+                problem, log = rehearsal.rehearse(self.place, self.ctl, config, release)
+            if problem:  # an id that no start has: others of this release may still drain
+                nobody = Instance(f"{release}.none", release, Role.CANDIDATE, 0, time.time(), ready=False)
+                return Started(nobody, Readiness.EXITED, problem, log)
             instance = self._prepare(config, release)
         except OSError as error:
             raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
         with stopped_with_us(self.ctl, *self._alone(), self.place.unit(instance)):
-            started = self._start(instance, deadline, timeout)
+            started = self._start(instance, timeout)
         if started.readiness is Readiness.READY:  # many servers call listen(2) again, with a backlog of their own
             sockets.put_right_in(started.instance.pid, config.addresses)
         return started
@@ -138,11 +140,11 @@ class SystemdManager:
         Path(self.place.private(instance)).unlink(missing_ok=True)
         return instance
 
-    def _start(self, instance: str, deadline: float, timeout: float) -> Started:
+    def _start(self, instance: str, timeout: float) -> Started:
         unit = self.place.unit(instance)
         late, said = False, ""
         try:
-            said = self.ctl.attempt("start", unit, timeout=max(deadline - time.monotonic(), 0.05)).stderr
+            said = self.ctl.attempt("start", unit, timeout=timeout).stderr
         except subprocess.TimeoutExpired:
             late = True
         found = self._units(instance)[0]

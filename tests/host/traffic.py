@@ -1,0 +1,63 @@
+"""Steady traffic to a port of a host, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from gapless.prove.kinds import Kind, Sample
+from gapless.prove.plan import Plan
+from gapless.prove.probe import probe
+from tests.host.host import Host
+from tests.support import wait_until
+
+KINDS = {Kind.NEW: 1.0, Kind.GET: 1.0, Kind.PAUSE: 0.3}
+
+
+class Traffic:
+    """What was sent so far; complete once the block is left."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+
+    @property
+    def releases(self) -> set[str]:
+        """Those that have answered."""
+        return {sample.release for sample in self.samples if sample.release}
+
+    @property
+    def lost(self) -> list[str]:
+        return [f"{one.kind} {one.failure}: {one.detail}" for one in self.samples if one.failure]
+
+    def flows(self, count: int = 30) -> None:
+        """Wait until `count` more requests have been answered."""
+        goal = len(self.samples) + count
+        wait_until(lambda: len(self.samples) >= goal, 30, "more requests")
+
+
+@contextlib.contextmanager
+def traffic(host: Host, port: int, rate: float = 60.0) -> Iterator[Traffic]:
+    """New connections, keep-alive GETs, and some that pause before they send, from inside the host's network."""
+    seen = Traffic()
+    ready = threading.Event()
+    plan = Plan(f"http://{host.address}:{port}", rate=rate, kinds=KINDS, timeout_seconds=20)
+    stop: list[asyncio.Event] = []
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def send() -> None:
+        stop.append(asyncio.Event())
+        loops.append(asyncio.get_running_loop())
+        ready.set()
+        await probe(plan, seen.samples.append, stop[0])
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        running = thread.submit(host.inside, lambda: asyncio.run(send()))
+        assert ready.wait(30)
+        try:
+            yield seen
+        finally:
+            loops[0].call_soon_threadsafe(stop[0].set)
+            running.result()
