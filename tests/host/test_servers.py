@@ -12,7 +12,6 @@ import pytest
 from gapless.switch.place import Place
 from tests.host.host import PROJECT, Host
 from tests.host.traffic import traffic
-from tests.support import wait_until
 
 PORT = 8000
 # What makes each example answer 500, everywhere and on its check.
