@@ -30,7 +30,7 @@ Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`run` makes a release ready (a string goes to sh, a list is run as it is); it may take `timeout`."""
+    """`run` makes a release ready (a string goes to `sh -e`, a list is run as it is); it may take `timeout`."""
 
     run: Command = ""
     timeout: Seconds = Seconds(900)

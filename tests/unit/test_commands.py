@@ -127,3 +127,10 @@ def test_the_tail_of_no_log_and_of_a_long_line(tmp_path: Path) -> None:
     long, last = commands.tail(tmp_path / "log")
     assert len(long) < 1 << 16
     assert last == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_the_first_line_that_fails_ends_a_command(store: Store) -> None:
+    """Invariant 8: a build of several lines does not go on as if nothing had happened."""
+    with pytest.raises(GaplessError, match="exited with status 3"):
+        run(store, "echo before\n(exit 3)\necho after")
+    assert "after" not in store.log("r1").read_text()

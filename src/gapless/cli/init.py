@@ -15,11 +15,21 @@ TEXT = """\
 name = "{name}"
 command = "gapless serve {app}"
 listen = "127.0.0.1:8000"
-
+{build}
 [check]
 path = "/"          # must answer 2xx before this release gets its first visitor
 
 # `gapless config --example` shows every setting.
+"""
+# Its own virtual environment goes before the PATH, so `gapless serve` is the one in there. gapless comes in a step of
+# its own: pip refuses it beside requirements with hashes.
+BUILD = """
+[build]              # each release has its own virtual environment
+run = '''
+python3 -m venv .venv
+.venv/bin/pip install --quiet {what}
+.venv/bin/pip install --quiet "gapless[serve]"
+'''
 """
 # An app object in a module of its own: `app = FastAPI()`, `application = get_wsgi_application()` …
 APP = re.compile(r"^(app|application|api)\s*(?::[^=]+)?=(?!=)|^(?:async\s+)?def\s+(app|application)\(", re.MULTILINE)
@@ -38,7 +48,7 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
         return
     name = re.sub(r"[^a-z0-9-]+", "-", project.directory.name.lower()).strip("-0123456789")[:32] or "app"
     found = find_app(project.directory)
-    text = TEXT.format(name=name, app=found or "MODULE:APP")
+    text = TEXT.format(name=name, app=found or "MODULE:APP", build=_build(project.directory))
     parse(text, path)
     if not dry_run:
         path.write_text(text)
@@ -46,8 +56,19 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
     done = "Would write" if dry_run else "Wrote"
     document = {"path": str(path), "changed": not dry_run, "app": found, "text": text}
     output.result(
-        document, f"{done} {path}: {guess}.", *([text] if dry_run else ["Next: gapless run"] if found else [])
+        document,
+        f"{done} {path}: {guess}.",
+        *([text] if dry_run else ["Next: gapless run here, or gapless up on a server."] if found else []),
     )
+
+
+def _build(directory: Path) -> str:
+    """How a release gets what the project says that it needs; nothing where it says nothing."""
+    if (directory / "requirements.txt").exists():
+        return BUILD.format(what="-r requirements.txt")
+    if (directory / "pyproject.toml").exists():
+        return BUILD.format(what=".")
+    return ""
 
 
 def find_app(directory: Path) -> str | None:

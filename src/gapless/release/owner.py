@@ -22,8 +22,10 @@ def give(tree: Path, owner: str) -> None:
     """Make `tree` and all in it belong to `owner`; what its links lead to stays as it is. Raises GaplessError."""
     user = account(owner)
     try:
-        for folder, folders, files in os.walk(tree):
-            for name in (".", *folders, *files):
+        # From below: what is given already must not be walked again, its owner could put links into it.
+        for folder, folders, files in os.walk(tree, topdown=False):
+            for name in (*folders, *files):
                 os.lchown(Path(folder, name), user.pw_uid, user.pw_gid)
+        os.lchown(tree, user.pw_uid, user.pw_gid)
     except OSError as error:
         raise refusal(f"give to {owner}", str(tree), error) from error

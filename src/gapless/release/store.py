@@ -124,7 +124,8 @@ def _delete(tree: Path) -> None:
     """Delete `tree`, also where directories in it are read-only (Go's module cache is)."""
     if not tree.exists():
         return
-    for folder, names, _files in os.walk(tree):
+    # Root may delete them as they are, and must not follow a link that the tree's owner puts there meanwhile.
+    for folder, names, _files in os.walk(tree) if os.geteuid() else ():
         for path in (Path(folder, name) for name in names):
             if not path.is_symlink():
                 path.chmod(0o700)

@@ -1,0 +1,28 @@
+"""gapless init: what it guesses."""
+
+from __future__ import annotations
+
+import pytest
+
+from gapless.config import parse
+from tests.process.conftest import Project
+
+
+@pytest.mark.parametrize(
+    ("file", "installs"), [("requirements.txt", "-r requirements.txt"), ("pyproject.toml", "."), ("notes.txt", "")]
+)
+def test_a_project_with_dependencies_gets_a_build(project: Project, file: str, installs: str) -> None:
+    """Each release gets an environment of its own, with gapless in it; without dependencies there is nothing to build."""
+    (project.folder / "gapless.toml").unlink()
+    (project.folder / file).touch()
+    text = project.json("init", "-n")["text"]
+    run = str(parse(text, project.folder / "gapless.toml").build.run).strip().splitlines()
+    assert run == (
+        [
+            "python3 -m venv .venv",
+            f".venv/bin/pip install --quiet {installs}",
+            '.venv/bin/pip install --quiet "gapless[serve]"',
+        ]
+        if installs
+        else []
+    )
