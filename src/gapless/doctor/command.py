@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +16,6 @@ BECOME = {"env", "nice", "ionice", "chrt", "nohup", "setpriv", "stdbuf"}
 START = {"uv run", "uvx", "npm", "npx", "yarn", "pnpm", "make", "sudo", "su", "runuser"}
 # Programs that do the one or the other, by version and by what they are told.
 EITHER = {"sh", "bash", "dash", "zsh", "poetry run", "pipenv run"}
-HIDDEN = (*units.HIDDEN, Path("/tmp"), Path("/var/tmp"))  # noqa: S108 -- PrivateTmp= hides these
 JIT = {"node", "java", "deno", "bun", "dotnet"}  # they make code while they run
 
 
@@ -54,23 +51,16 @@ def programs(config: Config, directory: Path, *, sandboxed: bool, homes_hidden: 
     anything. Raises PermissionError when the caller may not look into `directory`.
     """
     os.scandir(directory).close()
+    path = units.PATH if sandboxed else os.environ.get("PATH") or os.defpath
     beside = [one.argv for one in config.processes.values()] + [one.argv for one in config.timers.values()]
     for argv in (config.argv, *beside):
-        program = units.program(argv[0], directory) if sandboxed else _on_path(argv[0], directory)
+        program = units.program(argv[0], directory, path)
         found = _executable(argv[0], program, hidden=homes_hidden)
         if found is None and sandboxed and not config.sandbox.jit:
             found = _jit(argv, program, directory)
         if found is not None:
             return found
     return Finding("programs", State.OK, f"every program of {directory.name} is there")
-
-
-def _on_path(written: str, directory: Path) -> Path:
-    """Where `gapless run` looks: it has this command's PATH, and last our own directory."""
-    if "/" in written:
-        return directory / written
-    path = os.pathsep.join([os.environ.get("PATH") or os.defpath, str(Path(sys.executable).parent)])
-    return Path(shutil.which(written, path=path) or written)
 
 
 def _executable(written: str, program: Path, *, hidden: bool) -> Finding | None:
@@ -89,7 +79,7 @@ def _executable(written: str, program: Path, *, hidden: bool) -> Finding | None:
 def _hidden(program: Path) -> Path | None:
     shown = [Path(one) for one in units.shown(program)]
     for path in _chain(program):
-        inside = any(path.is_relative_to(home) for home in HIDDEN)
+        inside = any(path.is_relative_to(home) for home in units.HIDDEN)
         if inside and not any(path.is_relative_to(one) for one in shown):
             return path
     return None

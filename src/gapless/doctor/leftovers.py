@@ -47,7 +47,8 @@ def halves(releases: Path) -> Finding:
 
 def temporaries(home: Path, place: Place | None) -> Finding:
     """Files that were to be renamed into place; those in directories that only root may read are seen by root."""
-    patterns: list[tuple[Path, str]] = [(home / "env", ".*-*"), (home / "secrets", ".*-*"), (home, "current.new")]
+    # With a star: without one, glob() does not see a link that leads nowhere.
+    patterns: list[tuple[Path, str]] = [(home / "env", ".*-*"), (home / "secrets", ".*-*"), (home, "current.new*")]
     if place is not None:
         patterns += [(one, f".{place.name}[.@]*.gapless-*") for one in (place.units, place.volatile)]
         patterns += [(one / f"{place.socket}.d", ".*.gapless-*") for one in (place.units, place.volatile)]

@@ -80,14 +80,14 @@ def commit(config: Config, place: Place, instance: str) -> str:
     return _render("commit", place=place, instance=instance, others=wanted)
 
 
-def program(written: str, directory: Path) -> Path:
+def program(written: str, directory: Path, path: str = PATH) -> Path:
     """The absolute path of a program of the release in `directory`; the bare name when it is nowhere.
 
     systemd itself looks for it neither in the release nor on the app's PATH.
     """
     if "/" in written:
         return directory / written
-    return Path(shutil.which(written, path=environment.search_path(directory, PATH)) or written)
+    return Path(shutil.which(written, path=environment.search_path(directory, path)) or written)
 
 
 def shown(program: Path) -> list[str]:
