@@ -14,8 +14,8 @@ from gapless import config
 from gapless.doctor import command, installed, leftovers, machine, proxy
 from gapless.doctor.examination import examine
 from gapless.doctor.finding import Finding, State
-from gapless.switch.manager import Instance, Role
 from gapless.switch import units
+from gapless.switch.manager import Instance, Role
 from gapless.switch.place import Place
 
 GB = 1_000_000_000
@@ -155,12 +155,14 @@ def test_programs_that_the_sandbox_forbids(tmp_path: Path, monkeypatch: pytest.M
         seen / "server": "#!/usr/bin/env node\n",
         seen / "php": "",
         seen / "script": f"#!{home}/python\n",
+        seen / "detour": f"#!{home}/away\n",
         home / "python": "",
     }.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         path.chmod(0o755)
     (seen / "link").symlink_to(home / "python")
+    (home / "away").symlink_to(sys.executable)
     monkeypatch.setattr(units, "HIDDEN", (home,))
 
     def found(name: str, more: str = "") -> str:
@@ -174,6 +176,7 @@ def test_programs_that_the_sandbox_forbids(tmp_path: Path, monkeypatch: pytest.M
     assert str(home) in found(f"{home}/python")
     assert str(home) in found("./link")
     assert str(home) in found("./script")
+    assert str(home) in found("./detour")
     assert "node makes code" in found("true", '[processes.worker]\ncommand = "./node"\n')
     alone = command.programs(shop(command="./script"), seen, sandboxed=False, homes_hidden=False)
     assert alone.state is State.OK
@@ -261,6 +264,7 @@ def test_leftovers_of_the_embedded_manager(tmp_path: Path) -> None:
     found = {one.name: one for one in examine(settings, tmp_path, None)}
     assert found["systemd"].what.startswith("not needed")
     assert found["releases"].state is found["temporaries"].state is State.WARNING
+    assert found["instances"].state is State.WARNING
     assert "gapless run" in found["instances"].hint
     with (tmp_path / ".gapless/lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
