@@ -81,7 +81,7 @@ class Acceptor:
         attaching: Coroutine[Any, Any, object],
         waited_for: asyncio.Future[None] | None = None,
     ) -> None:
-        """Run `attaching` to the next thing that it waits for, and go on when that is done.
+        """Run `attaching` to the one thing it waits for, that its protocol has the transport, and end it after that.
 
         A task would do the same, and take a tenth of the processor time of a new connection and its request.
         """
