@@ -77,22 +77,24 @@ def test_a_connection_that_cannot_be_attached_harms_no_other(
     async def break_the_first() -> None:
         listener = bind("127.0.0.1:0")
         first, second = queued(listener, 2)
-        made = asyncio.Event()
+        made: asyncio.Queue[Remembered] = asyncio.Queue()
         broken = [OSError(107, "Transport endpoint is not connected")]
 
         def make() -> Remembered:
             if broken:
                 raise broken.pop()
-            made.set()
-            return Remembered()
+            served = Remembered()
+            made.put_nowait(served)
+            return served
 
         acceptor = Acceptor([listener], make)
         acceptor.start()
-        await made.wait()
+        served = await made.get()
         await acceptor.stop()
         assert await asyncio.to_thread(first.recv, 1) == b""
         first.close()
         second.close()
+        await served.lost.wait()
 
     with asyncio.Runner(loop_factory=make_loop) as runner:
         runner.run(asyncio.wait_for(break_the_first(), 20))
