@@ -74,12 +74,13 @@ def _sleep(processor: int, pipe: Connection) -> None:
     told.register(pipe.fileno(), select.POLLIN)
     with contextlib.suppress(EOFError, BrokenPipeError):
         pipe.send("begun")
-        due = time.monotonic() + SLEEP / 1000
-        while not told.poll(SLEEP):
+        stopped = False
+        while not stopped:
+            due = time.monotonic() + SLEEP / 1000
+            stopped = bool(told.poll(SLEEP))
             woke = time.monotonic()
             if woke - due > least:
                 found.append((epoch + due, epoch + woke))
-            due = time.monotonic() + SLEEP / 1000
         pipe.recv()
         pipe.send(found)
 
