@@ -14,7 +14,7 @@ from gapless.switch.systemctl import Systemctl
 SCRIPT = """
 read -r line && exit 0
 while [ "$1" != -- ]; do
-    $SYSTEMCTL stop "$1"
+    $SYSTEMCTL stop "$1" || { sleep 2; $SYSTEMCTL stop "$1"; }  # systemd may execute itself anew just then
     $SYSTEMCTL reset-failed "$1"
     shift
 done

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gapless.errors import GaplessError
 
 PATIENCE = 90.0  # seconds for an answer: systemd has a bus time-out of its own before that
+
+# What systemctl says when systemd executes itself anew (daemon-reexec: an upgrade of it does that) in the middle.
+AWAY = ("Connection reset by peer", "Connection refused", "Transport endpoint is not connected", "disconnected")
+TRIES, PAUSE = 50, 0.1  # seconds between two
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,16 @@ class Systemctl:
         return done.stdout
 
     def attempt(self, *argv: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
-        """Run it, whatever its exit status."""
+        """Run it, whatever its exit status; again if the connection broke, as each command can be repeated."""
+        deadline = time.monotonic() + timeout
+        for _ in range(TRIES):
+            done = self._run(argv, max(deadline - time.monotonic(), 0.05))
+            if done.returncode == 0 or not any(sign in done.stderr for sign in AWAY):
+                break
+            time.sleep(PAUSE)
+        return done
+
+    def _run(self, argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
                 self.argv(*argv),
