@@ -15,6 +15,7 @@ from gapless.release.disk import refusal
 
 INCOMING = ".incoming-"
 REMOVING = ".removing-"
+STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,9 @@ class Store:
             raise refusal("list", "the releases", error) from error
 
     def new_name(self, now: float, short: str) -> str:
-        """`<UTC time>-<short>`, in the first second from `now` (Unix time) on that no release has."""
-        taken = {name.partition("-")[0] for name in self.names()}
-        while (stamp := f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}") in taken:
-            now += 1
-        return f"{stamp}-{short}"
+        """`<UTC time>-<short>`: `now` (Unix time), but later than the releases there are, if the clock was set back."""
+        now = max([now, *(taken + 1 for name in self.names() if (taken := _made(name)) is not None)])
+        return f"{datetime.fromtimestamp(now, UTC):{STAMP}}-{short}"
 
     def prepare(self) -> None:
         """Make the directories that a release needs around it. Raises GaplessError."""
@@ -118,6 +117,14 @@ class Store:
                     raise refusal("remove", str(path), error) from error
                 left.append(path.name)
         return left
+
+
+def _made(release: str) -> float | None:
+    """The Unix time in a release's name; None where somebody else chose the name."""
+    try:
+        return datetime.strptime(f"{release.partition('-')[0]}+0000", f"{STAMP}%z").timestamp()
+    except ValueError:
+        return None
 
 
 def _delete(tree: Path) -> None:
