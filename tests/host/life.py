@@ -6,15 +6,14 @@ import contextlib
 import http.client
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.host.host import Host
-from tests.support import wait_until
+from tests.host.host import SEARCHED, Host
+from tests.support import GAPLESS, wait_until
 
 APP = """
 import asyncio, os, time
@@ -35,6 +34,11 @@ listen = "127.0.0.1:{port}"
 check = {{ path = "/", timeout = "20s" }}
 drain = {{ linger = "{linger}", requests = "5s", streams = "5s" }}
 {more}
+"""
+# In the place of systemctl: the first thing that a deploy tells systemd after its commit is to read it.
+DEADLY = """#!/bin/sh
+case "$*" in *daemon-reload*) kill -KILL $PPID; exit ;; esac
+exec /usr/bin/systemctl "$@"
 """
 UNITS = ("/etc/systemd/system", "/run/systemd/system")
 
@@ -64,7 +68,7 @@ class Shop:
         return self.host.gapless(*argv, check=check, cwd=self.project, user=self.user)
 
     def popen(self, *argv: str) -> subprocess.Popen[str]:
-        return self.host.popen(sys.executable, "-m", "gapless", *argv, cwd=self.project, user=self.user)
+        return self.host.popen(*GAPLESS, *argv, cwd=self.project, user=self.user)
 
     def fails(self, *argv: str) -> str:
         """What a command says that must not succeed."""
@@ -125,6 +129,13 @@ class Shop:
             return self.host.run("test", "-e", path, check=False).returncode == 0
 
         wait_until(there, 30, what)
+
+    def killed_at_the_commit(self) -> None:
+        """A deploy whose deployer is killed after the rename that commits it, before systemd hears of it."""
+        self.host.write("/opt/deadly/systemctl", DEADLY, 0o755)
+        path = {"PATH": f"/opt/deadly:{SEARCHED}"}
+        done = self.host.run(*GAPLESS, "deploy", cwd=self.project, env=path, check=False)
+        assert done.returncode in (137, -9), done.stdout + done.stderr
 
     def remove(self) -> None:
         self("down", "--data", "--yes")

@@ -59,6 +59,18 @@ def test_random_kills_lose_only_what_the_killed_had_in_hands(shop: Shop) -> None
     assert shop.show("shop.socket", "ActiveState") == "active"
 
 
+def test_a_deployer_killed_right_after_the_commit(shop: Shop) -> None:
+    """Invariant 5: the next command tells systemd of the commit; what it holds up is the new release, not the old."""
+    for number in range(2):
+        shop.write(text=f"committed-{number}")
+        shop.killed_at_the_commit()
+        assert shop.show("shop.socket", "NeedDaemonReload") == "yes"
+        shop("prune")
+        shop.settled()
+        assert shop.show("shop.socket", "NeedDaemonReload") == "no"
+        assert shop.get().endswith(f"committed-{number}")
+
+
 def test_a_crash_looping_candidate_leaves_the_socket_alone(shop: Shop) -> None:
     """Invariants 1 and 3: twenty failed starts under load; no start limit of systemd is reached."""
     before, inode = shop.live(), shop.inode()
@@ -79,7 +91,7 @@ def test_a_crash_looping_candidate_leaves_the_socket_alone(shop: Shop) -> None:
 def test_daemon_reloads_and_reexecs_do_not_disturb_deploys(shop: Shop) -> None:
     """Invariant 1: other people's changes of units, in a loop."""
     inode = shop.inode()
-    script = "while :; do systemctl daemon-reload; systemctl daemon-reexec; done"
+    script = "while :; do systemctl daemon-reload; systemctl daemon-reexec; sleep 0.2; done"
     with visits(shop) as seen:
         meddler = shop.host.popen("sh", "-c", script)
         try:
@@ -145,7 +157,7 @@ def test_deploys_during_drains_and_a_second_sigterm(shop: Shop) -> None:
     draining = [one for one in shop.status()["instances"] if one["role"] == "retiring"]
     for one in draining:
         shop.host.run("kill", "-TERM", str(one["pid"]))
-        wait_until(lambda one=one: one["id"] not in [other["id"] for other in shop.status()["instances"]], 30)
+    wait_until(lambda: not {one["id"] for one in draining} & {one["id"] for one in shop.status()["instances"]}, 30)
     for connection in idle:
         connection.close()
     assert shop.live()["release"] == last
