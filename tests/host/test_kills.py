@@ -62,13 +62,15 @@ def test_random_kills_lose_only_what_the_killed_had_in_hands(shop: Shop) -> None
 def test_a_deployer_killed_right_after_the_commit(shop: Shop) -> None:
     """Invariant 5: the next command tells systemd of the commit; what it holds up is the new release, not the old."""
     for number in range(2):
-        shop.write(text=f"committed-{number}")
+        clerk = 'processes.clerk = { command = "sleep 1000" }'
+        shop.write(text=f"committed-{number}", config=clerk)
         shop.killed_at_the_commit()
         assert shop.show("shop.socket", "NeedDaemonReload") == "yes"
         shop("prune")
         shop.settled()
         assert shop.show("shop.socket", "NeedDaemonReload") == "no"
         assert shop.get().endswith(f"committed-{number}")
+        wait_until(lambda: shop.show(f"shop.clerk@{shop.current()}.service", "ActiveState") == "active", 20)
 
 
 def test_a_crash_looping_candidate_leaves_the_socket_alone(shop: Shop) -> None:

@@ -71,7 +71,10 @@ class SystemdManager:
     def retire(self, instance: Instance) -> None:
         """Tell an instance to drain, and its processes and timers with it; returns at once."""
         if self._runs(instance):
-            self._reread()  # or systemd would start again what it takes for the current release
+            # A deployer may have been killed right after its commit. Without it, systemd would start this one again.
+            self._reread()
+            if current := self.current():
+                self._start_beside(current)
             self._stop(_name(instance))
 
     def stop(self, instance: Instance) -> None:
@@ -108,8 +111,7 @@ class SystemdManager:
         self._first.unlink(missing_ok=True)
         # Before anything else that may fail: until it hears of the commit, systemd holds up the old release.
         self.ctl.do("daemon-reload")
-        if others := units.started(config, self.place, release):
-            self.ctl.do("start", "--no-block", *others)
+        self._start_beside(release)
         self._home.point(release)
 
     def current(self) -> str | None:
@@ -171,6 +173,11 @@ class SystemdManager:
         """The socket, as long as there is no current release: then nothing may hold it open."""
         return [] if self.current() else [self.place.socket]
 
+    def _start_beside(self, release: str) -> None:
+        """Start the processes and timers of the current release, where they do not run."""
+        if others := units.started(configuration.load(self._home.release(release)), self.place, release):
+            self.ctl.do("start", "--no-block", *others)
+
     def _free(self, release: str) -> str:
         """A name for a new instance: that of the release, or a numbered one while others of it still drain."""
         taken = {self.place.instance(unit["Id"]) for unit in self._units("*") if unit["ActiveState"] not in GONE}
@@ -184,10 +191,7 @@ class SystemdManager:
         self._reread(*(name for name, text in texts.items() if replace(self.place.units / name, text)))
 
     def _reread(self, *changed: str) -> None:
-        """Have units read again: systemd finds new files by itself, but what it knows it reads only when told.
-
-        The socket's, too: a deployer may have been killed between the commit and its own word to systemd.
-        """
+        """Have units read again: systemd finds new files by itself, but what it knows it reads only when told."""
         known = self.ctl.show(["Id", "NeedDaemonReload"], self.place.socket, *changed)
         if any(unit.get("NeedDaemonReload") == "yes" for unit in known):
             self.ctl.do("daemon-reload")
