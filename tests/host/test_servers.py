@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,11 @@ from tests.host.host import PROJECT, Host
 from tests.host.traffic import traffic
 
 PORT = 8000
+KILL_GUARD = """
+for process in /proc/[0-9]*; do
+    ! tr '\\0' '\\n' < "$process/cmdline" | grep -qx guard || kill -KILL "${process#/proc/}"
+done
+"""
 # What makes each example answer 500, everywhere and on its check.
 BROKEN = {
     "node": ("server.js", "response.end(", "response.statusCode = 500;\n  response.end("),
@@ -38,6 +45,7 @@ def example(host: Host, server: str) -> Iterator[Path]:
         yield project
     finally:
         host.gapless("down", "--data", "--yes", cwd=project, timeout=120)
+        host.run("rm", "-r", str(project))
 
 
 def edit(host: Host, path: Path, before: str, after: str) -> None:
@@ -53,6 +61,27 @@ def answering(host: Host) -> str:
     return headers["gapless-release"]
 
 
+@contextlib.contextmanager
+def idle(host: Host) -> Iterator[None]:
+    """A connection that is idle during the block: unless its server said that it closes it, it is answered after it."""
+    client = http.client.HTTPConnection(host.address, PORT, timeout=20)
+    client.sock = host.connect(PORT, 20)
+    with contextlib.closing(client):
+        first = ask(client)
+        yield
+        if not first.will_close:
+            second = ask(client)
+            assert second.headers["gapless-release"] == first.headers["gapless-release"]
+            assert second.will_close
+
+
+def ask(client: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    client.request("GET", "/")
+    response = client.getresponse()
+    assert response.read() == b"hello\n"
+    return response
+
+
 @pytest.mark.parametrize("server", BROKEN)
 def test_a_server_is_deployed_without_a_loss(host: Host, server: str) -> None:
     """Invariants 1 to 4 and 6: three deploys and one that its rehearsal refuses; no request notices either."""
@@ -62,7 +91,8 @@ def test_a_server_is_deployed_without_a_loss(host: Host, server: str) -> None:
         with traffic(host, PORT) as seen:
             for _ in range(3):
                 seen.flows()
-                host.gapless("deploy", cwd=project, timeout=120)
+                with idle(host):
+                    host.gapless("deploy", cwd=project, timeout=120)
             seen.flows()
             live = answering(host)
             edit(host, project / BROKEN[server][0], *BROKEN[server][1:])
@@ -76,3 +106,38 @@ def test_a_server_is_deployed_without_a_loss(host: Host, server: str) -> None:
         assert "in its rehearsal GET /health answered 500" in refused.stdout + refused.stderr
         releases = host.run("ls", str(place.root / "releases")).stdout.split()
         assert host.journal(place.unit(releases[-1])) == ""  # it never ran on the held socket
+
+
+def test_nothing_stays_of_a_killed_rehearsal(host: Host) -> None:
+    """Invariant 5: the deployer is killed in mid-rehearsal; what serves goes on serving, and no unit or file is left."""
+    place = Place("gunicorn-example")
+    pattern = place.other("rehearsal", "*")
+
+    def left() -> str:
+        units = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", f"{place.name}.rehearsal@*").stdout
+        files = f"ls -d {place.volatile}/{place.name}.rehearsal@* {place.run}/*.rehearsal.sock 2> /dev/null || :"
+        return units + host.run("sh", "-c", files).stdout
+
+    def rehearses() -> bool:
+        return "activating" in host.run("systemctl", "show", "--property=ActiveState", "--", pattern).stdout
+
+    with example(host, "gunicorn") as project:
+        host.gapless("up", cwd=project, timeout=120)
+        live = answering(host)
+        before = host.read(project / "app.py")
+        host.write(project / "app.py", f"import time\n\ntime.sleep(600)\n{before}")
+        for with_guard in (False, True):
+            deployer = host.popen(sys.executable, "-m", "gapless", "deploy", cwd=project)
+            wait_until(rehearses, 60)
+            if with_guard:  # as when a whole session is killed
+                host.run("sh", "-c", KILL_GUARD)
+            deployer.kill()
+            deployer.communicate(timeout=30)
+            if not with_guard:
+                wait_until(lambda: not left(), 60)
+            assert answering(host) == live
+        assert left()
+        host.write(project / "app.py", before)
+        host.gapless("deploy", cwd=project, timeout=120)
+        assert left() == ""
+        assert answering(host) != live
