@@ -23,7 +23,8 @@ def test_the_example_configuration_has_every_setting_at_its_default() -> None:
     example = config.parse(text, Path("gapless.toml"))
     least = config.parse('name = "shop"\ncommand = "gapless serve shop.web:app"', Path("gapless.toml"))
     assert example == least
-    for table in (config.Config, config.Build, config.Release, config.Check, config.Drain):
+    tables = (config.Config, config.Build, config.Release, config.Check, config.Drain, config.Sandbox)
+    for table in tables:
         for field in table.__struct_fields__:
             assert re.search(rf"^(\[{field}\]|{field} = )", text, re.MULTILINE), field
 

@@ -9,16 +9,21 @@ import msgspec
 
 from gapless.cli.options import Project, anywhere
 from gapless.cli.output import Output
+from gapless.switch import place, units
 
 
 @click.command()
 @click.option("--example", is_flag=True, help="Print a gapless.toml with every setting, its default and its meaning.")
+@click.option("--units", "show_units", is_flag=True, help="Print the systemd units of a release, as `gapless deploy` writes them.")
 @anywhere
 @click.pass_obj
-def command(output: Output, /, project: Project, example: bool) -> None:
-    """Times are in seconds."""
+def command(output: Output, /, project: Project, example: bool, show_units: bool) -> None:
+    """Times are in seconds. A release is called RELEASE in the units."""
     if example:
         output.result({"example": example_text()}, example_text().rstrip())
+        return
+    if show_units:
+        _show_units(output, project)
         return
     settings = msgspec.to_builtins(project.config, enc_hook=float)
     lines = []
@@ -28,6 +33,12 @@ def command(output: Output, /, project: Project, example: bool) -> None:
         else:
             lines.append(f"{key} = {_toml(value)}")
     output.result(settings, *lines)
+
+
+def _show_units(output: Output, project: Project) -> None:
+    where = place.find(project.config.name) or place.Place(project.config.name)
+    texts = units.everything(project.config, where, "RELEASE")
+    output.result({"units": texts}, *(f"# {where.units / name}\n{text}" for name, text in texts.items()))
 
 
 def example_text() -> str:

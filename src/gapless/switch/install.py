@@ -95,13 +95,14 @@ def require_systemd(place: Place) -> None:
 
 def verify(config: Config, place: Place) -> None:
     """Let systemd itself judge the units before any is installed. Raises GaplessError with what it says."""
-    texts = {place.socket: units.socket(config), **units.of(config, place, "release")}
+    texts = units.everything(config, place, "release")
     with tempfile.TemporaryDirectory(prefix="gapless-verify-") as folder:
         for name, text in texts.items():
-            Path(folder, name).write_text(text)
-        Path(folder, f"{place.socket}.d").mkdir()
-        Path(folder, f"{place.socket}.d", "current.conf").write_text(units.commit(config, place, "release"))
-        argv = ["systemd-analyze", *(["--user"] if place.user else []), "--man=no", "verify", *texts]
+            path = Path(folder, name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        named = [name for name in texts if "/" not in name]  # a drop-in is read with its unit
+        argv = ["systemd-analyze", *(["--user"] if place.user else []), "--man=no", "verify", *named]
         env = {**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:", "LC_ALL": "C.UTF-8"}
         done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder, env=env)
     # The release is not there yet, so its programs are missing; and other people's units are not our business.

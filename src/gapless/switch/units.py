@@ -55,6 +55,13 @@ def of(config: Config, place: Place, instance: str) -> dict[str, str]:
     return units
 
 
+def everything(config: Config, place: Place, instance: str) -> dict[str, str]:
+    """All that makes `instance` the live one, by its path in the directory of units: the socket, `of`, the commit."""
+    drop_in = str(place.commit.relative_to(place.units))
+    units = {place.socket: socket(config), **of(config, place, instance)}
+    return units | {drop_in: commit(config, place, instance)}
+
+
 def unfit(config: Config, place: Place, release: str) -> str:
     """Why the release's programs cannot be executed; empty when they can. systemd would only say status 203."""
     directory = place.root / "releases" / release
