@@ -14,6 +14,7 @@ import pytest
 from gapless.switch.place import Place
 from tests.host.host import PROJECT, Host
 from tests.host.traffic import traffic
+from tests.support import wait_until
 
 PORT = 8000
 KILL_GUARD = """
@@ -109,13 +110,13 @@ def test_a_server_is_deployed_without_a_loss(host: Host, server: str) -> None:
 
 
 def test_nothing_stays_of_a_killed_rehearsal(host: Host) -> None:
-    """Invariant 5: the deployer is killed in mid-rehearsal; what serves goes on serving, and no unit or file is left."""
+    """Invariant 5: its deployer is killed meanwhile; what serves goes on serving, and no unit or file is left."""
     place = Place("gunicorn-example")
-    pattern = place.other("rehearsal", "*")
+    pattern = place.other("rehearsal", "*", "*")
 
     def left() -> str:
-        units = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", f"{place.name}.rehearsal@*").stdout
-        files = f"ls -d {place.volatile}/{place.name}.rehearsal@* {place.run}/*.rehearsal.sock 2> /dev/null || :"
+        units = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", pattern).stdout
+        files = f"ls -d {place.volatile}/{pattern} {place.run}/*.rehearsal.sock 2> /dev/null || :"
         return units + host.run("sh", "-c", files).stdout
 
     def rehearses() -> bool:

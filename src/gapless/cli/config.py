@@ -14,7 +14,9 @@ from gapless.switch import place, units
 
 @click.command()
 @click.option("--example", is_flag=True, help="Print a gapless.toml with every setting, its default and its meaning.")
-@click.option("--units", "show_units", is_flag=True, help="Print the systemd units of a release, as `gapless deploy` writes them.")
+@click.option(
+    "--units", "show_units", is_flag=True, help="Print the systemd units of a release, as a deploy writes them."
+)
 @anywhere
 @click.pass_obj
 def command(output: Output, /, project: Project, example: bool, show_units: bool) -> None:
