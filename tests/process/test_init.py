@@ -12,7 +12,7 @@ from tests.process.conftest import Project
     ("file", "installs"), [("requirements.txt", "-r requirements.txt"), ("pyproject.toml", "."), ("notes.txt", "")]
 )
 def test_a_project_with_dependencies_gets_a_build(project: Project, file: str, installs: str) -> None:
-    """Each release gets an environment of its own, with gapless in it; without dependencies there is nothing to build."""
+    """Each release gets an environment of its own, with gapless in it; without dependencies, no build."""
     (project.folder / "gapless.toml").unlink()
     (project.folder / file).touch()
     text = project.json("init", "-n")["text"]
