@@ -14,6 +14,7 @@ from gapless import config as configuration
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.switch import journal, rehearsal, sockets, units
+from gapless.switch.behind import booting_behind
 from gapless.switch.files import replace
 from gapless.switch.guard import stopped_with_us
 from gapless.switch.home import Home
@@ -146,7 +147,8 @@ class SystemdManager:
         unit = self.place.unit(instance)
         late, said = False, ""
         try:
-            said = self.ctl.attempt("start", unit, timeout=timeout).stderr
+            with booting_behind(self.ctl, unit):
+                said = self.ctl.attempt("start", unit, timeout=timeout).stderr
         except subprocess.TimeoutExpired:
             late = True
         found = self._units(instance)[0]
