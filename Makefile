@@ -1,7 +1,7 @@
 # Every target sets up what it needs. PYTHON=python3.12 make test picks another interpreter.
 PYTHON ?= python3
 V := .venv/bin
-.PHONY: demo test lint bench kills docs lock clean
+.PHONY: demo test lint bench bench-hosts kills host-kills docs lock clean
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -23,8 +23,14 @@ lint: $(V)/gapless
 bench: $(V)/gapless
 	$(V)/python -m bench
 
+bench-hosts: $(V)/gapless  # as root
+	$(V)/python -m bench.hosts
+
 kills: $(V)/gapless
 	$(V)/python -m bench.kills --count 200
+
+host-kills: $(V)/gapless  # as root
+	$(V)/python -m bench.host_kills
 
 lock:  # pin every version and hash; names no package host
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv

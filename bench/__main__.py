@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import switchovers, throughput, timings
@@ -16,7 +17,6 @@ HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 HEADINGS = ["server", "way", "in front", "deploys", "lost", "POSTs not exactly once"]
 HEADINGS += ["worst inside", "worst outside", "p99.9 outside", "ratio less pauses"]
-BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->"
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
                     server, kind, front, way, switchovers.count_for(server, options.switchovers)
                 )
                 rows.append(row)
-                print(_cells(row), measured.verdict.bound, flush=True)
+                print(cells(row), measured.verdict.bound, flush=True)
         wanted = options.rounds if options.only in "throughput" else 0
         pairs = throughput.pairs(Path(folder), wanted) if wanted else {}
         times = timings.timings(Path(folder)) if options.only in "timings" else {}
@@ -49,11 +49,18 @@ def main() -> None:
         }
         (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         (HERE / "results.md").write_text(text)
-        before, _, rest = README.read_text().partition(BEGIN)
-        README.write_text(before + BEGIN + text + END + rest.partition(END)[2])
+        into_readme("bench", text)
 
 
-def _cells(row: switchovers.Row) -> str:
+def into_readme(name: str, text: str) -> None:
+    """Put `text` into the README, between the markers that carry the name."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    before, _, rest = README.read_text().partition(begin)
+    README.write_text(before + begin + text + end + rest.partition(end)[2])
+
+
+def cells(row: switchovers.Row) -> str:
+    """A line of the table, as HEADINGS say."""
     cells = (
         row.server,
         row.way,
@@ -69,22 +76,32 @@ def _cells(row: switchovers.Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def report(rows: list[switchovers.Row], pairs: dict[str, list[throughput.Pair]], times: dict[str, float]) -> str:
-    """The figures as Markdown."""
-    lines = [
+def conditions() -> str:
+    """What all figures were measured under."""
+    return (
         f"{switchovers.RATE:g} requests/s of mixed traffic (new connections, keep-alive GET "
         "and POST, connect–pause–send, slow uploads, WebSockets), an app that boots in "
         f"{switchovers.BOOT:g} s; {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, "
-        f"Python {platform.python_version()}. `make bench` makes this table.",
-        "",
+        f"Python {platform.python_version()}"
+    )
+
+
+def table(rows: Sequence[switchovers.Row]) -> list[str]:
+    """The rows as a table, and what its last column means."""
+    return [
         f"| {' | '.join(HEADINGS)} |",
         f"|{' --- |' * len(HEADINGS)}",
-        *map(_cells, rows),
+        *map(cells, rows),
         "",
         "Worst and p99.9 are as the clients measured them. The ratio is that of the worst inside to the p99.9 outside, "
         "each latency less the time in which the hypervisor did not run a processor: "
         f"{sum(row.paused for row in rows) / 1000:.1f} s in all.",
     ]
+
+
+def report(rows: list[switchovers.Row], pairs: dict[str, list[throughput.Pair]], times: dict[str, float]) -> str:
+    """The figures as Markdown."""
+    lines = [f"{conditions()}. `make bench` makes this table.", "", *table(rows)]
     for kind, found in pairs.items():
         rates = throughput.spread([pair.rates for pair in found])
         processor = throughput.spread([pair.processor for pair in found])

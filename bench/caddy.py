@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 CONFIG = """
@@ -29,8 +29,13 @@ http://127.0.0.1:%(front)d {
 
 
 @contextlib.contextmanager
-def in_front_of(port: int, folder: Path, keepalive: float) -> Iterator[str]:
-    """Run Caddy on a free loopback port; gives its URL. `keepalive` (seconds) must be below the server's linger."""
+def in_front_of(
+    port: int, folder: Path, keepalive: float, command: Callable[..., Sequence[str]] = lambda *argv: argv
+) -> Iterator[str]:
+    """Run Caddy on a free loopback port; gives its URL. `keepalive` (seconds) must be below the server's linger.
+
+    `command` makes the argv that runs another one, where it does not simply run here.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         front: int = free.getsockname()[1]
     here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -41,8 +46,9 @@ def in_front_of(port: int, folder: Path, keepalive: float) -> Iterator[str]:
     config.write_text(CONFIG % {"front": front, "back": port, "keepalive": keepalive})
     env = {**os.environ, "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with (folder / "caddy.log").open("wb") as log:
-        argv = [caddy, "run", "--adapter", "caddyfile", "--config", str(config)]
-        process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
+        argv = command(caddy, "run", "--adapter", "caddyfile", "--config", "-")
+        with config.open() as read:  # by descriptor: `command` may see other files
+            process = subprocess.Popen(argv, env=env, stdin=read, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 20
         while not _answers(front):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,12 +88,23 @@ def count_for(server: str, count: int) -> int:
     return count if server.startswith("gapless") else min(count, OTHERS)
 
 
-def run(server: str, kind: str, front: str, way: Way, count: int) -> tuple[Row, Measured]:
-    """Measure one way with `count` switchovers."""
+def run(
+    server: str,
+    kind: str,
+    front: str,
+    way: Way,
+    count: int,
+    *,
+    gap: float = GAP,
+    command: Callable[..., Sequence[str]] = lambda *argv: argv,
+) -> tuple[Row, Measured]:
+    """Measure one way with `count` switchovers; `command` as in `in_front_of`."""
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(in_front_of(way.port, way.folder, LINGER - 1)) if front == "Caddy" else way.url
+        url = way.url
+        if front == "Caddy":
+            url = stack.enter_context(in_front_of(way.port, way.folder, LINGER - 1, command))
         seen = stack.enter_context(pauses.recorded())
-        measured = asyncio.run(measure(way, rate=RATE, deploys=count, gap=GAP, url=url))
+        measured = asyncio.run(measure(way, rate=RATE, deploys=count, gap=gap, url=url))
     split, verdict, samples = measured.split, measured.verdict, measured.result.samples
     latencies = dict(zip(samples, pauses.less(samples, seen.all), strict=True))
     without = windowed(samples, measured.windows, latencies.__getitem__)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from gapless.demo.ways import Gapless
@@ -15,7 +16,9 @@ PYTHON = sys.executable
 BOOT = 0.5  # seconds: any will do, it is taken off again
 
 
-def _median(count: int, run: Callable[[], object]) -> float:
+def median(count: int, run: Callable[[], object]) -> float:
+    """Median seconds of a call."""
+
     def once() -> float:
         began = time.perf_counter()
         run()
@@ -30,31 +33,37 @@ def _command(*argv: str) -> Callable[[], object]:
 
 def timings(folder: Path) -> dict[str, float]:
     """Medians: `import` over a bare interpreter, `help`, `deploy` over the boot of its app, and `status`."""
-    bare = _median(20, _command(PYTHON, "-c", "pass"))
+    bare = median(20, _command(PYTHON, "-c", "pass"))
     way = Gapless("timings", folder / "timings", BOOT, linger=1)
     try:
         way.start()
-        boot = _boot(way)
-        deploy = _median(10, way.deploy)
-        status = _median(10, _command(PYTHON, "-m", "gapless", "status", "-C", str(way.folder)))
+        alone = boot(partial(_start, way))
+        deploy = median(10, way.deploy)
+        status = median(10, _command(PYTHON, "-m", "gapless", "status", "-C", str(way.folder)))
     finally:
         way.stop()
     return {
-        "import": _median(20, _command(PYTHON, "-c", "import gapless")) - bare,
-        "help": _median(20, _command(PYTHON, "-m", "gapless", "--help")),
-        "deploy": deploy - boot,
+        "import": median(20, _command(PYTHON, "-c", "import gapless")) - bare,
+        "help": median(20, _command(PYTHON, "-m", "gapless", "--help")),
+        "deploy": deploy - alone,
         "status": status,
     }
 
 
-def _boot(way: Gapless) -> float:
-    """Median seconds from exec to serving of the app by itself."""
+def boot(start: Callable[..., subprocess.Popen[str]]) -> float:
+    """Median seconds from exec to serving of the app by itself; `start` runs an argv, its output in a pipe."""
     argv = [PYTHON, "-m", "gapless", "serve", "app:app", "--bind", "127.0.0.1:0", "--check", "/health"]
 
-    def boot() -> None:
-        with subprocess.Popen(argv, cwd=way.folder, env=way.env, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None  # noqa: S101 -- it is a pipe
-            next(line for line in process.stderr if "serving" in line)
+    def once() -> None:
+        with start(*argv) as process:
+            assert process.stdout is not None  # noqa: S101 -- it is a pipe
+            next(line for line in process.stdout if "serving" in line)
             process.kill()
 
-    return _median(10, boot)
+    return median(10, once)
+
+
+def _start(way: Gapless, *argv: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        argv, cwd=way.folder, env=way.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )

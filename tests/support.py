@@ -58,6 +58,12 @@ def backlog_of(sock: socket.socket) -> int:
     return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[28:32], sys.byteorder)
 
 
+def inode_of(port: int, table: Path = Path("/proc/net/tcp")) -> int:
+    """The inode of the socket that listens on an IPv4 port, as the kernel has it (proc_net(5))."""
+    rows = [line.split() for line in table.read_text().splitlines()[1:]]
+    return next(int(row[9]) for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A")
+
+
 def get(where: tuple[str, int], path: str = "/", timeout: float = 30.0) -> tuple[int, dict[str, str], bytes]:
     """One GET on a new connection."""
     connection = http.client.HTTPConnection(*where, timeout=timeout)

@@ -17,6 +17,7 @@ from gapless.switch import install
 from gapless.switch.place import Place
 from gapless.switch.systemctl import Systemctl
 from gapless.switch.systemd import SystemdManager
+from tests.support import inode_of
 
 HERE = Path(__file__).parent
 PORT = 8000
@@ -57,9 +58,8 @@ class Systemd:
         return name
 
     def inode(self) -> int:
-        """Of the listening socket, as the kernel has it (proc_net(5))."""
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return next(int(row[9]) for row in rows if row[1].endswith(f":{PORT:04X}") and row[3] == "0A")
+        """Of the listening socket."""
+        return inode_of(PORT)
 
     def caller(self, code: str) -> subprocess.Popen[bytes]:
         """A process that runs `code` with `manager` at hand: one that a test may kill."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.host.host import ForbiddenError, Host
+from tests.host.host import ForbiddenError, Host, install_requirements
 
 HERE = Path(__file__).parent
 
@@ -25,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _bootable() -> None:
     if os.geteuid() != 0:
         pytest.skip("a host of its own needs root")
-    subprocess.run([str(HERE / "requirements.sh")], check=True, timeout=240)
+    install_requirements()
 
 
 def _boot() -> Host:

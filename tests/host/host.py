@@ -22,6 +22,7 @@ from tests.support import get
 
 PROJECT = Path(__file__).parents[2]
 BOOT = str(Path(__file__).with_name("boot.sh"))
+REQUIREMENTS = str(Path(__file__).with_name("requirements.sh"))
 # What must be at the same place inside as outside: the project with its .venv, and that one's interpreter. The system's
 # own is on the host's disk already; it stays writable there.
 NEEDED = (str(Path(one).resolve()) for one in (PROJECT, sys.prefix, sys.base_prefix))
@@ -34,6 +35,11 @@ exec setpriv --reuid="$0" --regid="$(id -g "$0")" --init-groups --reset-env --pd
 """
 
 T = TypeVar("T")
+
+
+def install_requirements() -> None:
+    """Install what hosts boot, where it is missing. Raises CalledProcessError."""
+    subprocess.run([REQUIREMENTS], check=True, timeout=240)
 
 
 class ForbiddenError(Exception):

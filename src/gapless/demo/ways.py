@@ -182,10 +182,10 @@ class Gapless(Way):
 
     def start(self) -> None:
         self._spawn([sys.executable, "-m", "gapless", "run"])
-        self._until(lambda: self._gapless("status").returncode == 0, "gapless run")
+        self._until(lambda: self.gapless("status").returncode == 0, "gapless run")
 
     def deploy(self) -> None:
-        done = self._gapless("deploy", "-q")
+        done = self.gapless("deploy", "-q")
         if done.returncode:
             raise GaplessError("deploy", "the demo app", done.stderr.strip())
 
@@ -193,6 +193,7 @@ class Gapless(Way):
         lines = self.log.read_text(errors="replace").splitlines()
         return sum("gapless | " in line and "exited with status 0" in line for line in lines)
 
-    def _gapless(self, *argv: str) -> subprocess.CompletedProcess[str]:
+    def gapless(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb in the project."""
         command = [sys.executable, "-m", "gapless", *argv]
         return subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)

@@ -1,0 +1,100 @@
+"""The bench on a real systemd host of its own, as root: writes bench/hosts.{json,md} and a table into the README."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.host.host import Host, install_requirements
+
+from bench import switchovers, timings
+from bench.__main__ import HEADINGS, HERE, cells, conditions, into_readme
+from bench.on_host import PROJECT, HostRestart, OnHost
+from gapless.demo.ways import Way
+from gapless.errors import GaplessError
+
+DEPLOYS = 200
+GAP = 1.0  # seconds between a deploy and the next
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.hosts", description=__doc__)
+    parser.add_argument(
+        "--deploys", type=int, default=DEPLOYS, help="in a row, direct and again through Caddy; fewer: writes nothing"
+    )
+    options = parser.parse_args()
+    install_requirements()
+    with tempfile.TemporaryDirectory(prefix="gapless-hosts-") as folder, Host() as host:
+        rows = []
+        for server, kind, front, way in ways(host, Path(folder)):
+            rows.append(run(host, server, kind, front, way, switchovers.count_for(server, options.deploys)))
+            print(cells(rows[-1]), flush=True)
+        times = measure_times(host, Path(folder, "times"))
+    text = report(rows, times)
+    print(text)
+    if options.deploys >= DEPLOYS:
+        results = {"rows": [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows], "timings": times}
+        (HERE / "hosts.json").write_text(json.dumps(results, indent=2) + "\n")
+        (HERE / "hosts.md").write_text(text)
+        into_readme("hosts", text)
+
+
+def ways(host: Host, folder: Path) -> Iterator[tuple[str, str, str, Way]]:
+    """Server, way of deploying, what is in front, and the way itself."""
+    boot, linger = switchovers.BOOT, switchovers.LINGER
+    for front in ("direct", "Caddy"):
+        yield "gapless serve", "gapless deploy", front, OnHost(host, folder / f"gapless-{front}", boot, linger=linger)
+        yield "uvicorn", "systemctl restart, held socket", front, HostRestart(host, folder / f"stock-{front}", boot)
+
+
+def run(host: Host, server: str, kind: str, front: str, way: Way, count: int) -> switchovers.Row:
+    """Measure one way on the host. Raises GaplessError when a replaced instance of ours did not end as it should."""
+    row, measured = host.inside(lambda: switchovers.run(server, kind, front, way, count, gap=GAP, command=host.argv))
+    for loss in measured.verdict.losses[:5]:
+        print(f"lost: {loss.kind} {loss.failure} {loss.detail}")
+    if isinstance(way, OnHost) and row.ended_cleanly != count:
+        raise GaplessError(
+            "end", "the replaced instances", f"{row.ended_cleanly} of {count} ended as they were told to"
+        )
+    return row
+
+
+def measure_times(host: Host, folder: Path) -> dict[str, float]:
+    """Medians in seconds: `status`, less what it takes to enter the host, and `deploy` over its app's boot."""
+    way = OnHost(host, folder, timings.BOOT, linger=1)
+    env = {"DEMO_BOOT": f"{timings.BOOT}", "GAPLESS_SHARED": "/tmp"}  # noqa: S108 -- the host's own
+    way.start()
+    try:
+        entering = timings.median(10, lambda: host.run("true"))
+        return {
+            "status": timings.median(10, lambda: way.gapless("status")) - entering,
+            "deploy": timings.median(10, way.deploy)
+            - timings.boot(lambda *argv: host.popen(*argv, cwd=PROJECT, env=env)),
+        }
+    finally:
+        way.stop()
+
+
+def report(rows: list[switchovers.Row], times: dict[str, float]) -> str:
+    """The figures as Markdown."""
+    headings = [*HEADINGS, "ratio"]
+    lines = [
+        f"The same on a systemd host: {conditions()}, deploys {GAP:g} s apart. `make bench-hosts` makes this table.",
+        "",
+        f"| {' | '.join(headings)} |",
+        f"|{' --- |' * len(headings)}",
+        *(f"{cells(row)} {row.ratio:.2f} |" for row in rows),
+        "",
+        f"There, `gapless status` takes {times['status'] * 1000:.0f} ms, and `gapless deploy` "
+        f"{times['deploy'] * 1000:.0f} ms over its app's boot (medians). The listening socket stayed the same one "
+        "through every deploy, and every replaced instance ended by itself.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
