@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from bench.switchovers import RATE
 from gapless.demo.compare import Measured, mixed, weigh
@@ -36,40 +37,55 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
 
 
-def gapless(way: Gapless, *argv: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb in the project of `way`."""
-    command = [sys.executable, "-m", "gapless", *argv]
-    return subprocess.run(command, cwd=way.folder, env=way.env, capture_output=True, text=True, check=False)
+class Target(Protocol):
+    """An app whose deploys can be killed."""
+
+    def gapless(self, *argv: str) -> subprocess.CompletedProcess[str]: ...
+
+    def deploying(self) -> subprocess.Popen[str]:
+        """A deploy that has just begun."""
+        ...
 
 
-def kill_one(way: Gapless, after: float, outcome: Outcome) -> None:
+class Local(Gapless):
+    """Under `gapless run` on this machine."""
+
+    def deploying(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "gapless", "deploy", "-q"]
+        null = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=null, stderr=null, text=True)
+
+
+def kill_one(way: Target, after: float, outcome: Outcome) -> None:
     """Start a deploy, SIGKILL it after so many seconds, and look at what is left."""
-    command = [sys.executable, "-m", "gapless", "deploy", "-q"]
-    with subprocess.Popen(
-        command, cwd=way.folder, env=way.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as deployer:
+    with way.deploying() as deployer:
         try:
             deployer.wait(after)
             outcome.finished_before += 1
         except subprocess.TimeoutExpired:
             deployer.kill()
             outcome.kills += 1
-    status = gapless(way, "status", "--json")
+    status = way.gapless("status", "--json")
     if status.returncode:
         outcome.wrong.append(f"after a kill at {after:.3f} s nothing serves: {status.stdout} {status.stderr}")
-    last = json.loads(gapless(way, "audit", "--json", "--last", "1").stdout)["deploys"][-1]
+    note_phase(way, outcome)
+
+
+def note_phase(way: Target, outcome: Outcome) -> None:
+    """Count in which phase the last deploy was interrupted, if it was."""
+    last = json.loads(way.gapless("audit", "--json", "--last", "1").stdout)["deploys"][-1]
     if last["outcome"] == "interrupted":
         done = [phase["name"] for phase in last["phases"]]
         outcome.phases[f"after {done[-1]}" if done else "before or in install"] += 1
 
 
-def repaired(way: Gapless, outcome: Outcome) -> None:
+def repaired(way: Target, outcome: Outcome) -> None:
     """The next command works, and leaves one live instance and no candidate."""
-    deploy = gapless(way, "deploy", "-q")
+    deploy = way.gapless("deploy", "-q")
     if deploy.returncode:
         outcome.wrong.append(f"the deploy after a kill failed: {deploy.stderr}")
         return
-    roles = Counter(one["role"] for one in json.loads(gapless(way, "status", "--json").stdout)["instances"])
+    roles = Counter(one["role"] for one in json.loads(way.gapless("status", "--json").stdout)["instances"])
     if roles["live"] != 1 or roles["candidate"]:
         outcome.wrong.append(f"after a repair the roles are {dict(roles)}")
 
@@ -78,7 +94,7 @@ async def soak(
     folder: Path, count: int, seed: int, on_kill: Callable[[int], None] = lambda _: None
 ) -> tuple[Outcome, Measured]:
     """`count` kills; every fifth is followed by a deploy that must repair. Ends what it started."""
-    way, outcome, dice = Gapless("kills", folder, BOOT, linger=2), Outcome(), random.Random(seed)  # noqa: S311 -- moments, not secrets
+    way, outcome, dice = Local("kills", folder, BOOT, linger=2), Outcome(), random.Random(seed)  # noqa: S311 -- moments, not secrets
     try:
         await asyncio.to_thread(way.start)
         began = time.monotonic()

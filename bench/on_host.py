@@ -75,6 +75,18 @@ class OnHost(Gapless):
         if (now := self.inode()) != self._inode:
             raise GaplessError("keep", "the listening socket", f"its inode was {self._inode} and is {now}")
 
+    def unit_of(self, role: Role) -> str:
+        """The unit of the live instance, or of a candidate that starts; empty when there is none just now."""
+        root = Path(f"/proc/{self.host.pid}/root")
+        commit = (root / PLACE.commit.relative_to("/")).read_text()
+        live = next(line.partition("=")[2] for line in commit.splitlines() if line.startswith("Service="))
+        if role is Role.LIVE:
+            return live
+        states = ("--state=activating", "--state=active")
+        listed = self.host.run("systemctl", "list-units", "--plain", "--no-legend", *states, PLACE.unit("*")).stdout
+        units = [line.split()[0] for line in listed.splitlines()]
+        return next((unit for unit in units if unit != live), "")
+
     def rebooted(self) -> None:
         """The host has booted again, with a socket of its own."""
         self._inode = self.inode()
