@@ -25,14 +25,15 @@ from bench.kills import BOOT, Outcome, note_phase, repaired
 from bench.on_host import OnHost
 from bench.switchovers import RATE
 from gapless.demo.compare import Measured, mixed, weigh
-from gapless.demo.load import load
 from gapless.errors import GaplessError
 from gapless.prove.kinds import Failure, Result, Sample
+from gapless.prove.load import load
+from gapless.prove.plan import Plan
 from gapless.switch.manager import Role
 
 PATIENCE = 60.0  # seconds until something answers again, a boot of the app included
 BROKEN = {Failure.RESET, Failure.CLOSED, Failure.TRUNCATED}  # how the connections of a killed process end
-SEEN = 0.5  # seconds after a kill within which the clients have seen it
+SEEN = 0.2  # seconds until the clients, who have one thread, have seen that their connections are gone
 
 
 class Victim(StrEnum):
@@ -53,11 +54,21 @@ class HostOutcome(Outcome):
     instances: list[tuple[float, float]] = field(default_factory=list)
     power: list[tuple[float, float]] = field(default_factory=list)
 
-    def excuses(self, sample: Sample) -> bool:
+    def since(self, moment: float) -> float:
+        """Seconds from the last kill of an instance or the power before a moment; infinite when there was none."""
+        return min(
+            (moment - start for start, _ in self.instances + self.power if start <= moment), default=float("inf")
+        )
+
+    def excuses(self, sample: Sample, plan: Plan) -> bool:
         """Whether the request was lost in the hands of something that was killed."""
-        at = sample.ended_at
-        killed = sample.failure in BROKEN and any(start <= at <= end for start, end in self.instances)
-        return sample.failure is not None and (killed or any(start <= at <= end for start, end in self.power))
+        began = sample.scheduled_at - plan.lead_seconds(sample.kind)
+
+        def under_way(windows: list[tuple[float, float]]) -> bool:
+            return any(began <= end + SEEN and sample.ended_at >= start for start, end in windows)
+
+        killed = sample.failure in BROKEN and under_way(self.instances)
+        return sample.failure is not None and (killed or under_way(self.power))
 
 
 class Soak:
@@ -66,6 +77,7 @@ class Soak:
     def __init__(self, host: Host, way: OnHost, seed: int) -> None:
         self.host = host
         self.way = way
+        self.plan = mixed(way.url, RATE / 2)
         self.outcome = HostOutcome()
         self.dice = random.Random(seed)  # noqa: S311 -- moments, not secrets
         self.longest = 0.0  # seconds of a deploy
@@ -86,13 +98,13 @@ class Soak:
                 self.host.inside(lambda: self._judge(f"{Victim.POWER} {boot + 1}"))  # noqa: B023
         self.way.stop()
         samples = [sample for result in results for sample in result.samples]
-        kept = [sample for sample in samples if not self.outcome.excuses(sample)]
+        kept = [sample for sample in samples if not self.outcome.excuses(sample, self.plan)]
         whole = Result(kept, results[0].started_at, results[-1].ended_at)
         return self.outcome, weigh("host kills", whole, [], self.way.ledger), len(samples) - len(kept)
 
     async def _boot(self, until: int, *, cut: bool) -> Result:
         """Kill under load until so many were killed in all; then the power, if it is to be."""
-        async with load(mixed(self.way.url, RATE / 2), lambda _requests, _lost: None) as running:
+        async with load(self.plan, lambda _requests, _lost: None) as running:
             while self.outcome.kills < until:
                 victim = self.dice.choice([Victim.DEPLOYER, Victim.CANDIDATE, Victim.LIVE])
                 await asyncio.to_thread(self._strike, victim, self.dice.uniform(0, self.longest))
@@ -133,7 +145,7 @@ class Soak:
         kill = ["systemctl", "kill", "--kill-whom=main", "--signal=SIGKILL", unit]
         if not unit or self.host.run(*kill, check=False).returncode:
             return False
-        self.outcome.instances.append((began, time.time() + SEEN))
+        self.outcome.instances.append((began, time.time()))
         return True
 
     def _cut(self, after: float) -> float:
@@ -195,8 +207,12 @@ def main() -> None:
     print(f"interrupted {dict(outcome.phases)}")
     print(f"{measured.verdict.bound}; {excused} more were in the hands of what was killed")
     print(f"{measured.acknowledged} POSTs acknowledged, {len(measured.wrong)} not once in the ledger")
-    for line in (*outcome.wrong, *(f"{one.kind} {one.failure} {one.detail}" for one in measured.verdict.losses)):
+    for line in outcome.wrong:
         print(line)
+    for one in measured.verdict.losses:
+        print(
+            f"{one.kind} {one.failure} {one.detail}, {outcome.since(one.ended_at):.3f} s after an instance was killed"
+        )
     sys.exit(bool(outcome.wrong) or not measured.ok)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.host.host import Host, install_requirements
 
 from bench import switchovers, timings
-from bench.__main__ import HEADINGS, HERE, cells, conditions, into_readme
+from bench.__main__ import HERE, cells, conditions, into_readme, table
 from bench.on_host import PROJECT, HostRestart, OnHost
 from gapless.demo.ways import Way
 from gapless.errors import GaplessError
@@ -37,7 +37,7 @@ def main() -> None:
     text = report(rows, times)
     print(text)
     if options.deploys >= DEPLOYS:
-        results = {"rows": [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows], "timings": times}
+        results = {"rows": [dataclasses.asdict(row) for row in rows], "timings": times}
         (HERE / "hosts.json").write_text(json.dumps(results, indent=2) + "\n")
         (HERE / "hosts.md").write_text(text)
         into_readme("hosts", text)
@@ -81,13 +81,10 @@ def measure_times(host: Host, folder: Path) -> dict[str, float]:
 
 def report(rows: list[switchovers.Row], times: dict[str, float]) -> str:
     """The figures as Markdown."""
-    headings = [*HEADINGS, "ratio"]
     lines = [
-        f"The same on a systemd host: {conditions()}, deploys {GAP:g} s apart. `make bench-hosts` makes this table.",
+        f"The same on a systemd host: {conditions()}, {GAP:g} s between deploys. `make bench-hosts` makes this table.",
         "",
-        f"| {' | '.join(headings)} |",
-        f"|{' --- |' * len(headings)}",
-        *(f"{cells(row)} {row.ratio:.2f} |" for row in rows),
+        *table(rows),
         "",
         f"There, `gapless status` takes {times['status'] * 1000:.0f} ms, and `gapless deploy` "
         f"{times['deploy'] * 1000:.0f} ms over its app's boot (medians). The listening socket stayed the same one "
