@@ -29,6 +29,7 @@ async def app(scope, receive, send):
 """
 PYTHON = [sys.executable, "-m"]
 SECONDS = 1  # a round; wrk counts in whole ones
+A_START = 4  # pairs before both servers start anew
 KINDS = {"keep-alive": [], "new connections": ["-H", "Connection: close"]}
 
 
@@ -86,7 +87,8 @@ def wrk() -> str | None:
 def pairs(folder: Path, count: int) -> dict[str, list[Pair]]:
     """For keep-alive and for new connections: `count` pairs of rounds, in the order ABBA.
 
-    The servers run on one processor and the load on another. Empty when there is no wrk and it cannot be installed.
+    The servers run on one processor and the load on another. They start anew now and then, because each process has
+    a memory layout of its own, and keeps what luck it had. Empty when there is no wrk and it cannot be installed.
     """
     load = wrk()
     if load is None:
@@ -100,13 +102,18 @@ def pairs(folder: Path, count: int) -> dict[str, list[Pair]]:
     uvicorn = Restart("uvicorn", folder / "uvicorn", 0, lambda port, _: [
         *PYTHON, "uvicorn", "hello:app", "--no-access-log", "--port", str(port)])  # fmt: skip
     processors = sorted(os.sched_getaffinity(0))
+    found: dict[str, list[Pair]] = {kind: [] for kind in KINDS}
     try:
-        with _pinned(processors[-1]):  # what is started here stays there
-            for way in (gapless, uvicorn):
-                (way.folder / "hello.py").write_text(APP)
-                way.start()
-        with _pinned(processors[0]):
-            return {kind: _alternate(load, gapless, uvicorn, flags, count) for kind, flags in KINDS.items()}
+        for way in (gapless, uvicorn):
+            (way.folder / "hello.py").write_text(APP)
+        for done in range(0, count, A_START):
+            with _pinned(processors[-1]):  # what is started here stays there
+                gapless.deploy()
+                uvicorn.deploy()
+            with _pinned(processors[0]):
+                for kind, flags in KINDS.items():
+                    found[kind] += _alternate(load, gapless, uvicorn, flags, min(A_START, count - done))
+        return found
     finally:
         gapless.stop()
         uvicorn.stop()
