@@ -39,6 +39,7 @@ def test_every_key_is_documented(project: Project, tmp_path: Path) -> None:
     documented("init", project.json("init"))
     documented("config", project.json("config"))
     documented("config", project.json("config", "--example"))
+    documented("config", project.json("config", "--units"))
     project.supervise()
     documented("deploy, rollback", project.json("deploy", "-n"))
     documented("deploy, rollback", project.json("deploy", "--prove"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -33,6 +34,26 @@ def test_the_readme_has_the_table_that_the_bench_wrote() -> None:
     """Figures in the README come from `make bench` alone."""
     readme, figures = (ROOT / "README.md").read_text(), (ROOT / "bench" / "results.md").read_text()
     assert f"<!-- bench: begin -->\n{figures}<!-- bench: end -->" in readme
+
+
+def test_the_page_of_servers_has_the_commands_that_are_tested() -> None:
+    """Each example's command line is on docs/servers.md as it is deployed in the tests, and no other."""
+    text = (ROOT / "docs" / "servers.md").read_text()
+    examples = [config.load(path.parent) for path in sorted((ROOT / "examples").glob("*/gapless.toml"))]
+    assert sorted(re.findall(r'^    command = "(.+)"$', text, re.MULTILINE)) == sorted(
+        [*(str(one.command) for one in examples), "python worker.py", "python tidy.py"]
+    )
+
+
+def test_the_page_of_servers_has_the_true_defaults() -> None:
+    """A row of its table is a setting with its default."""
+    text = (ROOT / "docs" / "servers.md").read_text()
+    parsed = config.parse('name = "shop"\ncommand = "x"\nprocesses = { a = { command = "x" } }', Path("gapless.toml"))
+    for key, default in re.findall(r"^\| `([a-z.*_]+)` \| `(.+?)` \|", text, re.MULTILINE):
+        value: object = parsed
+        for step in key.split("."):
+            value = parsed.processes["a"] if step == "*" else getattr(value, step)
+        assert value == json.loads(default), key
 
 
 def test_links_between_documents_lead_somewhere() -> None:
