@@ -109,7 +109,9 @@ class Soak:
                 victim = self.dice.choice([Victim.DEPLOYER, Victim.CANDIDATE, Victim.LIVE])
                 await asyncio.to_thread(self._strike, victim, self.dice.uniform(0, self.longest))
                 print(f"\r{self.outcome.kills}", end="", flush=True)
-            cut_at = await asyncio.to_thread(self._cut, self.dice.uniform(0, self.longest)) if cut else time.time()
+            cut_at = 0.0
+            while cut and not cut_at:
+                cut_at = await asyncio.to_thread(self._cut, self.dice.uniform(0, self.longest))
         if cut:
             self.outcome.power.append((cut_at, time.time()))
         return running.result
@@ -149,10 +151,11 @@ class Soak:
         return True
 
     def _cut(self, after: float) -> float:
-        """The moment at which the power went."""
+        """The moment at which the power went; 0 when the deploy had ended before."""
         with self.way.deploying() as deployer:
-            if self._goes_on(deployer, after):
-                self.outcome.victims[Victim.POWER] += 1
+            if not self._goes_on(deployer, after):
+                return 0.0
+            self.outcome.victims[Victim.POWER] += 1
             moment = time.time()
             self.host.kill_power()
             deployer.communicate()
@@ -165,7 +168,9 @@ class Soak:
             self._tells_the_truth()
             self.way.same_socket()
             note_phase(self.way, self.outcome)
+            began = time.monotonic()
             repaired(self.way, self.outcome)
+            self.longest = time.monotonic() - began  # it varies with what else the machine does
             self._tells_the_truth()
         except (GaplessError, OSError) as error:
             self.outcome.wrong.append(f"{error}")
