@@ -91,7 +91,7 @@ class Shop:
 
     def live(self) -> dict[str, Any]:
         """The one live instance that is ready, once there is one."""
-        found = wait_until(lambda: [one for one in self.status()["instances"] if one["role"] == "live"], 20)
+        found = wait_until(lambda: [one for one in self.status()["instances"] if one["role"] == "live"])
         assert len(found) == 1, found
         return dict(found[0])
 

@@ -91,7 +91,7 @@ def test_a_process_that_takes_too_long_is_killed(shop: Shop) -> None:
     says(shop, f"stubborn-began {first}")
     shop.deploy()
     unit = f"shop.stubborn@{first}.service"
-    wait_until(lambda: shop.show(unit, "ActiveState") in ("inactive", "failed"), 20)
+    wait_until(lambda: shop.show(unit, "ActiveState") in ("inactive", "failed"))
     assert f"stubborn-finished {first}" not in log(shop)
 
 
@@ -146,7 +146,7 @@ def test_a_timer_runs_the_current_release(host: Host) -> None:
 
 
 def ticks_only(shop: Shop, new: str, old: str) -> None:
-    wait_until(lambda: shop.show(f"shop.tick@{old}.timer", "ActiveState") == "inactive", 20)
+    wait_until(lambda: shop.show(f"shop.tick@{old}.timer", "ActiveState") == "inactive")
     before = log(shop)
     says(shop, f"tick {new}", before.count(f"tick {new}") + 3)
     assert f"tick {old}" not in log(shop)[len(before) + 1 :]  # one may have been at it when it was switched over

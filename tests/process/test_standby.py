@@ -322,7 +322,10 @@ def answering(path: Path, *answers: bytes) -> Iterator[list[bytes]]:
 
     def serve(listener: socket.socket) -> None:
         for answer in answers:
-            connection, _ = listener.accept()
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # shut down below: the client is to leave it alone
             with connection:
                 asked.append(connection.recv(65536))
                 connection.sendall(answer)
@@ -333,6 +336,8 @@ def answering(path: Path, *answers: bytes) -> Iterator[list[bytes]]:
         thread = threading.Thread(target=serve, args=[listener], daemon=True)
         thread.start()
         yield asked
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 DOCUMENT = b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"state": "serving"}'
