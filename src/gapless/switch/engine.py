@@ -101,15 +101,11 @@ class Switchover:
             return Outcome.NOT_READY
         self.instance = started.instance
         self._move(State.PROVEN)
-        try:
-            self.manager.point(self.release)
-        except (GaplessError, OSError) as error:
-            if self.manager.current() != self.release:  # else only what follows the rename failed: it is made
-                # The candidate was proven and may have accepted connections: it drains, it is not killed.
-                self.cause = str(error)
-                self.manager.retire(started.instance)
-                self._move(State.FAILED)
-                return Outcome.NOT_COMMITTED
+        if not self._commit(self.release):
+            # The candidate was proven and may have accepted connections: it drains, it is not killed.
+            self.manager.retire(started.instance)
+            self._move(State.FAILED)
+            return Outcome.NOT_COMMITTED
         self._move(State.COMMITTED)
         if self.keep:
             self._keep()
@@ -148,13 +144,13 @@ class Switchover:
                 resumed = True
             else:
                 self.manager.retire(one)
-        return self._point_back(previous) if resumed else self._boot_back(previous, timeout)
+        return self._commit(previous) if resumed else self._boot_back(previous, timeout)
 
-    def _point_back(self, previous: str) -> bool:
+    def _commit(self, release: str) -> bool:
         try:
-            self.manager.point(previous)
+            self.manager.point(release)
         except (GaplessError, OSError) as error:
-            if self.manager.current() != previous:
+            if self.manager.current() != release:  # else only what follows the rename failed: it is made
                 self.cause = str(error)
                 return False
         return True
