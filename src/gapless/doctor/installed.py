@@ -74,7 +74,7 @@ def settings(name: str, place: Place, unit: Mapping[str, str], wanted: Mapping[s
 
     `renew` writes the unit itself again. Raises OSError when a drop-in cannot be read.
     """
-    what, ours = unit["Id"], {place.commit, place.volatile / f"{place.socket}.d" / "candidate.conf"}
+    what, ours = unit["Id"], {place.commit, place.candidate}
     if unit["NeedDaemonReload"] == "yes":
         changed = f"the files of {what} have changed since systemd read them"
         return Finding(name, State.FAILED, changed, f"{_ctl(place)} daemon-reload")

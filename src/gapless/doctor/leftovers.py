@@ -30,7 +30,7 @@ def unit_files(place: Place, present: Collection[str], running: Collection[str])
     paths = [
         path
         for directory in (place.units, place.volatile)
-        for pattern in (place.unit("*"), place.other("*", "*"), place.other("*", "*", "timer"))
+        for pattern in place.patterns
         for path in sorted(directory.glob(pattern))
         if release_of(place.instance(path.name)) not in kept
     ]

@@ -119,7 +119,7 @@ def remove(place: Place, ctl: Systemctl, *, data: bool) -> list[str]:
     patterns = (place.socket, *place.patterns)
     if (place.units / place.socket).exists():
         ctl.do("disable", "--now", place.socket)  # it goes first, or a connection starts the service again
-    for pattern in patterns[1:]:
+    for pattern in place.patterns:
         ctl.do("stop", pattern, timeout=LONGEST)
     try:
         for directory in (place.units, place.volatile):

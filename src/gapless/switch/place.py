@@ -81,6 +81,11 @@ class Place:
         return self.units / f"{self.socket}.d" / "current.conf"
 
     @property
+    def candidate(self) -> Path:
+        """The file that names the first candidate, as long as there is no commit: a socket needs a service."""
+        return self.volatile / f"{self.socket}.d" / "candidate.conf"
+
+    @property
     def installed(self) -> bool:
         """Whether `gapless up` has installed the app here."""
         unit = self.units / self.socket

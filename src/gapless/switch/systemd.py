@@ -109,7 +109,7 @@ class SystemdManager:
         if not ready:
             self._write(units.of(config, self.place, instance))
         replace(self.place.commit, units.commit(config, self.place, instance))
-        self._first.unlink(missing_ok=True)
+        self.place.candidate.unlink(missing_ok=True)
         # Before anything else that may fail: until it hears of the commit, systemd holds up the old release.
         self.ctl.do("daemon-reload")
         self._start_beside(release)
@@ -128,17 +128,13 @@ class SystemdManager:
         named = re.search(r"^Service=(.+)$", text, re.MULTILINE)
         return self.place.instance(named[1]) if named else None
 
-    @property
-    def _first(self) -> Path:
-        return self.place.volatile / f"{self.place.socket}.d" / "candidate.conf"
-
     def _prepare(self, config: Config, release: str) -> str:
         """Write the units of a new instance of `release`; its name."""
         self._sweep()
         instance = self._free(release)
         self._write(units.of(config, self.place, instance))
-        if self.current() is None:  # a socket needs a service: this names the candidate, until a reboot or the commit
-            replace(self._first, f"[Socket]\nService={self.place.unit(instance)}\n")
+        if self.current() is None:
+            replace(self.place.candidate, f"[Socket]\nService={self.place.unit(instance)}\n")
             self.ctl.do("daemon-reload")
         Path(self.place.private(instance)).unlink(missing_ok=True)
         return instance
