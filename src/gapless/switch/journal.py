@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from gapless.errors import GaplessError
 from gapless.switch.place import Place, release_of
@@ -23,9 +23,8 @@ def tail(place: Place, invocation: str) -> tuple[str, ...]:
 def lines(place: Place, release: str, count: int) -> list[str]:
     """The last `count` lines of every instance, process and timer of `release`, each as `<release> | line`."""
     _run(place, "--sync")
-    units = [f"--unit={place.unit(release)}", f"--unit={place.unit(f'{release}.*')}"]
-    units += [f"--unit={place.other('*', release)}"]
-    done = _run(place, "--output=json", f"--lines={count}", "--no-pager", *_units(place, units))
+    units = _of(place, place.unit(release), place.unit(f"{release}.*"), place.other("*", release))
+    done = _run(place, "--output=json", f"--lines={count}", "--no-pager", *units)
     if done.returncode != 0:
         raise GaplessError("read", "the journal", done.stderr.strip(), "root and the group systemd-journal may")
     return [line for raw in done.stdout.splitlines() if (line := _line(place, raw))]
@@ -33,8 +32,8 @@ def lines(place: Place, release: str, count: int) -> list[str]:
 
 def follow(place: Place) -> Iterator[str]:
     """New lines of every release, as they are written, until the caller stops."""
-    units = [f"--unit={place.unit('*')}", f"--unit={place.other('*', '*')}"]
-    argv = _argv(place, "--output=json", "--follow", "--lines=0", *_units(place, units))
+    units = _of(place, place.unit("*"), place.other("*", "*"))
+    argv = _argv(place, "--output=json", "--follow", "--lines=0", *units)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stdout is not None  # noqa: S101 -- for the type checker: it is a pipe
         try:
@@ -45,8 +44,8 @@ def follow(place: Place) -> Iterator[str]:
             process.kill()
 
 
-def _units(place: Place, units: Sequence[str]) -> list[str]:
-    return [unit.replace("--unit=", "--user-unit=") for unit in units] if place.user else list(units)
+def _of(place: Place, *units: str) -> list[str]:
+    return [f"--{'user-unit' if place.user else 'unit'}={unit}" for unit in units]
 
 
 def _line(place: Place, raw: str) -> str:
