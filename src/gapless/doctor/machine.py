@@ -7,12 +7,12 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from gapless.doctor.finding import Finding, State
 from gapless.errors import GaplessError
 from gapless.listen import BACKLOG
+from gapless.release.store import made
 from gapless.switch.install import OLDEST, require_systemd
 from gapless.switch.place import Place
 from gapless.switch.sockets import Address
@@ -20,7 +20,6 @@ from gapless.switch.sockets import Address
 MB = 1_000_000
 LEAST_SPACE, LEAST_SHARE = 200 * MB, 0.02  # below either a deploy fails, and so may the app
 LOW_SPACE, LOW_SHARE = 1000 * MB, 0.10  # below either it is time to do something
-STAMP = "%Y%m%dT%H%M%SZ"  # how a release's name begins: its time, UTC
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 
 
@@ -98,7 +97,7 @@ def space(path: str, found: os.statvfs_result) -> Finding:
 def clock(synchronized: str | None, now: float, newest: str | None) -> Finding:
     """`synchronized` is timedatectl's answer (None: there was none), `now` Unix time, `newest` a release's name."""
     hint = "timedatectl set-ntp true"
-    if newest is not None and _made(newest) > now:
+    if newest is not None and (made(newest) or 0.0) > now:  # None: somebody made that directory by hand
         what = f"the clock is behind: the newest release, {newest}, would be from the future"
         return Finding("clock", State.FAILED, what, hint)
     if synchronized == "yes":
@@ -106,13 +105,6 @@ def clock(synchronized: str | None, now: float, newest: str | None) -> Finding:
     if synchronized == "no":
         return Finding("clock", State.WARNING, "not synchronized: releases and logs are in order of time", hint)
     return Finding("clock", State.UNKNOWN, "whether it is synchronized could not be seen: timedatectl does not answer")
-
-
-def _made(release: str) -> float:
-    try:
-        return datetime.strptime(release.partition("-")[0], STAMP).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return 0.0  # somebody made that directory by hand
 
 
 def linger(place: Place) -> Finding:

@@ -58,7 +58,7 @@ class Store:
 
     def new_name(self, now: float, short: str) -> str:
         """`<UTC time>-<short>`: `now` (Unix time), but later than the releases there are, if the clock was set back."""
-        now = max([now, *(taken + 1 for name in self.names() if (taken := _made(name)) is not None)])
+        now = max([now, *(taken + 1 for name in self.names() if (taken := made(name)) is not None)])
         return f"{datetime.fromtimestamp(now, UTC):{STAMP}}-{short}"
 
     def prepare(self) -> None:
@@ -119,7 +119,7 @@ class Store:
         return left
 
 
-def _made(release: str) -> float | None:
+def made(release: str) -> float | None:
     """The Unix time in a release's name; None where somebody else chose the name."""
     try:
         return datetime.strptime(f"{release.partition('-')[0]}+0000", f"{STAMP}%z").timestamp()
