@@ -49,7 +49,7 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_go_one_way(path: Path) -> None:
-    """`serve` knows only listen, notify, errors; switch, release and prove do not know one another."""
+    """`serve` knows only BASE; switch, release and prove do not know one another, but for release the engine."""
     part = part_of(path)
     if part in MAY_IMPORT:
         foreign = {name for name in imported(path) if name.partition(".")[0] != part}

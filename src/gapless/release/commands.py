@@ -37,9 +37,8 @@ def run(
 ) -> None:
     """Run `command` as the release runs, within `timeout` seconds; its output goes to the release's log.
 
-    A string goes to `/bin/sh -e` (the first line that
-    fails ends it), a list is run as it is. `owner` is the user to run it as; "" is whoever calls.
-    Raises GaplessError with the last 30 lines of the log.
+    A string goes to `/bin/sh -e` (the first line that fails ends it), a list is run as it is. `owner` is the user to
+    run it as; "" is whoever calls. Raises GaplessError with the last 30 lines of the log.
     """
     log = store.log(release)
     argv = ["/bin/sh", "-ec", command] if isinstance(command, str) else command
