@@ -5,6 +5,10 @@ from __future__ import annotations
 import http.client
 import socket
 
+# What `gapless serve` answers itself; everything else is for the app.
+STATUS_PATH = "/.gapless/status"
+STAND_BY_PATH, RESUME_PATH = "/.gapless/stand-by", "/.gapless/resume"
+
 
 class _UnixHTTP(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:

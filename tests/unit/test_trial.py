@@ -50,7 +50,7 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def trial(guard: Scripted | None = None) -> Trial:
-    return Trial(0.0, "/status", guard)
+    return Trial(0.0, guard)
 
 
 def refused(shop: Shop, guard: Scripted) -> GaplessError:

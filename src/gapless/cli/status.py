@@ -17,7 +17,6 @@ from gapless.cli.releases import ago
 from gapless.errors import GaplessError
 from gapless.release import lock
 from gapless.release.ledger import Deploy, Outcome
-from gapless.serve.private import STATUS_PATH
 from gapless.span import show
 from gapless.switch import procfs, records
 from gapless.switch.control import UnreachableError
@@ -25,7 +24,7 @@ from gapless.switch.embedded import EmbeddedManager
 from gapless.switch.home import Home
 from gapless.switch.manager import Instance, Role
 from gapless.switch.systemd import SystemdManager
-from gapless.unix_http import get
+from gapless.unix_http import STATUS_PATH, get
 
 
 @click.command()

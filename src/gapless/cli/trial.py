@@ -10,7 +10,6 @@ from gapless.cli.options import Function, Project
 from gapless.cli.types import SPAN
 from gapless.errors import GaplessError
 from gapless.release.trial import Trial
-from gapless.serve.private import STATUS_PATH
 
 AFTER = 3.0  # seconds that a proof goes on after the commit, without --watch
 WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- read, not bound
@@ -48,7 +47,7 @@ def trial(
     if prove_url is None and not prove:
         if max_latency is not None:
             raise click.UsageError("--max-latency needs --prove")
-        return None if watch is None else Trial(watch, STATUS_PATH)
+        return None if watch is None else Trial(watch)
     from gapless.prove.guard import ProbeGuard
     from gapless.prove.plan import Plan
 
@@ -56,7 +55,7 @@ def trial(
     # Asked past the proxy, the app gets the host name that its own check is asked with.
     headers = {} if prove_url else {"host": check.host}
     plan = Plan(prove_url or _url(project.config.addresses[0]), path=check.path or "/", headers=headers)
-    return Trial(AFTER if watch is None else watch, STATUS_PATH, ProbeGuard(plan, max_latency))
+    return Trial(AFTER if watch is None else watch, ProbeGuard(plan, max_latency))
 
 
 def _url(address: str) -> str:

@@ -16,7 +16,7 @@ from gapless.release.attempt import Attempt, Site
 from gapless.release.disk import refusal
 from gapless.release.lock import DeployLock, holder, me
 from gapless.switch.manager import Instance, Role
-from gapless.unix_http import get
+from gapless.unix_http import STATUS_PATH, get
 
 BASELINE, WATCH = "baseline", "watch"  # phases
 LOOK_EVERY = 0.1  # seconds
@@ -49,13 +49,9 @@ class Guard(Protocol):
 
 @dataclass(frozen=True)
 class Trial:
-    """How a release is tried once it is committed: for `seconds`, and by `guard` from before the switchover on.
-
-    `status_path` is asked on the private socket where the release has no `[check] path`.
-    """
+    """How a release is tried once it is committed: for `seconds`, and by `guard` from before the switchover on."""
 
     seconds: float
-    status_path: str
     guard: Guard | None = None
 
 
@@ -101,7 +97,7 @@ def observe(site: Site, trial: Trial, proven: Instance, check: Check, lock: Depl
     lock.name(why=lock.holder.why + MARK)
     ends = site.clock.monotonic() + trial.seconds
     pool = ThreadPoolExecutor(1)  # a check that hangs must not keep us from looking
-    checks = _Checks(pool, site, trial, proven, check)
+    checks = _Checks(pool, site, proven, check)
     try:
         while True:
             cause = (
@@ -149,10 +145,10 @@ def _process(site: Site, proven: Instance) -> str:
 class _Checks:
     """Asks the instance itself, again and again; only a server that has its private socket is asked."""
 
-    def __init__(self, pool: ThreadPoolExecutor, site: Site, trial: Trial, proven: Instance, check: Check) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, site: Site, proven: Instance, check: Check) -> None:
         self._pool = pool
         self._clock = site.clock
-        self._question = (proven.private, check.path or trial.status_path, check.host)
+        self._question = (proven.private, check.path or STATUS_PATH, check.host)
         self._asks = Path(proven.private).is_socket()
         self._due = site.clock.monotonic()
         self._asked: Future[str] | None = None

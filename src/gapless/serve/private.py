@@ -15,11 +15,11 @@ from gapless.errors import GaplessError
 from gapless.listen import bind
 from gapless.serve.load import ASGIApp
 from gapless.serve.state import State
+from gapless.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH
 
-STATUS_PATH = "/.gapless/status"
 ORDERS = {  # each asks for a state
-    ("POST", "/.gapless/stand-by"): State.STANDING_BY,
-    ("POST", "/.gapless/resume"): State.SERVING,
+    ("POST", STAND_BY_PATH): State.STANDING_BY,
+    ("POST", RESUME_PATH): State.SERVING,
 }
 
 Status = Mapping[str, object]

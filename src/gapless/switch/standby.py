@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 
-from gapless.unix_http import get, post
+from gapless.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH, get, post
 
 TIMEOUT = 3.0  # seconds for each wait: a server that needs longer is no quick way back
 
@@ -15,17 +15,17 @@ def stand_by(private: str) -> bool:
 
     A silent server costs `TIMEOUT` seconds; then it may still obey later. Raises nothing.
     """
-    return _order(private, "/.gapless/stand-by", "standing by")
+    return _order(private, STAND_BY_PATH, "standing by")
 
 
 def resume(private: str) -> bool:
     """True once the instance accepts again; False, and the time it takes, as for `stand_by`."""
-    return _order(private, "/.gapless/resume", "serving")
+    return _order(private, RESUME_PATH, "serving")
 
 
 def _order(private: str, path: str, state: str) -> bool:
     try:
-        _, _, body = get(private, "/.gapless/status", "localhost", TIMEOUT)
+        _, _, body = get(private, STATUS_PATH, "localhost", TIMEOUT)
         if "state" not in _document(body):
             return False  # not ours: what a POST would do there, nobody knows
         code, _, body = post(private, path, "localhost", TIMEOUT)
