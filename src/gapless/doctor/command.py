@@ -52,8 +52,7 @@ def programs(config: Config, directory: Path, *, sandboxed: bool, homes_hidden: 
     """
     os.scandir(directory).close()
     path = units.PATH if sandboxed else os.environ.get("PATH") or os.defpath
-    beside = [one.argv for one in config.processes.values()] + [one.argv for one in config.timers.values()]
-    for argv in (config.argv, *beside):
+    for argv in units.commands(config):
         program = units.program(argv[0], directory, path)
         found = _executable(argv[0], program, hidden=homes_hidden)
         if found is None and sandboxed and not config.sandbox.jit:

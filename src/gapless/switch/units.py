@@ -62,11 +62,16 @@ def everything(config: Config, place: Place, instance: str) -> dict[str, str]:
     return units | {drop_in: commit(config, place, instance)}
 
 
+def commands(config: Config) -> list[list[str]]:
+    """The command lines of the server, the processes and the timers."""
+    beside = [one.argv for one in config.processes.values()] + [one.argv for one in config.timers.values()]
+    return [config.argv, *beside]
+
+
 def unfit(config: Config, place: Place, release: str) -> str:
     """Why the release's programs cannot be executed; empty when they can. systemd would only say status 203."""
     directory = place.root / "releases" / release
-    beside = [one.argv for one in config.processes.values()] + [one.argv for one in config.timers.values()]
-    for argv in (config.argv, *beside):
+    for argv in commands(config):
         path = program(argv[0], directory)
         missing = not path.is_absolute() or not path.exists()
         if missing or not os.access(path, os.X_OK):
