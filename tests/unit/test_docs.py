@@ -49,7 +49,9 @@ def test_the_page_of_servers_has_the_true_defaults() -> None:
     """A row of its table is a setting with its default."""
     text = (ROOT / "docs" / "servers.md").read_text()
     parsed = config.parse('name = "shop"\ncommand = "x"\nprocesses = { a = { command = "x" } }', Path("gapless.toml"))
-    for key, default in re.findall(r"^\| `([a-z.*_]+)` \| `(.+?)` \|", text, re.MULTILINE):
+    rows = re.findall(r"^\| `([a-z.*_]+)` \| `(.+?)` \|", text, re.MULTILINE)
+    assert rows
+    for key, default in rows:
         value: object = parsed
         for step in key.split("."):
             value = parsed.processes["a"] if step == "*" else getattr(value, step)
