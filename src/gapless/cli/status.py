@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +16,14 @@ from gapless.errors import GaplessError
 from gapless.release import lock
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
-from gapless.switch import procfs, records
+from gapless.switch import procfs, records, standby
 from gapless.switch.control import UnreachableError
 from gapless.switch.embedded import EmbeddedManager
 from gapless.switch.home import Home
 from gapless.switch.manager import Instance, Role
 from gapless.switch.systemd import SystemdManager
-from gapless.unix_http import STATUS_PATH, get
+
+PATIENCE = 0.2  # seconds for each wait for an instance: one that is too busy is shown without its figures
 
 
 @click.command()
@@ -37,7 +36,7 @@ def command(output: Output, /, project: Project) -> None:
     Exit status 1 if nothing serves.
     """
     about, instances, problem = _look_at_systemd(project) if project.place else _look(project)
-    details = {one.id: _ask(one) for one in instances}
+    details = {one.id: standby.status(one.private, PATIENCE) for one in instances}
     holder = lock.hold(project.home) or lock.holder(project.home)
     current = project.manager.current()
     last = next(reversed(project.ledger.entries()), None)
@@ -98,16 +97,6 @@ def _left(record: records.Record, current: str | None) -> Instance:
     role = Role.RETIRING if record.state.is_retiring else live
     ready = record.state.is_ready
     return Instance(record.id, record.release, role, record.pid, record.since, ready, record.private)
-
-
-def _ask(instance: Instance) -> dict[str, Any] | None:
-    """The status document of an instance; None for a server that has none, or is too busy to answer."""
-    try:
-        _, _, body = get(instance.private, STATUS_PATH, "localhost", 0.2)
-        document = json.loads(body)
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
-    return document if isinstance(document, dict) and "state" in document else None
 
 
 def _row(one: Instance, status: dict[str, Any] | None) -> tuple[str, ...]:

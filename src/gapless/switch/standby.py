@@ -1,13 +1,27 @@
-"""Ask an instance to stand by, or to serve again, over its private socket."""
+"""What an instance says of itself on its private socket; and orders to stand by, or to serve again."""
 
 from __future__ import annotations
 
 import http.client
 import json
+from typing import Any
 
 from gapless.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH, get, post
 
 TIMEOUT = 3.0  # seconds for each wait: a server that needs longer is no quick way back
+
+
+def status(private: str, timeout: float) -> dict[str, Any] | None:
+    """The status document; None of a server that has none, or does not answer: `timeout` seconds for each wait.
+
+    Raises nothing.
+    """
+    try:
+        _, _, body = get(private, STATUS_PATH, "localhost", timeout)
+        document = _document(body)
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    return document if "state" in document else None
 
 
 def stand_by(private: str) -> bool:
@@ -24,17 +38,16 @@ def resume(private: str) -> bool:
 
 
 def _order(private: str, path: str, state: str) -> bool:
+    if status(private, TIMEOUT) is None:
+        return False  # not ours: what a POST would do there, nobody knows
     try:
-        _, _, body = get(private, STATUS_PATH, "localhost", TIMEOUT)
-        if "state" not in _document(body):
-            return False  # not ours: what a POST would do there, nobody knows
         code, _, body = post(private, path, "localhost", TIMEOUT)
         return code == 200 and _document(body).get("state") == state
     except (OSError, http.client.HTTPException, ValueError):
         return False
 
 
-def _document(body: bytes) -> dict[str, object]:
+def _document(body: bytes) -> dict[str, Any]:
     """The JSON object; empty for any other JSON. Raises ValueError for what is none."""
     document = json.loads(body)
     return document if isinstance(document, dict) else {}
