@@ -45,8 +45,7 @@ def command(
 
     A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
     """
-    site = project.site(Progress(output), lock_wait)
-    _ = project.config  # a broken gapless.toml is refused before anything is made
+    site = project.site(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
     on = trial(project, watch, prove, prove_url, max_latency)
     if dry_run:
         plan = plan_deploy(site, project.directory, source, on)
