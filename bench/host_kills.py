@@ -104,7 +104,7 @@ class Soak:
 
     async def _boot(self, until: int, *, cut: bool) -> Result:
         """Kill under load until so many were killed in all; then the power, if it is to be."""
-        async with load(self.plan, lambda _requests, _lost: None) as running:
+        async with load(self.plan) as running:
             while self.outcome.kills < until:
                 victim = self.dice.choice([Victim.DEPLOYER, Victim.CANDIDATE, Victim.LIVE])
                 await asyncio.to_thread(self._strike, victim, self.dice.uniform(0, self.longest))

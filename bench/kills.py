@@ -100,7 +100,7 @@ async def soak(
         began = time.monotonic()
         await asyncio.to_thread(way.deploy)
         longest = (time.monotonic() - began) * 1.1
-        async with load(mixed(way.url, RATE / 2), lambda _requests, _lost: None) as running:
+        async with load(mixed(way.url, RATE / 2)) as running:
             while outcome.kills < count:
                 await asyncio.to_thread(kill_one, way, dice.uniform(0, longest), outcome)
                 on_kill(outcome.kills)

@@ -172,7 +172,7 @@ class Visits:
 
 
 @contextlib.contextmanager
-def visits(shop: Shop, pause: float = 0.01) -> Iterator[Visits]:
+def visits(shop: Shop) -> Iterator[Visits]:
     """Four visitors inside the host: each makes one request after the other, on a new connection each."""
     seen, over = Visits(), threading.Event()
 
@@ -190,7 +190,7 @@ def visits(shop: Shop, pause: float = 0.01) -> Iterator[Visits]:
                 seen.losses.append((began, time.monotonic(), repr(error)))
             finally:
                 connection.close()
-            over.wait(pause)
+            over.wait(0.01)
 
     threads = [threading.Thread(target=shop.host.inside, args=(visit,)) for _ in range(4)]
     for thread in threads:

@@ -32,18 +32,18 @@ class Traffic:
     def lost(self) -> list[str]:
         return [f"{one.kind} {one.failure}: {one.detail}" for one in self.samples if one.failure]
 
-    def flows(self, count: int = 30) -> None:
-        """Wait until `count` more requests have been answered."""
-        goal = len(self.samples) + count
+    def flows(self) -> None:
+        """Wait until 30 more requests have been answered."""
+        goal = len(self.samples) + 30
         wait_until(lambda: len(self.samples) >= goal, 30, "more requests")
 
 
 @contextlib.contextmanager
-def traffic(host: Host, port: int, rate: float = 60.0) -> Iterator[Traffic]:
+def traffic(host: Host, port: int) -> Iterator[Traffic]:
     """New connections, keep-alive GETs, and some that pause before they send, from inside the host's network."""
     seen = Traffic()
     ready = threading.Event()
-    plan = Plan(f"http://{host.address}:{port}", rate=rate, kinds=KINDS, timeout_seconds=20)
+    plan = Plan(f"http://{host.address}:{port}", rate=60, kinds=KINDS, timeout_seconds=20)
     stop: list[asyncio.Event] = []
     loops: list[asyncio.AbstractEventLoop] = []
 

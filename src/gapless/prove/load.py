@@ -26,12 +26,7 @@ class Load:
 
     result: Result
 
-    def __init__(
-        self,
-        plan: Plan,
-        on_progress: Progress = lambda _requests, _lost: None,
-        max_latency_seconds: float | None = None,
-    ) -> None:
+    def __init__(self, plan: Plan, on_progress: Progress, max_latency_seconds: float | None = None) -> None:
         """Send what `plan` says; `on_progress` is called in a thread, every half second."""
         self.alarm: Sample | None = None
         self._url = plan.url
@@ -83,7 +78,7 @@ def is_bad(sample: Sample, max_latency_seconds: float | None) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def load(plan: Plan, on_progress: Progress) -> AsyncIterator[Load]:
+async def load(plan: Plan, on_progress: Progress = lambda _requests, _lost: None) -> AsyncIterator[Load]:
     """Send what `plan` says while the context is open. Raises GaplessError if the load itself dies."""
     running = Load(plan, on_progress)
     try:
