@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from tests.support import (
     wait_until,
 )
 
-STAND_BY, RESUME = "/.gapless/stand-by", "/.gapless/resume"
+STAND_BY, RESUME = "/.gapless/stand-by", "/.gapless/resume"  # a promise: written out
 
 
 class Instance:
@@ -315,78 +315,9 @@ def test_a_worker_takes_orders_from_its_parent_alone(run: start, sock: socket.so
     wait_until(lambda: len(serving(one)) == 2, 30)
 
 
-@contextmanager
-def answering(path: Path, *answers: bytes) -> Iterator[list[bytes]]:
-    """A server that answers each connection as said, then never again; what it was asked."""
-    asked: list[bytes] = []
-
-    def serve(listener: socket.socket) -> None:
-        for answer in answers:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return  # shut down below: the client is to leave it alone
-            with connection:
-                asked.append(connection.recv(65536))
-                connection.sendall(answer)
-
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        thread = threading.Thread(target=serve, args=[listener], daemon=True)
-        thread.start()
-        yield asked
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
-DOCUMENT = b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"state": "serving"}'
-
-
 def test_the_client_says_whether_it_is_so(one: Instance) -> None:
     """stand_by and resume are true, the second time, too."""
     for ask, state in ((standby.stand_by, "standing by"), (standby.resume, "serving")):
         assert ask(str(one.private))
         assert ask(str(one.private))
         assert one.status()["state"] == state
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
-        b"no HTTP\r\n\r\n",
-        b"",
-        DOCUMENT,
-    ],
-)
-def test_the_client_takes_other_answers_as_no(tmp_path: Path, refusal: bytes) -> None:
-    """An older server, or one of somebody else's, cannot stand by: False, and no exception."""
-    with answering(tmp_path / "p", DOCUMENT, refusal) as asked:
-        assert not standby.stand_by(str(tmp_path / "p"))
-    assert [one.split(b" ", 2)[:2] for one in asked] == [[b"GET", b"/.gapless/status"], [b"POST", STAND_BY.encode()]]
-
-
-def test_the_client_orders_nobody_who_has_no_status_document(tmp_path: Path) -> None:
-    """A server that is not ours is asked for its status, and then left alone."""
-    for number, answer in enumerate((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"HTTP/1.1 200 OK\r\n\r\n{}")):
-        path = tmp_path / str(number)
-        with answering(path, answer, DOCUMENT) as asked:
-            assert not standby.resume(str(path))
-            assert len(asked) == 1
-
-
-def test_the_client_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No socket, nobody behind it, or one who never answers: False, in bounded time."""
-    monkeypatch.setattr(standby, "TIMEOUT", 0.2)
-    assert not standby.resume("")
-    assert not standby.resume(str(tmp_path / "nothing"))
-    with closing(socket.socket(socket.AF_UNIX)) as silent:
-        silent.bind(str(tmp_path / "p"))
-        assert not standby.resume(str(tmp_path / "p"))
-        silent.listen()
-        assert not standby.resume(str(tmp_path / "p"))
