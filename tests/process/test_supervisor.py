@@ -75,9 +75,11 @@ def test_a_deep_project_works(tmp_path: Path) -> None:
         assert len(str(private)) <= home_module.LONGEST_PATH
         assert private.parent.stat().st_mode & 0o777 == 0o700
         assert ask(world.address).startswith("r1 ")
+        world.processes[-1].terminate()
+        assert world.processes[-1].wait(60) == 0
+        assert not private.parent.exists(), "nothing of it is left outside the project"
     finally:
         world.down()
-    private.parent.rmdir()
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,11 @@ class Home:
         base = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 -- the directory is 0700 and checked
         return base / f"gapless-{os.getuid()}-{key}"
 
+    def tidy(self) -> None:
+        """Remove the directory of private sockets outside the project, unless an instance still has one there."""
+        with contextlib.suppress(OSError):
+            self._elsewhere.rmdir()
+
     def private(self, instance: str) -> str:
         """The path of an instance's private socket, short enough for sun_path however deep the project is."""
         near = str(self.run / f"{instance}.sock")

@@ -47,6 +47,7 @@ def run(home: Path, config: Config, emit: Emit, *, first: First | None = None) -
             finally:
                 for one in held.values():
                     one.close()
+                place.tidy()
     except OSError as error:
         raise GaplessError("supervise", str(home), str(error)) from error
 
