@@ -26,7 +26,8 @@ class Seconds(float):
 
 
 Command = str | list[str]
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
+# Not with a dash at its end: what is in shop-.socket.d systemd applies to every shop-….socket, systemd.unit(5).
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?\Z")]
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,6 +199,8 @@ def _of_commands(config: Config) -> tuple[str, str]:
             return f"`{key}`: {error}", "close its quotes"
         if empty:
             return f"`{key}` is empty", 'for example: command = "gapless serve app:app"'
+    if "rehearsal" in config.processes.keys() | config.timers.keys():
+        return "`rehearsal` is the name of gapless's own unit", "choose another name for that process or timer"
     if both := config.processes.keys() & config.timers.keys():
         return f"`{both.pop()}` is both a process and a timer", "give one of them another name"
     return NOTHING

@@ -46,7 +46,7 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
     if path.exists():
         output.result({"path": str(path), "changed": False}, f"Already there: {path}")
         return
-    name = re.sub(r"[^a-z0-9-]+", "-", project.directory.name.lower()).strip("-0123456789")[:32] or "app"
+    name = re.sub(r"[^a-z0-9-]+", "-", project.directory.name.lower()).strip("-0123456789")[:32].rstrip("-") or "app"
     found = find_app(project.directory)
     text = TEXT.format(name=name, app=found or "MODULE:APP", build=_build(project.directory))
     parse(text, path)

@@ -30,7 +30,7 @@ def rehearse(place: Place, ctl: Systemctl, config: Config, release: str) -> tupl
     socket, service = (place.other("rehearsal", release, kind) for kind in KINDS)
     path = place.run / f"{release}.rehearsal.sock"
     texts = {
-        socket: units.rehearsal(config, path),
+        socket: units.rehearsal(place, path),
         service: units.service(config, place, release, socket),
     }
     try:

@@ -23,6 +23,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What ProtectHome= and PrivateTmp= hide, systemd.exec(5).
 HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 -- nothing is written there
 
+ENDS = "\n\r\0"  # each ends a line of a unit file: what follows would be a setting of its own
+
 
 def socket(config: Config) -> str:
     """The socket unit. Raises GaplessError when an address cannot be used."""
@@ -36,9 +38,9 @@ def service(config: Config, place: Place, instance: str, socket: str = "") -> st
     return _render("service", instance=instance, socket=socket or place.socket, **about)
 
 
-def rehearsal(config: Config, path: Path) -> str:
+def rehearsal(place: Place, path: Path) -> str:
     """The socket unit of a rehearsal, at `path`."""
-    return _render("rehearsal", config=config, path=path)
+    return _render("rehearsal", place=place, path=path)
 
 
 def of(config: Config, place: Place, instance: str) -> dict[str, str]:
@@ -151,14 +153,14 @@ def _render(template: str, **values: object) -> str:
 
 def _percent(text: str | Path) -> str:
     """`text` with nothing in it that systemd would take for a specifier."""
-    if "\n" in str(text):
+    if any(end in str(text) for end in ENDS):
         raise GaplessError("write", f"{text!r} into a unit", "it has a line break in it", status=2)
     return str(text).replace("%", "%%")
 
 
 def _quoted(text: str) -> str:
     """One word, systemd.syntax(7)."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{_percent(escaped)}"'
 
 
