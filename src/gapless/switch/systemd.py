@@ -57,10 +57,13 @@ class SystemdManager:
             problem, log = units.unfit(config, self.place, release), tuple[str, ...]()
             if not problem and config.rehearses:
                 problem, log = rehearsal.rehearse(self.place, self.ctl, config, release)
+            if not problem:
+                instance = self._prepare(config, release)
+                # Now: after the commit they could not be started, nor anything told to retire.
+                problem = self.ctl.refused(*units.of(config, self.place, instance))
             if problem:  # an id that no start has: others of this release may still drain
                 nobody = Instance(f"{release}.none", release, Role.CANDIDATE, 0, time.time(), ready=False)
                 return Started(nobody, Readiness.EXITED, problem, log)
-            instance = self._prepare(config, release)
         except OSError as error:
             raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
         with stopped_with_us(self.ctl, *self._alone(), self.place.unit(instance)):
