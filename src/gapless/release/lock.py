@@ -47,7 +47,8 @@ class Holder(msgspec.Struct, frozen=True):
 def me() -> str:
     """user@host, as the lock and the ledger name whoever runs the command."""
     try:
-        user = getpass.getuser()
+        # Under systemd every deploy is root's: the one who typed sudo(8) is meant.
+        user = (os.geteuid() == 0 and os.environ.get("SUDO_USER")) or getpass.getuser()
     except (KeyError, OSError):  # a user id without a name
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
