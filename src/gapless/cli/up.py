@@ -55,7 +55,7 @@ def command(
         install.apply(project.config, place, manager.ctl)
         for sentence in changes.sentences:
             output.say(sentence)
-    if changes.closes:
+    if changes.closes or changes.shut:
         install.reopen(place, manager.ctl)
     document: dict[str, object] = {"changed": changes.sentences, "deployed": None}
     lines = ["Already up: nothing to change." if not changes.sentences else f"{place.name} is up."]

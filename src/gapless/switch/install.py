@@ -33,6 +33,7 @@ class Changes:
     sentences: list[str] = field(default_factory=list)
     diff: list[str] = field(default_factory=list)
     closes: str = ""
+    shut: bool = False  # though a release is current: somebody stopped it, or killed an `up` that had closed it
 
 
 def examine(config: Config, place: Place) -> Changes:
@@ -54,6 +55,10 @@ def examine(config: Config, place: Place) -> Changes:
         was, now = _streams(before), _streams(wanted)
         if before and was != now:
             changes.closes = f"it listens on {', '.join(was)}, and gapless.toml says {', '.join(now)}"
+    if place.commit.exists():
+        ctl = Systemctl(place.user)
+        changes.shut = ctl.show(["ActiveState"], place.socket)[0]["ActiveState"] in {"inactive", "failed"}
+        changes.sentences += [f"Open {place.socket} again."] if changes.shut else []
     if not _enabled(place):
         changes.sentences.append(f"Enable {place.socket}.")
     return changes
@@ -67,7 +72,10 @@ def apply(config: Config, place: Place, ctl: Systemctl) -> None:
             _make_user(place)
         for path in _directories(place):
             _make(path, place)
-        if replace(place.units / place.socket, units.socket(config)):
+        unit, wanted = place.units / place.socket, units.socket(config)
+        if unit.exists() and _streams(unit.read_text("utf-8")) != _streams(wanted):
+            ctl.do("stop", place.socket)  # first: if we are killed now, the next `up` sees that it is shut
+        if replace(unit, wanted):
             ctl.do("daemon-reload")
         if not _enabled(place):
             ctl.do("enable", place.socket)
@@ -115,22 +123,12 @@ def verify(config: Config, place: Place) -> None:
 
 def remove(place: Place, ctl: Systemctl, *, data: bool) -> list[str]:
     """Stop everything, in a drain, and remove what `up` and deploys made; returns what went. Raises GaplessError."""
-    gone = []
-    patterns = (place.socket, *place.patterns)
     if (place.units / place.socket).exists():
         ctl.do("disable", "--now", place.socket)  # it goes first, or a connection starts the service again
     for pattern in place.patterns:
         ctl.do("stop", pattern, timeout=LONGEST)
     try:
-        for directory in (place.units, place.volatile):
-            for path in [
-                *(one for pattern in patterns for one in directory.glob(pattern)),
-                *directory.glob(f"{place.socket}.d"),
-            ]:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-                gone.append(str(path))
-        ctl.do("daemon-reload")
-        ctl.attempt("reset-failed", *patterns)
+        gone = _remove_units(place)
         shutil.rmtree(place.run, ignore_errors=True)
         for path in sorted(place.root.iterdir()) if place.root.exists() else []:
             if data or path.name not in DATA:
@@ -138,12 +136,27 @@ def remove(place: Place, ctl: Systemctl, *, data: bool) -> list[str]:
                 gone.append(str(path))
         if data and place.root.exists():
             place.root.rmdir()
+        if data and (user := _user(place)) and user.pw_gecos == COMMENT:
+            _run("userdel", place.owner)
+            gone.append(f"the user {place.owner}")
+        unit = place.units / place.socket
+        if unit.exists():  # last: as long as it is there the app is installed, and a killed `down` can be repeated
+            unit.unlink()
+            gone.append(str(unit))
     except OSError as error:
         raise GaplessError("remove", place.name, str(error), "run it as root; it can be repeated") from error
-    if data and (user := _user(place)) and user.pw_gecos == COMMENT:
-        _run("userdel", place.owner)
-        gone.append(f"the user {place.owner}")
+    ctl.do("daemon-reload")
+    ctl.attempt("reset-failed", place.socket, *place.patterns)
     return gone
+
+
+def _remove_units(place: Place) -> list[str]:
+    """Those of the releases, and the drop-ins; what went."""
+    patterns = (*place.patterns, f"{place.socket}.d")
+    found = [one for where in (place.units, place.volatile) for pattern in patterns for one in where.glob(pattern)]
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return [str(path) for path in found]
 
 
 def _directories(place: Place) -> list[Path]:

@@ -1,0 +1,107 @@
+"""What is wrong or half-done around an app on a host: settings, kills of up and down, a network that comes late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.host.host import Host
+from tests.host.life import Shop
+from tests.support import GAPLESS, wait_until
+
+
+@pytest.fixture
+def shop(host: Host) -> Iterator[Shop]:
+    """An app that is up; nothing of it is left afterwards."""
+    one = Shop(host, "shop", 8000)
+    one.write()
+    one("up")
+    yield one
+    one.remove()
+    assert one.left() == ""
+
+
+def test_a_unit_that_systemd_refuses_fails_the_deploy_before_anything_is_touched(shop: Shop) -> None:
+    """Invariant 3: found after the commit, it would keep the old release from retiring, and every later deploy out."""
+    first = shop.live()["release"]
+    shop.write(config='timers.t = { command = "/bin/true", calendar = "evry day" }')
+    said = shop.fails("deploy")
+    assert "systemd does not accept shop.t@" in said
+    assert f"{first} goes on serving" in said
+    assert shop.live()["release"] == first
+    shop.write()
+    second = shop.deploy()
+    shop.settled()
+    assert shop.live()["release"] == second
+
+
+def test_a_release_of_another_project_leaves_that_one_alone(shop: Shop) -> None:
+    """Deployed by mistake, it must not take the other app's private sockets."""
+    other = Shop(shop.host, "other", 8001)
+    other.write()
+    other("up")
+    shop("deploy", other.project)
+    assert shop.host.run("stat", "--format=%U", "/run/gapless/other", "/run/gapless/shop").stdout == "other\nshop\n"
+    assert shop.get().split()[0] == shop.current()
+    other.remove()
+
+
+def test_an_up_that_is_killed_while_the_socket_is_closed_is_finished_by_the_next(shop: Shop) -> None:
+    """Invariants 5 and 7: it does not say that it is up already while nothing listens."""
+    shop.write(linger="15s")
+    shop.deploy()
+    shop.settled()
+    shop.host.write(
+        f"{shop.project}/gapless.toml", shop.host.read(f"{shop.project}/gapless.toml").replace("8000", "8002")
+    )
+    with shop.host.connect(8000) as held:  # what serves drains for it
+        held.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert held.recv(1000)
+        up = shop.popen("up", "--close-socket")
+        wait_until(lambda: shop.show("shop@*.service", "ActiveState") == "deactivating", 30, "the drain")
+        up.kill()
+        up.communicate(timeout=30)
+    assert shop.inode() == 0
+    assert "Open shop.socket again." in shop("up", "-n").stdout
+    shop("up")
+    shop.port = 8002
+    assert shop.get()
+    assert shop("up").stdout.startswith("Already up")
+
+
+def test_a_down_that_is_killed_is_finished_by_the_next(shop: Shop) -> None:
+    """Invariants 5 and 7: it does not say that it is down already while releases and their secrets are there."""
+    # As a kill there would, this ends it in the middle of the files.
+    shop.host.run("mount", "--bind", "/srv/shop/log", "/srv/shop/log")
+    try:
+        assert "cannot remove shop" in shop.fails("down", "--yes")
+    finally:
+        shop.host.run("umount", "/srv/shop/log")
+    assert "Removed shop" in shop("down", "--yes").stdout
+    assert shop.host.run("ls", "/srv/shop").stdout.split() == ["ledger.jsonl", "shared"]
+
+
+def test_the_ledger_names_who_typed_sudo(shop: Shop) -> None:
+    """Invariant 2: each deploy under systemd is root's, and root is nobody in particular."""
+    shop.host.run(*GAPLESS, "deploy", cwd=shop.project, env={"SUDO_USER": "anna"})
+    attempts = shop.host.read("/srv/shop/ledger.jsonl")
+    assert attempts.count('"who":"root@') == 1
+    assert attempts.count('"who":"anna@') == 1
+
+
+def test_an_address_that_comes_late_at_boot_is_held_all_the_same(fresh_host: Host) -> None:
+    """Sockets open before the network has all its addresses; nothing would open a failed one again."""
+    shop = Shop(fresh_host, "shop", 8000)
+    shop.write()
+    fresh_host.write(
+        "/opt/shop/gapless.toml", fresh_host.read("/opt/shop/gapless.toml").replace("127.0.0.1", "10.9.8.7")
+    )
+    fresh_host.run("ip", "address", "add", "10.9.8.7/32", "dev", "lo")
+    shop("up")
+    fresh_host.kill_power()
+    fresh_host.boot()
+    assert shop.show("shop.socket", "ActiveState") == "active"
+    fresh_host.run("ip", "address", "add", "10.9.8.7/32", "dev", "lo")
+    fresh_host.address = "10.9.8.7"
+    assert shop.get()
