@@ -82,6 +82,20 @@ def test_a_down_that_is_killed_is_finished_by_the_next(shop: Shop) -> None:
     assert shop.host.run("ls", "/srv/shop").stdout.split() == ["ledger.jsonl", "shared"]
 
 
+def test_a_unix_socket_is_gone_after_down(host: Host) -> None:
+    """Whatever its path is; and down removes what up made."""
+    shop, path = Shop(host, "shop", 8000), "/run/the shop%n.sock"
+    shop.write()
+    shop.host.write(
+        f"{shop.project}/gapless.toml",
+        shop.host.read(f"{shop.project}/gapless.toml").replace("127.0.0.1:8000", f"unix:{path}"),
+    )
+    shop("up")
+    assert host.run("stat", "--format=%F", path).stdout == "socket\n"
+    shop.remove()
+    assert host.run("test", "-e", path, check=False).returncode == 1
+
+
 def test_the_ledger_names_who_typed_sudo(shop: Shop) -> None:
     """Invariant 2: each deploy under systemd is root's, and root is nobody in particular."""
     shop.host.run(*GAPLESS, "deploy", cwd=shop.project, env={"SUDO_USER": "anna"})
