@@ -13,7 +13,7 @@ import pytest
 from gapless.errors import GaplessError
 from gapless.switch import procfs
 from gapless.switch.records import Record
-from gapless.switch.sockets import Address, hold, inode, put_right
+from gapless.switch.sockets import Address, absent, hold, inode, put_right
 from tests.support import backlog_of
 
 
@@ -152,3 +152,8 @@ def test_the_process_that_listens_is_found() -> None:
         assert procfs.listener(one.getsockname()[1]) == f"pid {os.getpid()} ({comm})"
     assert procfs.listener(1) == ""
     assert sys.platform == "linux"
+
+
+def test_an_address_that_the_host_does_not_have_is_named() -> None:
+    """It may be a slip: systemd binds it all the same, because at boot the network may come after the socket."""
+    assert absent(["127.0.0.1:80", "192.0.2.1:80", "[::1]:80", "unix:/run/app.sock"]) == ["192.0.2.1:80"]

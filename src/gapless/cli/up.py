@@ -15,7 +15,7 @@ from gapless.errors import GaplessError
 from gapless.release import steps
 from gapless.release.attempt import Site
 from gapless.release.plan import plan_deploy
-from gapless.switch import install
+from gapless.switch import install, sockets
 from gapless.switch.place import Place
 from gapless.switch.systemd import SystemdManager
 
@@ -57,6 +57,8 @@ def command(
             output.say(sentence)
     if changes.closes or changes.shut:
         install.reopen(place, manager.ctl)
+    for address in sockets.absent(project.config.addresses):
+        output.warn(f"this host has no address {address.rpartition(':')[0]} now: nobody reaches {address} until it has")
     document: dict[str, object] = {"changed": changes.sentences, "deployed": None}
     lines = ["Already up: nothing to change." if not changes.sentences else f"{place.name} is up."]
     if first:

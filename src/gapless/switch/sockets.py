@@ -50,6 +50,20 @@ class Address:
         return held.family == self.family and (name if isinstance(name, str) else name[:2]) == self.name
 
 
+def absent(addresses: Iterable[str]) -> list[str]:
+    """Those of `addresses` that this host does not have now: the network may bring them later, or it is a slip."""
+    found = []
+    for address in map(Address.parse, addresses):
+        if isinstance(address.name, tuple):
+            with socket.socket(address.family) as probe:
+                try:
+                    probe.bind((address.name[0], 0))
+                except OSError as error:
+                    if error.errno == errno.EADDRNOTAVAIL:
+                        found.append(address.written)
+    return found
+
+
 def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socket.socket]:
     """The listening socket of each address: taken back from the running instances of `records`, or bound anew.
 
