@@ -129,7 +129,7 @@ def test_a_socket_that_will_not_be_there_after_a_boot(shop: Host) -> None:
     assert problems(shop) == {}
     shop.run("systemctl", "stop", "shop.socket", f"shop@{release(shop)}.service")
     found = problems(shop)
-    assert set(found) == {"socket", "live unit"}
+    assert set(found) == {"socket", "live unit", "installation"}
     mend(shop, found["socket"][2].partition(";")[0])
     wait_until(lambda: problems(shop) == {}, 30)
     assert shop.get(8000)[0] == 200
