@@ -131,12 +131,12 @@ def test_a_deploy_outlives_its_terminal(shop: Shop) -> None:
     shop.write(boot=5, text="alone")
     deploy = shop.popen("deploy")
 
-    def named() -> dict[str, Any] | None:
-        """Who deploys, once it has given the release its name."""
-        found: dict[str, Any] | None = shop.status()["locked_by"]
-        return found if found and found["release"].startswith("20") else None
+    def deployer() -> dict[str, Any] | None:
+        """Who deploys, once the ledger has it."""
+        found = shop.status()
+        return found["locked_by"] if found["last"]["outcome"] == "running" else None
 
-    holder = wait_until(named)
+    holder = wait_until(deployer)
     assert holder
     release = holder["release"]
     assert deploy.stdout is not None

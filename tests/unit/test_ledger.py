@@ -85,7 +85,8 @@ def test_running_and_interrupted(ledger: Ledger) -> None:
     attempt(ledger, "r1", outcome=None)
     attempt(ledger, "r2", outcome=None)
     assert {entry.outcome for entry in ledger.entries()} == {Outcome.INTERRUPTED}
-    with deploy_lock(ledger.home, why="deploy", release="r2"):
+    with deploy_lock(ledger.home, why="deploy") as lock:
+        lock.name(release="r2")
         assert [entry.outcome for entry in ledger.entries()] == [Outcome.INTERRUPTED, Outcome.RUNNING]
         assert not ledger.bad("r2")
     assert ledger.bad("r2")

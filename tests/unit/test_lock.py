@@ -124,7 +124,8 @@ def test_an_error_frees_the_lock(tmp_path: Path) -> None:
 
 def test_a_shorter_name_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
     """The holder can be read at any time, also after its text became shorter."""
-    with deploy_lock(tmp_path, why="deploy", release="x" * 500) as lock:
+    with deploy_lock(tmp_path, why="deploy") as lock:
+        lock.name(release="x" * 500)
         lock.name(release="r1", why="migrate")
         held_by = holder(tmp_path)
         assert held_by == lock.holder

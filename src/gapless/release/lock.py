@@ -25,7 +25,7 @@ LEAST_WAIT = 0.15  # seconds
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who holds the lock or the hold; `since` is Unix time, `release` is empty for a hold."""
+    """Who holds the lock or the hold; `since` is Unix time, `release` is empty until its name is known."""
 
     who: str = "somebody"
     pid: int = 0
@@ -75,9 +75,7 @@ class DeployLock:
 
 
 @contextlib.contextmanager
-def deploy_lock(
-    home: Path, *, why: str, release: str = "", wait: float = 0.0, clock: Clock = CLOCK
-) -> Iterator[DeployLock]:
+def deploy_lock(home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK) -> Iterator[DeployLock]:
     """Hold the one lock of `home`, after at most `wait` seconds; the kernel frees it if this process dies.
 
     Raises GaplessError with status 75, naming the holder (invariant 2), when somebody else keeps it or a hold is on.
@@ -93,7 +91,7 @@ def deploy_lock(
             if clock.monotonic() >= deadline:
                 raise refused
             clock.sleep(POLL)
-        lock = DeployLock(descriptor, Holder(me(), os.getpid(), clock.now(), release, why))
+        lock = DeployLock(descriptor, Holder(me(), os.getpid(), clock.now(), why=why))
         try:
             lock.name()
             yield lock

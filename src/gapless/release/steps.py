@@ -41,7 +41,7 @@ def deploy(site: Site, project: Path, source: str | None = None, trial: Trial | 
     Raises GaplessError; unless the commit happened, what served before goes on serving (invariant 3), and after
     a trial that was not stood it serves again.
     """
-    with _locked(site, "deploy", source or f"of {project}") as lock:
+    with _locked(site, "deploy") as lock:
         found = sources.find(project, source)
         release = site.store.new_name(site.clock.now(), found.short)
         lock.name(release=release)
@@ -66,7 +66,7 @@ def rollback(site: Site, to: str | None = None, trial: Trial | None = None) -> R
     if asked:
         to = to or pick(site, on_trial, None)
         site = replace(site, lock_wait=max(site.lock_wait, TURN_BACK_WAIT))
-    with _locked(site, "rollback", to or "the previous one") as lock:
+    with _locked(site, "rollback") as lock:
         current = site.manager.current()
         release = pick(site, current, to)
         if release == current:
@@ -82,7 +82,7 @@ def rollback(site: Site, to: str | None = None, trial: Trial | None = None) -> R
 
 def prune(site: Site, keep: int) -> list[str]:
     """Remove every release but the newest `keep` good ones and those in use; returns what went."""
-    with _locked(site, "prune", ""):
+    with _locked(site, "prune"):
         return remove_old(site.store, site.ledger, site.manager, keep)
 
 
@@ -101,9 +101,9 @@ def pick(site: Site, current: str | None, to: str | None) -> str:
 
 
 @contextmanager
-def _locked(site: Site, verb: str, release: str) -> Iterator[DeployLock]:
+def _locked(site: Site, verb: str) -> Iterator[DeployLock]:
     """The lock, and everything that a killed command left behind repaired (invariant 5)."""
-    with deploy_lock(site.home, why=verb, release=release, wait=site.lock_wait, clock=site.clock) as lock:
+    with deploy_lock(site.home, why=verb, wait=site.lock_wait, clock=site.clock) as lock:
         try:
             site.store.clean()
         except GaplessError as error:
