@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import pauses
 from bench.caddy import in_front_of
-from gapless.demo.compare import Measured, measure
+from gapless.demo.compare import TRAFFIC, Measured, measure
 from gapless.demo.ways import Gapless, HeldRestart, Overlap, Way
+from gapless.prove.kinds import Kind
 from gapless.prove.verdict import Windowed, windowed
 
 BOOT = 1.0  # seconds the app takes to start
@@ -20,6 +22,8 @@ OTHERS = 20  # switchovers of the servers beside gapless
 LINGER = 3.0  # seconds; Caddy's keepalive is shorter, as the guide says
 RATE = 120.0  # requests a second
 GAP = 2.0  # seconds between a deploy and the next
+
+KINDS = {**TRAFFIC, Kind.LONG: 2}  # under way when the old release is told to stop
 
 PYTHON = [sys.executable, "-m"]
 SERVERS = {  # name: (argv of a descriptor and a release, what it logs when it says that it is ready)
@@ -39,12 +43,22 @@ SERVERS = {  # name: (argv of a descriptor and a release, what it logs when it s
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table; latencies in milliseconds, inside the switchovers and outside them.
+class Latencies:
+    """In milliseconds, inside the switchovers and outside them."""
 
-    `_less`: less the time in which the hypervisor paused a processor, `paused` in all. A ratio is that of the
-    worst inside to the p99.9 outside.
-    A server that says it is ready too early stalls outside: after its switchover.
+    worst_inside: float
+    worst_outside: float
+    p999_outside: float
+    ratio: float  # of the worst inside to the p99.9 outside
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    `less_pauses`: each latency less the time in which the hypervisor paused a processor, `paused` milliseconds in
+    all. `quick`: without the pages that take the app a while. A server that says it is ready too early stalls
+    outside: after its switchover.
     """
 
     server: str
@@ -54,16 +68,18 @@ class Row:
     requests: int
     lost: int
     wrong_posts: int
-    worst_inside: float
-    worst_outside: float
-    p999_outside: float
     ended_cleanly: int
-    ratio: float
-    worst_inside_less: float
-    worst_outside_less: float
-    p999_outside_less: float
-    ratio_less: float
+    all: Latencies
+    less_pauses: Latencies
+    quick: Latencies
     paused: float
+
+
+class Control(Gapless):
+    """No deploy at all: what the same traffic and the machine alone do to the figures."""
+
+    def deploy(self) -> None:
+        time.sleep(BOOT + 0.5)  # about as long as a deploy takes
 
 
 def ways(folder: Path) -> Iterator[tuple[str, str, str, Way]]:
@@ -75,6 +91,8 @@ def ways(folder: Path) -> Iterator[tuple[str, str, str, Way]]:
             front,
             Gapless("gapless", folder / f"gapless-{front}", BOOT, linger=LINGER),
         )
+        control = Control("control", folder / f"control-{front}", BOOT, linger=LINGER)
+        yield "gapless serve", "no deploy (control)", front, control
         for server, (argv, ready) in SERVERS.items():
             where = folder / f"{server}-overlap-{front}"
             yield server, "overlap", front, Overlap(f"{server}, overlap", where, BOOT, argv, ready)
@@ -104,19 +122,20 @@ def run(
         if front == "Caddy":
             url = stack.enter_context(in_front_of(way.port, way.folder, LINGER - 1, command))
         seen = stack.enter_context(pauses.recorded())
-        measured = asyncio.run(measure(way, rate=RATE, deploys=count, gap=gap, url=url))
-    split, verdict, samples = measured.split, measured.verdict, measured.result.samples
-    latencies = dict(zip(samples, pauses.less(samples, seen.all), strict=True))
-    without = windowed(samples, measured.windows, latencies.__getitem__)
+        measured = asyncio.run(measure(way, rate=RATE, deploys=count, gap=gap, url=url, kinds=KINDS))
+    verdict, samples = measured.verdict, measured.result.samples
+    less = dict(zip(samples, pauses.less(samples, seen.all), strict=True))
+    quick = [sample for sample in samples if sample.kind is not Kind.LONG]
     row = Row(
-        server, kind, front, count, verdict.requests, verdict.lost, len(measured.wrong),
-        split.inside.max * 1000, split.outside.max * 1000, split.outside.p999 * 1000, way.ended_cleanly(),
-        _ratio(split),
-        without.inside.max * 1000, without.outside.max * 1000, without.outside.p999 * 1000,
-        _ratio(without), pauses.total(seen.all) * 1000,
+        server, kind, front, count, verdict.requests, verdict.lost, len(measured.wrong), way.ended_cleanly(),
+        all=_latencies(measured.split),
+        less_pauses=_latencies(windowed(samples, measured.windows, less.__getitem__)),
+        quick=_latencies(windowed(quick, measured.windows)),
+        paused=pauses.total(seen.all) * 1000,
     )  # fmt: skip
     return row, measured
 
 
-def _ratio(split: Windowed) -> float:
-    return split.inside.max / max(split.outside.p999, 1e-6)
+def _latencies(split: Windowed) -> Latencies:
+    inside, outside, p999 = (seconds * 1000 for seconds in (split.inside.max, split.outside.max, split.outside.p999))
+    return Latencies(inside, outside, p999, ratio=inside / max(p999, 1e-3))

@@ -123,7 +123,7 @@ def failures(result: Result) -> set[Failure | None]:
     return {sample.failure for sample in result.samples}
 
 
-HTTP = [Kind.NEW, Kind.GET, Kind.POST, Kind.PAUSE, Kind.SLOW]
+HTTP = [Kind.NEW, Kind.GET, Kind.POST, Kind.PAUSE, Kind.SLOW, Kind.LONG]
 
 
 def check_owed(result: Result, end: float) -> None:

@@ -206,8 +206,9 @@ def test_unusable_numbers_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_targets_keep_the_path_of_the_url() -> None:
-    """A path in the URL comes before the kind's own; slow uploads go where posts go unless told otherwise."""
+    """A path in the URL comes before the kind's own; slow uploads go where posts go."""
     plan = Plan("wss://user@example.org/app/", post_path="/orders", path="/?q=1")
     assert plan.target(Kind.GET) == "/app/?q=1"
     assert plan.target(Kind.SLOW) == plan.target(Kind.POST) == "/app/orders"
+    assert plan.target(Kind.LONG) == "/app/slow"
     assert (plan.tls, plan.host, plan.port, plan.authority) == (True, "example.org", 443, "example.org")

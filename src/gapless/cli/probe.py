@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     "--kinds",
     default="new,get,pause",
     show_default=True,
-    help="Kinds of requests and their weights: new, get, post, pause, slow, ws; for example get=3,post.",
+    help="Kinds of requests and their weights: new, get, post, pause, slow, long, ws; for example get=3,post.",
 )
 @click.option("--path", default="/", show_default=True, help="Path of new, get and pause.")
 @click.option("--post-path", default="/", show_default=True, help="Path of post and slow.")
+@click.option("--long-path", default="/slow", show_default=True, help="Path of long: a page that takes its time.")
 @click.option("--ws-path", default="/ws", show_default=True, help="Path of ws, which must echo.")
 @click.option("--timeout", type=SPAN, default="10s", show_default=True, help="A slower answer is lost.")
 @click.option("--max-latency", type=SPAN, help="A slower answer is delayed: exit status 1.")
@@ -58,6 +59,7 @@ def command(
     rate: float,
     path: str,
     post_path: str,
+    long_path: str,
     ws_path: str,
 ) -> None:  # fmt: skip -- one line an option would hide what it does
     """Requests leave on schedule, whatever the server does; none is tried again. post and slow send {"id": …}.
@@ -75,6 +77,7 @@ def command(
         kinds=parse_kinds(kinds),
         path=path,
         post_path=post_path,
+        long_path=long_path,
         ws_path=ws_path,
         timeout_seconds=timeout,
         headers=headers,

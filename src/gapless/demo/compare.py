@@ -45,6 +45,7 @@ async def measure(
     deploys: int,
     gap: float,
     url: str = "",
+    kinds: Mapping[Kind, float] = TRAFFIC,
     on_deploy: Callable[[int], None] = lambda _number: None,
     on_progress: Progress = lambda _requests, _lost: None,
 ) -> Measured:
@@ -52,7 +53,7 @@ async def measure(
     windows: list[tuple[float, float]] = []
     try:
         await asyncio.to_thread(way.start)
-        async with load(mixed(url or way.url, rate), on_progress) as running:
+        async with load(mixed(url or way.url, rate, kinds), on_progress) as running:
             for number in range(1, deploys + 1):
                 await asyncio.sleep(gap)
                 on_deploy(number)
@@ -65,9 +66,9 @@ async def measure(
     return weigh(way.name, running.result, windows, way.ledger)
 
 
-def mixed(url: str, rate: float) -> Plan:
+def mixed(url: str, rate: float, kinds: Mapping[Kind, float] = TRAFFIC) -> Plan:
     """The mixed traffic, `rate` requests a second of it."""
-    return Plan(url, rate=rate, kinds=TRAFFIC, timeout_seconds=20, pause_seconds=0.3, upload_seconds=0.6)
+    return Plan(url, rate=rate, kinds=kinds, timeout_seconds=20, pause_seconds=0.3, upload_seconds=0.6)
 
 
 def weigh(name: str, result: Result, windows: Sequence[tuple[float, float]], ledger: Path) -> Measured:

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     POST = "post"  # POSTs on connections that stay open, each with its own id
     PAUSE = "pause"  # connects, waits, and only then sends its GET: accepted but unread
     SLOW = "slow"  # a POST with its own id whose body arrives in pieces
+    LONG = "long"  # GETs on connections that stay open, of a page that takes the app a while
     WS = "ws"  # a WebSocket message that waits for its echo
 
 

@@ -24,8 +24,9 @@ class HttpLoad:
     def __init__(self, plan: Plan, dialer: Dialer) -> None:
         self._plan = plan
         self._dialer = dialer
-        self._idle: dict[Kind, deque[Lane]] = {Kind.GET: deque(), Kind.POST: deque()}
-        self._opened = {Kind.GET: 0, Kind.POST: 0}
+        kept = (Kind.GET, Kind.POST, Kind.LONG)
+        self._idle: dict[Kind, deque[Lane]] = {kind: deque() for kind in kept}
+        self._opened = dict.fromkeys(kept, 0)
         self._headers = {
             "host": plan.authority,
             "user-agent": "gapless-probe",
@@ -42,6 +43,9 @@ class HttpLoad:
 
     async def get(self, due: float, id_: str) -> Answer:  # noqa: ARG002
         return await self._keep_alive(Kind.GET, self._request(Kind.GET), h11.EndOfMessage())
+
+    async def long(self, due: float, id_: str) -> Answer:  # noqa: ARG002
+        return await self._keep_alive(Kind.LONG, self._request(Kind.LONG), h11.EndOfMessage())
 
     async def post(self, due: float, id_: str) -> Answer:  # noqa: ARG002
         body = b'{"id": "%s"}' % id_.encode()

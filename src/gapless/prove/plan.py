@@ -24,7 +24,7 @@ class Plan:
     - `url`: `http://host:port` or https (ws and wss mean the same); a path in it is put before the others.
     - `rate`: requests per second, all kinds together. `kinds`: the weight of each kind in it.
     - `duration_seconds`: None goes on until stopped.
-    - `path` for new, get and pause, `post_path`, `slow_path` (None: `post_path`), `ws_path`.
+    - `path` for new, get and pause, `post_path` for post and slow, `long_path`, `ws_path`.
     - `timeout_seconds`: from the moment a request is due to its complete response.
     - `pause_seconds`: how long `pause` waits between connecting and sending.
     - `upload_seconds`: how long the body of `slow` takes; `upload_pieces`: in how many writes (2 or more).
@@ -42,7 +42,7 @@ class Plan:
     kinds: Mapping[Kind, float] = field(default_factory=_reads_only)
     path: str = "/"
     post_path: str = "/"
-    slow_path: str | None = None
+    long_path: str = "/slow"
     ws_path: str = "/ws"
     timeout_seconds: float = 10.0
     pause_seconds: float = 0.5
@@ -88,8 +88,8 @@ class Plan:
     def target(self, kind: Kind) -> str:
         """The request target of a kind: path and query."""
         post = self.post_path
-        own = {Kind.POST: post, Kind.SLOW: self.slow_path or post, Kind.WS: self.ws_path}.get(kind, self.path)
-        return f"{self._parts.path.rstrip('/')}/{own.lstrip('/')}"
+        own = {Kind.POST: post, Kind.SLOW: post, Kind.LONG: self.long_path, Kind.WS: self.ws_path}
+        return f"{self._parts.path.rstrip('/')}/{own.get(kind, self.path).lstrip('/')}"
 
     def lead_seconds(self, kind: Kind) -> float:
         """How long a kind is busy with its own waiting before its last byte is due."""

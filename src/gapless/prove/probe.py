@@ -87,6 +87,7 @@ class _Run:
             Kind.POST: http.post,
             Kind.PAUSE: http.pause,
             Kind.SLOW: http.slow,
+            Kind.LONG: http.long,
             Kind.WS: self._message,
         }
 
