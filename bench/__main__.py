@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--switchovers", type=int, default=50, help="of each server and way")
     only = "only ways whose name contains this, or `throughput`, or `timings`; writes nothing"
     parser.add_argument("--only", default="", help=only)
-    parser.add_argument("--rounds", type=int, default=20, help="pairs of the throughput measurement; 0: leave it out")
+    parser.add_argument("--rounds", type=int, default=40, help="pairs of the throughput measurement; 0: leave it out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gapless-bench-") as folder:
         rows = []
@@ -82,9 +82,8 @@ def conditions() -> str:
     return (
         f"{switchovers.RATE:g} requests/s of mixed traffic (new connections, keep-alive GET "
         "and POST, connect–pause–send, slow uploads, pages that take the app 50 ms, WebSockets), an app that boots in "
-        f"{switchovers.BOOT:g} s; {os.cpu_count()} cores, kept awake by something that gives way to everybody; "
-        f"Linux {platform.release().split('-')[0]}, "
-        f"Python {platform.python_version()}"
+        f"{switchovers.BOOT:g} s; {os.cpu_count()} cores, "
+        f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
     )
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import pauses
-from bench.awake import awake
 from bench.caddy import in_front_of
 from gapless.demo.compare import TRAFFIC, Measured, measure
 from gapless.demo.ways import Gapless, HeldRestart, Overlap, Way
@@ -123,7 +122,6 @@ def run(
         if front == "Caddy":
             url = stack.enter_context(in_front_of(way.port, way.folder, LINGER - 1, command))
         seen = stack.enter_context(pauses.recorded())
-        stack.enter_context(awake())
         measured = asyncio.run(measure(way, rate=RATE, deploys=count, gap=gap, url=url, kinds=KINDS))
     verdict, samples = measured.verdict, measured.result.samples
     less = dict(zip(samples, pauses.less(samples, seen.all), strict=True))

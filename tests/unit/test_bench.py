@@ -9,12 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
-from pathlib import Path
 
 import pytest
 from bench import pauses
-from bench.awake import awake
 from bench.throughput import Pair, Round, Spread, processor_seconds, spread
 
 from gapless.prove.kinds import Kind, Sample
@@ -92,23 +89,6 @@ def test_a_processor_that_stands_still_is_seen() -> None:
     (left,) = pauses.less([Sample(Kind.GET, stopped, length)], seen.all)
     assert left < length / 2 if may_be_first() else left == length
     assert multiprocessing.active_children() == []
-
-
-def gives_way(pid: int) -> bool:
-    """Whether its session has the least weight; it says so itself, last."""
-    return Path(f"/proc/{pid}/autogroup").read_text().endswith(" nice 19\n")
-
-
-def test_what_keeps_processors_awake_runs_on_each_and_gives_way() -> None:
-    """One process of the lowest priority on each, gone with what it surrounds."""
-    with awake() as pids:
-        for pid, processor in zip(pids, sorted(os.sched_getaffinity(0)), strict=True):
-            wait_until(partial(gives_way, pid))
-            assert os.sched_getaffinity(pid) == {processor}
-            assert os.sched_getscheduler(pid) == os.SCHED_IDLE
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
 
 
 def test_recording_ends_with_what_it_surrounds() -> None:
