@@ -1,7 +1,7 @@
 # Every target sets up what it needs. PYTHON=python3.12 make test picks another interpreter.
 PYTHON ?= python3
 V := .venv/bin
-.PHONY: demo test lint bench bench-hosts kills host-kills docs lock clean
+.PHONY: compiled demo test lint bench bench-hosts kills host-kills docs lock clean
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -9,10 +9,14 @@ $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(V)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-demo: $(V)/gapless
+# As in an install: without it, each command that may not write beside the sources compiles them anew.
+compiled: $(V)/gapless
+	$(V)/python -m compileall -q src
+
+demo: compiled
 	$(V)/gapless demo
 
-test: lint
+test: lint compiled
 	$(V)/pytest
 
 lint: $(V)/gapless
@@ -20,16 +24,16 @@ lint: $(V)/gapless
 	$(V)/ruff format --check .
 	$(V)/mypy
 
-bench: $(V)/gapless
+bench: compiled
 	$(V)/python -m bench
 
-bench-hosts: $(V)/gapless  # as root
+bench-hosts: compiled  # as root
 	$(V)/python -m bench.hosts
 
-kills: $(V)/gapless
+kills: compiled
 	$(V)/python -m bench.kills --count 200
 
-host-kills: $(V)/gapless  # as root
+host-kills: compiled  # as root
 	$(V)/python -m bench.host_kills
 
 lock:  # pin every version and hash; names no package host

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 
@@ -12,6 +14,7 @@ def main() -> None:
         if missing.name != "click":
             raise
         sys.exit('Error: the gapless command is not installed\nTry:   pip install "gapless[serve,cli]"')
+    atexit.register(gc.freeze)  # the kernel takes it all back: no need to look for garbage before
     cli()
 
 

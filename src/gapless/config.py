@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 import tomllib
@@ -239,6 +238,8 @@ def _without_unknown_keys(raw: Mapping[str, Any], kind: Any, path: Path, table: 
     kept = {key: value for key, value in raw.items() if not key.startswith("x-")}
     for key, value in kept.items():
         if key not in fields:
+            import difflib  # only a slip pays for it
+
             near = difflib.get_close_matches(key, fields, 1, 0.5)
             hint = f"did you mean `{table}{near[0]}`?" if near else f"known here: {', '.join(fields)}"
             raise GaplessError("use", str(path), f"unknown key `{table}{key}`", hint, status=2)

@@ -14,8 +14,6 @@ from gapless.cli.types import SPAN
 from gapless.release import steps
 from gapless.release.plan import plan_deploy
 from gapless.switch.engine import Outcome
-from gapless.switch.install import examine
-from gapless.switch.systemd import SystemdManager
 
 lock_wait = click.option(
     "--lock-wait", type=SPAN, default=0.0, metavar="TIME", help="Wait this long for another deploy to end."
@@ -63,13 +61,17 @@ def command(
 
 def _warn_of_other_address(output: Output, project: Project) -> None:
     wanted = ", ".join(project.config.addresses)
-    if isinstance(project.manager, SystemdManager):
-        if examine(project.config, project.manager.place).closes:
+    if project.place:
+        from gapless.switch.install import moved
+
+        if moved(project.config, project.place):
             output.warn(
                 f"`listen` says {wanted}, but the old address stays open: `gapless up --close-socket` changes it"
             )
         return
-    held = list(project.manager.about().sockets)
+    from gapless.switch.embedded import EmbeddedManager
+
+    held = list(EmbeddedManager(project.home).about().sockets)
     if held != project.config.addresses:
         output.warn(f"`listen` says {wanted}, but {', '.join(held)} stays open: restarting `gapless run` changes it")
 

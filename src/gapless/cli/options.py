@@ -21,9 +21,8 @@ from gapless.release.attempt import Observer, Site
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
 from gapless.switch import place
-from gapless.switch.embedded import EmbeddedManager
+from gapless.switch.manager import Manager
 from gapless.switch.place import Place
-from gapless.switch.systemd import SystemdManager
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -58,8 +57,14 @@ class Project:
         return load(self.directory)
 
     @cached_property
-    def manager(self) -> EmbeddedManager | SystemdManager:
-        return SystemdManager(self.place) if self.place else EmbeddedManager(self.home)
+    def manager(self) -> Manager:
+        if self.place:  # each is imported where it is used: a command should be there at once
+            from gapless.switch.systemd import SystemdManager
+
+            return SystemdManager(self.place)
+        from gapless.switch.embedded import EmbeddedManager
+
+        return EmbeddedManager(self.home)
 
     @property
     def store(self) -> Store:

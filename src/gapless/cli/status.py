@@ -18,10 +18,10 @@ from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
 from gapless.switch import procfs, records, standby
 from gapless.switch.control import UnreachableError
-from gapless.switch.embedded import EmbeddedManager
 from gapless.switch.home import Home
 from gapless.switch.manager import Instance, Role
-from gapless.switch.systemd import SystemdManager
+from gapless.switch.place import Place
+from gapless.switch.systemctl import Systemctl
 
 PATIENCE = 0.2  # seconds for each wait for an instance: one that is too busy is shown without its figures
 
@@ -35,7 +35,7 @@ def command(output: Output, /, project: Project) -> None:
 
     Exit status 1 if nothing serves.
     """
-    about, instances, problem = _look_at_systemd(project) if project.place else _look(project)
+    about, instances, problem = _look_at_systemd(project, project.place) if project.place else _look(project)
     details = {one.id: standby.status(one.private, PATIENCE) for one in instances}
     holder = lock.hold(project.home) or lock.holder(project.home)
     current = project.manager.current()
@@ -71,11 +71,10 @@ def command(output: Output, /, project: Project) -> None:
         click.get_current_context().exit(1)
 
 
-def _look_at_systemd(project: Project) -> tuple[object, Sequence[Instance], GaplessError | None]:
+def _look_at_systemd(project: Project, place: Place) -> tuple[object, Sequence[Instance], GaplessError | None]:
     """The instances, and what is wrong with the socket's unit."""
-    assert isinstance(project.manager, SystemdManager)  # noqa: S101 -- a slip of ours
-    unit = project.manager.place.socket
-    state = project.manager.ctl.show(["ActiveState"], unit)[0]["ActiveState"]
+    unit = place.socket
+    state = Systemctl(place.user).show(["ActiveState"], unit)[0]["ActiveState"]
     problem = None
     if state != "active":
         problem = GaplessError("hold", "the socket", f"{unit} is {state}", f"`journalctl -u {unit}` says why")
@@ -84,6 +83,8 @@ def _look_at_systemd(project: Project) -> tuple[object, Sequence[Instance], Gapl
 
 def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | None]:
     """The supervisor and its instances; without one, what it left running."""
+    from gapless.switch.embedded import EmbeddedManager
+
     try:
         about = EmbeddedManager(project.home).about()
         return msgspec.to_builtins(about), project.manager.instances(), None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gapless.config import Check
 from gapless.errors import GaplessError
@@ -17,6 +15,9 @@ from gapless.release.disk import refusal
 from gapless.release.lock import DeployLock, holder, me
 from gapless.switch.manager import Instance, Role
 from gapless.unix_http import STATUS_PATH, get
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 BASELINE, WATCH = "baseline", "watch"  # phases
 LOOK_EVERY = 0.1  # seconds
@@ -92,6 +93,8 @@ def must_be_well(guard: Guard, release: str, consequence: str) -> None:
 
 def observe(site: Site, trial: Trial, proven: Instance, check: Check, lock: DeployLock) -> None:
     """Watch for the trial's time. Raises TurnBackError when the release is not to stay, and what the manager raises."""
+    from concurrent.futures import ThreadPoolExecutor  # only a trial pays for it
+
     request = site.home / "turn-back"
     request.unlink(missing_ok=True)  # before anybody is told that it may be written
     lock.name(why=lock.holder.why + MARK)
@@ -172,6 +175,6 @@ def _ask(private: str, target: str, host: str) -> str:
         status, _, _ = get(private, target, host, CHECK_TIMEOUT)
     except TimeoutError:
         return f"no answer within {CHECK_TIMEOUT:g} s"
-    except (OSError, http.client.HTTPException) as error:
-        return f"{type(error).__name__}: {error}"
+    except OSError as error:
+        return str(error) or type(error).__name__
     return "" if 200 <= status < 300 else f"status {status}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import time
 
 from gapless import notify
@@ -38,8 +37,8 @@ def _attempt(socket_path: str, target: str, host: str, release: str, timeout: fl
         status, headers, body = get(socket_path, target, host, max(timeout, 0.05))
     except TimeoutError:
         return GaplessError("prove", what, "it did not answer in time", "is something in the app blocking its loop?")
-    except (OSError, http.client.HTTPException) as error:
-        return GaplessError("prove", what, f"{type(error).__name__}: {error}")
+    except OSError as error:
+        return GaplessError("prove", what, str(error) or type(error).__name__)
     excerpt = tuple(body[:EXCERPT].decode("utf-8", "replace").splitlines())
     answered = headers.get(RELEASE_HEADER, "")
     if answered != release:

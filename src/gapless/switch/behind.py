@@ -25,12 +25,11 @@ def booting_behind(ctl: Systemctl, unit: str) -> Iterator[None]:
 
     def lower() -> None:
         with contextlib.suppress(GaplessError):  # systemd is away: then the start itself says so
-            while not over.is_set():
+            while not over.wait(LOOK_EVERY):
                 if pid := int(ctl.show(["MainPID"], unit)[0]["MainPID"]):
                     priority.lower(pid)
                     lowered.append(pid)
                     return
-                over.wait(LOOK_EVERY)
 
     thread = threading.Thread(target=lower, daemon=True)
     thread.start()

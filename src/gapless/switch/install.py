@@ -52,9 +52,7 @@ def examine(config: Config, place: Place) -> Changes:
         changes.diff = list(
             difflib.unified_diff(before.splitlines(), wanted.splitlines(), "installed", "new", "", "", 3, "")
         )
-        was, now = _streams(before), _streams(wanted)
-        if before and was != now:
-            changes.closes = f"it listens on {', '.join(was)}, and gapless.toml says {', '.join(now)}"
+        changes.closes = moved(config, place)
     if place.commit.exists():
         ctl = Systemctl(place.user)
         changes.shut = ctl.show(["ActiveState"], place.socket)[0]["ActiveState"] in {"inactive", "failed"}
@@ -62,6 +60,13 @@ def examine(config: Config, place: Place) -> Changes:
     if not _enabled(place):
         changes.sentences.append(f"Enable {place.socket}.")
     return changes
+
+
+def moved(config: Config, place: Place) -> str:
+    """Why the held socket would have to be closed: its addresses are not those of `config`; "" when they are."""
+    unit = place.units / place.socket
+    was, now = _streams(unit.read_text("utf-8") if unit.exists() else ""), _streams(units.socket(config))
+    return f"it listens on {', '.join(was)}, and gapless.toml says {', '.join(now)}" if was and was != now else ""
 
 
 def apply(config: Config, place: Place, ctl: Systemctl) -> None:
@@ -73,7 +78,7 @@ def apply(config: Config, place: Place, ctl: Systemctl) -> None:
         for path in _directories(place):
             _make(path, place)
         unit, wanted = place.units / place.socket, units.socket(config)
-        if unit.exists() and _streams(unit.read_text("utf-8")) != _streams(wanted):
+        if moved(config, place):
             ctl.do("stop", place.socket)  # first: if we are killed now, the next `up` sees that it is shut
         if replace(unit, wanted):
             ctl.do("daemon-reload")

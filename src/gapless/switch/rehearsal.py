@@ -6,7 +6,6 @@ was ready there and answered its check is it started for real.
 
 from __future__ import annotations
 
-import http.client
 import subprocess
 import time
 from pathlib import Path
@@ -80,7 +79,7 @@ def _check(config: Config, path: Path, deadline: float) -> str:
             if 200 <= status < 300:
                 return ""
             problem = f"{what} answered {status}: {body[:EXCERPT].decode('utf-8', 'replace').strip()}"
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             problem = f"{what} got no answer: {error or type(error).__name__}"
         if time.monotonic() + WAIT > deadline:
             return problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from typing import Any
 
@@ -19,7 +18,7 @@ def status(private: str, timeout: float) -> dict[str, Any] | None:
     try:
         _, _, body = get(private, STATUS_PATH, "localhost", timeout)
         document = _document(body)
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, ValueError):
         return None
     return document if "state" in document else None
 
@@ -43,7 +42,7 @@ def _order(private: str, path: str, state: str) -> bool:
     try:
         code, _, body = post(private, path, "localhost", TIMEOUT)
         return code == 200 and _document(body).get("state") == state
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, ValueError):
         return False
 
 

@@ -14,7 +14,7 @@ from typing import Any, assert_never
 
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.switch import control, records, sockets
+from gapless.switch import control, control_server, records, sockets
 from gapless.switch.console import Console
 from gapless.switch.control import About, Request
 from gapless.switch.home import Home, locked
@@ -71,7 +71,7 @@ class Supervisor:
         self._handle_signals(loop)
         for record in found:
             self._roster.adopt(record)
-        server = await control.serve(control.bind(self._home), self._answer)
+        server = await control_server.serve(control_server.bind(self._home), self._answer)
         following = asyncio.create_task(self._console.follow())
         try:
             self._roster.start_current()
@@ -85,7 +85,7 @@ class Supervisor:
             self._home.control.unlink(missing_ok=True)
         return self._stopping or 0
 
-    async def _answer(self, request: Request, hung_up: control.HungUp) -> object:
+    async def _answer(self, request: Request, hung_up: control_server.HungUp) -> object:
         match request:
             case control.Start():
                 return await self._start(request.release, request.timeout, hung_up())

@@ -66,13 +66,6 @@ class Systemctl:
         text = self.do("show", "--timestamp=us+utc", f"--property={','.join(properties)}", "--", *units)
         return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.split("\n\n") if block]
 
-    def refused(self, *units: str) -> str:
-        """Which of `units` systemd cannot use, and how to learn why; empty when it accepts all of them."""
-        for unit in self.show(["Id", "LoadState"], *units):
-            if unit["LoadState"] in {"bad-setting", "error"}:
-                return f"systemd does not accept {unit['Id']}: `systemd-analyze verify {unit['Id']}` says why"
-        return ""
-
 
 def _hint(said: str, user: bool) -> str:
     if "Failed to connect to bus" in said:

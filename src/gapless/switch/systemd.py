@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ SHOWN = (
     *("Id", "ActiveState", "MainPID", "InvocationID", "InactiveExitTimestamp"),
     *("ExecMainCode", "ExecMainStatus", "StatusText"),
 )
+STALE = "NeedDaemonReload"
 GONE = {"inactive", "failed", "maintenance"}
 
 
@@ -58,9 +59,9 @@ class SystemdManager:
             if not problem and config.rehearses:
                 problem, log = rehearsal.rehearse(self.place, self.ctl, config, release)
             if not problem:
-                instance = self._prepare(config, release)
+                instance = self._prepare(config, release, {_name(one) for one in instances})
                 # Now: after the commit they could not be started, nor anything told to retire.
-                problem = self.ctl.refused(*units.of(config, self.place, instance))
+                problem = self._unusable(*units.of(config, self.place, instance))
             if problem:  # an id that no start has: others of this release may still drain
                 nobody = Instance(f"{release}.none", release, Role.CANDIDATE, 0, time.time(), ready=False)
                 return Started(nobody, Readiness.EXITED, problem, log)
@@ -74,9 +75,11 @@ class SystemdManager:
 
     def retire(self, instance: Instance) -> None:
         """Tell an instance to drain, and its processes and timers with it; returns at once."""
-        if self._runs(instance):
+        socket, unit = self.ctl.show([*SHOWN, STALE], self.place.socket, self.place.unit(_name(instance)))
+        if _is_running(unit, instance):
             # A deployer may have been killed right after its commit. Without it, systemd would start this one again.
-            self._reread()
+            if socket[STALE] == "yes":
+                self.ctl.do("daemon-reload")
             if current := self.current():
                 self._start_beside(current)
             self._stop(_name(instance))
@@ -131,14 +134,17 @@ class SystemdManager:
         named = re.search(r"^Service=(.+)$", text, re.MULTILINE)
         return self.place.instance(named[1]) if named else None
 
-    def _prepare(self, config: Config, release: str) -> str:
-        """Write the units of a new instance of `release`; its name."""
+    def _prepare(self, config: Config, release: str, taken: Collection[str]) -> str:
+        """Write the units of a new instance of `release`; its name: numbered while others of it still drain."""
         self._sweep()
-        instance = self._free(release)
+        instance, number = release, 1
+        while instance in taken:
+            number += 1
+            instance = f"{release}.{number}"
         self._write(units.of(config, self.place, instance))
         if self.current() is None:
             replace(self.place.candidate, f"[Socket]\nService={self.place.unit(instance)}\n")
-            self.ctl.do("daemon-reload")
+            self.ctl.do("daemon-reload")  # of a unit's first drop-in NeedDaemonReload knows nothing
         Path(self.place.private(instance)).unlink(missing_ok=True)
         return instance
 
@@ -179,23 +185,21 @@ class SystemdManager:
         if others := units.started(configuration.load(self._home.release(release)), self.place, release):
             self.ctl.do("start", "--no-block", *others)
 
-    def _free(self, release: str) -> str:
-        """A name for a new instance: that of the release, or a numbered one while others of it still drain."""
-        taken = {self.place.instance(unit["Id"]) for unit in self._units("*") if unit["ActiveState"] not in GONE}
-        instance, number = release, 1
-        while instance in taken:
-            number += 1
-            instance = f"{release}.{number}"
-        return instance
-
     def _write(self, texts: Mapping[str, str]) -> None:
-        self._reread(*(name for name, text in texts.items() if replace(self.place.units / name, text)))
+        for name, text in texts.items():
+            replace(self.place.units / name, text)
 
-    def _reread(self, *changed: str) -> None:
-        """Have units read again: systemd finds new files by itself, but what it knows it reads only when told."""
-        known = self.ctl.show(["Id", "NeedDaemonReload"], self.place.socket, *changed)
-        if any(unit.get("NeedDaemonReload") == "yes" for unit in known):
+    def _unusable(self, *names: str) -> str:
+        """Which of the units systemd cannot use as they are now, and how to learn why; "" when it accepts them."""
+        asked = ["Id", "LoadState", STALE]
+        known = self.ctl.show(asked, self.place.socket, *names)
+        if any(unit[STALE] == "yes" for unit in known):  # it finds new files itself, but reads no known one again
             self.ctl.do("daemon-reload")
+            known = self.ctl.show(asked, *names)
+        for unit in known:
+            if unit["LoadState"] in {"bad-setting", "error"}:
+                return f"systemd does not accept {unit['Id']}: `systemd-analyze verify {unit['Id']}` says why"
+        return ""
 
     def _sweep(self) -> None:
         """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
@@ -208,9 +212,7 @@ class SystemdManager:
         return self.ctl.show(SHOWN, self.place.unit(instances))
 
     def _runs(self, instance: Instance) -> bool:
-        """Whether the very instance that is meant still runs: a unit may have been started again since."""
-        unit = self._units(_name(instance))[0]
-        return unit["ActiveState"] not in GONE and unit["InvocationID"].startswith(instance.id.rpartition(".")[2])
+        return _is_running(self._units(_name(instance))[0], instance)
 
     def _instance(self, unit: Mapping[str, str], current: str | None) -> Instance:
         name = self.place.instance(unit["Id"])
@@ -235,6 +237,11 @@ def _since(written: str) -> float:
 
 def _name(instance: Instance) -> str:
     return instance.id.rpartition(".")[0]
+
+
+def _is_running(unit: Mapping[str, str], instance: Instance) -> bool:
+    """Whether the very instance that is meant still runs: its unit may have been started again since."""
+    return unit["ActiveState"] not in GONE and unit["InvocationID"].startswith(instance.id.rpartition(".")[2])
 
 
 def _ending(unit: Mapping[str, str]) -> str:

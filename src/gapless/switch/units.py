@@ -10,14 +10,16 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import jinja2
+from typing import TYPE_CHECKING
 
 from gapless import environment
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.switch.place import Place, release_of
 from gapless.switch.sockets import Address
+
+if TYPE_CHECKING:
+    import jinja2
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What ProtectHome= and PrivateTmp= hide, systemd.exec(5).
@@ -135,6 +137,8 @@ def _stream(written: str) -> str:
 
 @functools.cache
 def _templates() -> jinja2.Environment:
+    import jinja2  # only who writes units pays for it
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gapless", "templates/units"),
         undefined=jinja2.StrictUndefined,
