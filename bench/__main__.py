@@ -16,7 +16,7 @@ from bench import switchovers, throughput, timings
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 HEADINGS = ["server", "way", "in front", "deploys", "lost", "POSTs not exactly once"]
-HEADINGS += ["worst inside", "p99.9 outside", "ratio", "less pauses", "quick pages: worst inside, p99.9 outside, ratio"]
+HEADINGS += ["worst inside", "worst outside", "p99.9 outside", "ratio", "ratio of quick pages"]
 
 
 def main() -> None:
@@ -69,10 +69,10 @@ def cells(row: switchovers.Row) -> str:
         f"{row.lost} of {row.requests:,}",
         f"{row.wrong_posts}",
         f"{row.all.worst_inside:,.1f} ms",
+        f"{row.all.worst_outside:,.1f} ms",
         f"{row.all.p999_outside:,.1f} ms",
         f"{row.all.ratio:,.2f}",
-        f"{row.less_pauses.ratio:,.2f}",
-        f"{row.quick.worst_inside:,.1f} ms, {row.quick.p999_outside:,.1f} ms, {row.quick.ratio:,.2f}",
+        f"{row.quick.ratio:,.2f}",
     )
     return f"| {' | '.join(cells)} |"
 
@@ -94,10 +94,10 @@ def table(rows: Sequence[switchovers.Row]) -> list[str]:
         f"|{' --- |' * len(HEADINGS)}",
         *map(cells, rows),
         "",
-        "Latencies are as the clients measured them; the ratio is that of the worst inside the switchovers to the "
-        "p99.9 outside them. Less pauses: less the time in which the hypervisor did not run a processor, "
-        f"{sum(row.paused for row in rows) / 1000:.1f} s in all. The quick pages are the same requests without those "
-        "of 50 ms.",
+        "Latencies are as the clients measured them, inside the switchovers and outside; a server that says too early "
+        "that it is ready stalls outside, after its switchover. The ratio is that of the worst inside to the p99.9 "
+        "outside, and the same without the pages of 50 ms. The hypervisor let a processor stand still for "
+        f"{sum(row.paused for row in rows) / 1000:.1f} s in all.",
     ]
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from gapless.config import VARIABLE, Config, load
 from gapless.errors import GaplessError
 
+OURS = ("GAPLESS_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # how the manager and its instances speak with each other
 BLANK = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?:\n|\Z)")
 ASSIGNMENT = re.compile(
     rf"[ \t]*(?:export[ \t]+)?(?P<name>{VARIABLE.pattern})[ \t]*=(?:"
@@ -51,7 +52,11 @@ def _fix(home: Path, release: str, config: Config, project: Path) -> None:
     if config.env_file:
         path = project / config.env_file
         variables = parse(path.read_bytes(), path)
-    text = "".join(_assignment(name, value, release) for name, value in (variables | config.env).items())
+    variables |= config.env
+    if taken := ", ".join(name for name in variables if name.startswith(OURS)):
+        hint = f"names that begin with {', '.join(OURS)} are the manager's: choose others"
+        raise GaplessError("fix", f"the environment of {release}", f"{taken} is not the app's to set", hint, status=2)
+    text = "".join(_assignment(name, value, release) for name, value in variables.items())
     if config.secrets:
         directory = secrets(home, release)
         incoming = _scratch(directory.parent, f".{release}-")

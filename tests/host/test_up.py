@@ -94,6 +94,24 @@ def test_a_first_release_that_fails_leaves_nothing_open(shop: Shop) -> None:
     assert shop.get().endswith("better")
 
 
+def test_an_address_that_is_taken_is_nobodys_release(shop: Shop) -> None:
+    """Invariants 3 and 8: without its socket nothing is started, and the error names who has the address."""
+    # A server that finds no socket binds an address of its own, 8000: it must never come to that.
+    taken = Shop(shop.host, "shop", 9000)
+    taken.write()
+    squatter = shop.host.popen("python3", "-m", "http.server", "--bind", "127.0.0.1", "9000")
+    try:
+        squatted = wait_until(taken.inode)
+        assert "127.0.0.1:9000 is in use by pid" in taken.fails("up")
+        assert taken.inode() == squatted
+        assert taken.status()["instances"] == []
+    finally:
+        squatter.kill()
+        squatter.communicate(timeout=30)
+    taken("up")
+    assert taken.get()
+
+
 def test_an_up_that_is_killed_is_finished_by_the_next(shop: Shop) -> None:
     """Invariant 5: killed at any moment, nothing serves before the first commit, nothing starts by itself."""
     shop.write(boot=0.4)
@@ -110,6 +128,17 @@ def test_an_up_that_is_killed_is_finished_by_the_next(shop: Shop) -> None:
         shop("up")
         assert shop.get()
         shop.remove()
+
+
+def test_down_can_be_repeated_where_only_systemd_may(shop: Shop) -> None:
+    """Invariant 7: also for an app that no embedded supervisor is to have."""
+    shop.write(config='manager = "systemd"')
+    assert "Already down" in shop("down", "--yes").stdout
+    shop("up")
+    assert "down --data" in shop("down", "--yes").stdout
+    assert "Already down" in shop("down", "--yes").stdout
+    assert "Removed shop" in shop("down", "--data", "--yes").stdout
+    assert shop.left() == ""
 
 
 def test_only_root_installs_for_the_machine(shop: Shop) -> None:

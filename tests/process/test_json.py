@@ -35,7 +35,11 @@ def documented(section: str, document: object) -> None:
 
 def test_every_key_is_documented(project: Project, tmp_path: Path) -> None:
     """--json is a promise: what is printed is on the page, for each verb and for errors."""
-    documented("Errors", project.json("deploy", status=1))
+    refused = project.json("deploy", status=1)
+    documented("Errors", refused)
+    assert {f"error.{key}" for key in refused["error"]} == {
+        name.removesuffix("[]") for name in re.findall(r"`(error[^`]+)`", SECTIONS["Errors"])
+    }
     documented("init", project.json("init"))
     documented("config", project.json("config"))
     documented("config", project.json("config", "--example"))

@@ -33,6 +33,19 @@ def test_a_loss_or_a_delay_is_exit_status_1(project: Project) -> None:
     assert "delayed" in said
 
 
+def test_a_report_needs_no_project(project: Project, tmp_path: Path) -> None:
+    """The page is also written where nothing is deployed from: no project, or one that is deployed elsewhere."""
+    project.supervise()
+    url = f"http://127.0.0.1:{project.port}"
+    for elsewhere in ("", 'name = "shop"\ncommand = "shop"\nmanager = "systemd"\n'):
+        folder = tmp_path / f"elsewhere{len(elsewhere)}"
+        folder.mkdir()
+        if elsewhere:
+            (folder / "gapless.toml").write_text(elsewhere)
+        project("probe", url, "--duration", "500ms", "--report", str(folder / "proof.html"), "-C", str(folder))
+        assert "Probe of" in (folder / "proof.html").read_text()
+
+
 def test_the_report_has_the_phases_of_the_deploy(project: Project) -> None:
     """Run in a project, the page shows which phase of which deploy was under way."""
     project.supervise()

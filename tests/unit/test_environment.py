@@ -103,6 +103,16 @@ def test_what_no_variable_can_hold_is_refused(tmp_path: Path, value: str) -> Non
     assert written(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["GAPLESS_RELEASE", "LISTEN_FDS", "NOTIFY_SOCKET"])
+def test_what_the_manager_says_is_not_the_apps_to_set(tmp_path: Path, name: str) -> None:
+    """Invariant 8: systemd would take the app's word, the embedded supervisor its own; so it is refused, by name."""
+    (tmp_path / "shop.env").write_text(f"{name}=1\n")
+    for one in (config(env={name: "1"}), config(env_file="shop.env")):
+        with pytest.raises(GaplessError, match=name):
+            environment.fix(tmp_path / "home", "r1", one, tmp_path)
+    assert written(tmp_path / "home") == []
+
+
 def test_env_comes_over_env_file_and_secrets_are_copied_for_their_owner_alone(tmp_path: Path) -> None:
     """[env] wins; what is written can be read by nobody else, whatever the umask was."""
     project, home = tmp_path, tmp_path / "home"

@@ -9,7 +9,6 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.doctor.examination import examine
 from gapless.doctor.finding import Finding, State
-from gapless.switch import place
 from gapless.switch.place import Place
 
 MARKS = {State.OK: ("✓", "green"), State.WARNING: ("!", "yellow"), State.FAILED: ("✗", "red"), State.UNKNOWN: ("?", "")}
@@ -36,10 +35,8 @@ def command(output: Output, /, project: Project) -> None:
 
 def _place(project: Project) -> Place | None:
     """Where it is installed, or is to be; None: the embedded manager has it."""
-    wanted, name = project.config.manager, project.config.name
-    if wanted == "embedded":
-        return None
-    return place.find(name) or (Place(name) if wanted == "systemd" else None)
+    wanted = Place(project.config.name) if project.config.manager == "systemd" else None
+    return project.installed or wanted
 
 
 def _lines(one: Finding) -> list[str]:

@@ -23,7 +23,7 @@ from gapless.switch.systemctl import Systemctl
 def command(output: Output, /, project: Project, data: bool, dry_run: bool, yes: bool) -> None:
     """Closes the socket, drains the releases, and removes what `gapless up` and deploys made."""
     name = project.config.name
-    place = project.place or next(
+    place = project.installed or next(
         (one for one in (Place(name), Place(name, user=True)) if data and one.root.exists()), None
     )
     if place is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -28,7 +30,7 @@ BUILD = """
 run = '''
 python3 -m venv .venv
 .venv/bin/pip install --quiet {what}
-.venv/bin/pip install --quiet "gapless[serve]"
+.venv/bin/pip install --quiet "{ours}"
 '''
 """
 # An app object in a module of its own: `app = FastAPI()`, `application = get_wsgi_application()` …
@@ -65,10 +67,21 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
 def _build(directory: Path) -> str:
     """How a release gets what the project says that it needs; nothing where it says nothing."""
     if (directory / "requirements.txt").exists():
-        return BUILD.format(what="-r requirements.txt")
+        return BUILD.format(what="-r requirements.txt", ours=_ours())
     if (directory / "pyproject.toml").exists():
-        return BUILD.format(what=".")
+        return BUILD.format(what=".", ours=_ours())
     return ""
+
+
+def _ours() -> str:
+    """This very gapless as pip is asked for it: from where it was installed (PEP 610), else by its version."""
+    installed = metadata.distribution("gapless")
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
+    if not origin:
+        return f"gapless[serve]=={installed.version}"
+    if vcs := origin.get("vcs_info"):
+        return f"gapless[serve] @ {vcs['vcs']}+{origin['url']}@{vcs['commit_id']}"
+    return f"gapless[serve] @ {origin['url']}"
 
 
 def find_app(directory: Path) -> str | None:

@@ -45,7 +45,7 @@ def command(output: Output, /, project: Project, release: str | None, follow: bo
 def _show(output: Output, release: str, last: list[str], more: Iterable[str]) -> None:
     output.result({"release": release, "lines": last}, *last)
     for line in more:
-        output.result({"line": line}, line)
+        output.line({"line": line}, line)
 
 
 def _follow(home: Home) -> Iterator[str]:

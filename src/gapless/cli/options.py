@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -39,14 +40,17 @@ class Project:
         return self.directory / ".gapless"
 
     @cached_property
+    def installed(self) -> Place | None:
+        """Where `gapless up` installed it under systemd; None: nowhere, or it is not to be."""
+        return None if self.config.manager == "embedded" else place.find(self.config.name)
+
+    @property
     def place(self) -> Place | None:
-        """Where `gapless up` installed it under systemd; None: the embedded supervisor has it."""
-        wanted = self.config.manager
-        found = None if wanted == "embedded" else place.find(self.config.name)
-        if found is None and wanted == "systemd":
+        """The same, where None says that the embedded supervisor has it. Raises GaplessError when it must not."""
+        if self.installed is None and self.config.manager == "systemd":
             cause = "it is not installed under systemd yet"
             raise GaplessError("find", self.config.name, cause, "run `sudo gapless up` (or `gapless up --user`)")
-        return found
+        return self.installed
 
     @property
     def home(self) -> Path:
@@ -148,7 +152,7 @@ def _nearest(given: Path) -> Project:
 def need_root(what: str) -> None:
     """Refuse anybody else, before something half-way does. Raises GaplessError."""
     if os.geteuid() != 0:
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        command = shlex.join([shutil.which("gapless") or "gapless", *sys.argv[1:]])  # sudo has a PATH of its own
         raise GaplessError(what.partition(" ")[0], what.partition(" ")[2], "only root may", f"sudo {command}")
 
 

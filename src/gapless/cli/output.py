@@ -30,6 +30,10 @@ class Output:
             for line in lines:
                 self._echo(line)
 
+    def line(self, document: Any, line: str) -> None:
+        """One of many answers that follow one another: each on a line of its own, also with --json."""
+        self._echo(json.dumps(document) if self.json else line)
+
     def say(self, text: str) -> None:
         """Progress for a person: nothing with -q or --json."""
         if not self.quiet and not self.json:
@@ -57,9 +61,8 @@ class Output:
         notes: list[str] = getattr(error, "__notes__", [])  # what else went wrong on the way
         if self.json:
             parts = {"operation": error.operation, "object": error.object, "cause": error.cause, "hint": error.hint}
-            self._echo(
-                json.dumps({"error": {**parts, "details": list(error.details), "status": error.status}}, indent=2)
-            )
+            more = {"details": list(error.details), "notes": notes, "status": error.status}
+            self._echo(json.dumps({"error": parts | more}, indent=2))
             return
         for line in error.details:
             self._echo(click.style(f"  | {line}", dim=True), err=True)

@@ -17,12 +17,14 @@ import click
 from gapless.cli.options import Project, anywhere
 from gapless.cli.output import Output
 from gapless.cli.types import SPAN
+from gapless.config import FILE
 from gapless.errors import GaplessError
 
 if TYPE_CHECKING:
     from gapless.prove.kinds import Result, Sample
     from gapless.prove.plan import Plan
     from gapless.prove.verdict import Latency, Verdict
+    from gapless.release.ledger import Deploy
 
 
 @click.command()
@@ -169,12 +171,16 @@ def _header(written: str) -> tuple[str, str]:
 
 
 def write_report(path: Path, result: Result, verdict: Verdict, project: Project) -> None:
-    """The HTML page, with the phases of the deploys that fell into the probe's time."""
+    """The HTML page, with the phases of the deploys that fell into the probe's time, if it ran in their project."""
     from gapless.prove import report
+    from gapless.release.ledger import Ledger
 
+    deploys: Sequence[Deploy] = ()
+    if (project.directory / FILE).exists():
+        deploys = Ledger(project.installed.root if project.installed else project.embedded).entries()
     phases: Sequence[report.Phase] = [
         report.Phase(phase.name, phase.started, phase.started + phase.seconds, entry.to)
-        for entry in project.ledger.entries()
+        for entry in deploys
         for phase in entry.phases
         if phase.started + phase.seconds >= result.started_at and phase.started <= result.ended_at
     ]

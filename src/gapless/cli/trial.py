@@ -12,7 +12,7 @@ from gapless.errors import GaplessError
 from gapless.release.trial import Trial
 
 AFTER = 3.0  # seconds that a proof goes on after the commit, without --watch
-WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- read, not bound
+WILDCARDS = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- read, not bound
 
 _OPTIONS: list[Callable[[Function], Function]] = [
     click.option(
@@ -22,7 +22,7 @@ _OPTIONS: list[Callable[[Function], Function]] = [
     click.option(
         "--prove",
         is_flag=True,
-        help="Load the public address with GETs meanwhile; turn back if one is lost, and keep a report.",
+        help="Send the public address 50 GETs a second of [check] path; turn back if one is lost, and keep a report.",
     ),
     click.option(
         "--watch",

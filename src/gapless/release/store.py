@@ -79,7 +79,7 @@ class Store:
         try:
             incoming.mkdir()
             fill(incoming)
-            incoming.rename(self.path(release))  # made durable before the commit names it: see steps
+            incoming.rename(self.path(release))  # made durable before the commit names it: see switching
         except BaseException as error:
             with contextlib.suppress(OSError):  # the first error counts; `clean` removes the rest
                 _delete(incoming)

@@ -64,6 +64,15 @@ def absent(addresses: Iterable[str]) -> list[str]:
     return found
 
 
+def taken(addresses: Iterable[str]) -> str:
+    """Which of `addresses` others listen on, and who; empty when none is known."""
+    found = []
+    for address in map(Address.parse, addresses):
+        if isinstance(address.name, tuple) and (who := procfs.listener(address.name[1])):
+            found.append(f"{address.written} is in use by {who}")
+    return "; ".join(found)
+
+
 def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socket.socket]:
     """The listening socket of each address: taken back from the running instances of `records`, or bound anew.
 

@@ -21,7 +21,6 @@ FIRST = 3  # SD_LISTEN_FDS_START
 CLEAR = 64  # descriptors are moved above this before the low ones are overwritten
 NOT_EXECUTED = 127  # as the shell exits
 WATCHDOG = 30.0  # seconds of silence after which an instance that uses the watchdog counts as hung
-OURS = ("LISTEN_", "NOTIFY_", "WATCHDOG_")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def environment(home: Home, record: Record, config: Config) -> dict[str, str]:
 
     Raises GaplessError.
     """
-    env = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(fixed.OURS)}
     env |= fixed.read(home.root, record.release)
     credentials = fixed.secrets(home.root, record.release)
     if credentials.is_dir():

@@ -58,16 +58,15 @@ class SystemdManager:
             problem, log = units.unfit(config, self.place, release), tuple[str, ...]()
             if not problem and config.rehearses:
                 problem, log = rehearsal.rehearse(self.place, self.ctl, config, release)
-            if not problem:
-                instance = self._prepare(config, release, {_name(one) for one in instances})
-                # Now: after the commit they could not be started, nor anything told to retire.
-                problem = self._unusable(*units.of(config, self.place, instance))
-            if problem:  # an id that no start has: others of this release may still drain
-                nobody = Instance(f"{release}.none", release, Role.CANDIDATE, 0, time.time(), ready=False)
-                return Started(nobody, Readiness.EXITED, problem, log)
+            if problem:
+                return _never_started(release, problem, log)
+            instance = self._prepare(config, release, {_name(one) for one in instances})
         except OSError as error:
             raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
         with stopped_with_us(self.ctl, *self._alone(), self.place.unit(instance)):
+            # Now: after the commit they could not be started, nor anything told to retire.
+            if problem := self._unusable(config, *units.of(config, self.place, instance)):
+                return _never_started(release, problem)
             started = self._start(instance, timeout)
         if started.readiness is Readiness.READY:  # many servers call listen(2) again, with a backlog of their own
             sockets.put_right_in(started.instance.pid, config.addresses)
@@ -189,17 +188,23 @@ class SystemdManager:
         for name, text in texts.items():
             replace(self.place.units / name, text)
 
-    def _unusable(self, *names: str) -> str:
-        """Which of the units systemd cannot use as they are now, and how to learn why; "" when it accepts them."""
-        asked = ["Id", "LoadState", STALE]
+    def _unusable(self, config: Config, *names: str) -> str:
+        """Which of the units systemd cannot use as they are, and why; "" when it can, and the socket listens.
+
+        A service only wants its socket: without one it would start, and bind an address of its own.
+        """
+        asked = ["Id", "LoadState", "ActiveState", STALE]
         known = self.ctl.show(asked, self.place.socket, *names)
         if any(unit[STALE] == "yes" for unit in known):  # it finds new files itself, but reads no known one again
             self.ctl.do("daemon-reload")
-            known = self.ctl.show(asked, *names)
+            known = self.ctl.show(asked, self.place.socket, *names)
         for unit in known:
             if unit["LoadState"] in {"bad-setting", "error"}:
                 return f"systemd does not accept {unit['Id']}: `systemd-analyze verify {unit['Id']}` says why"
-        return ""
+        if known[0]["ActiveState"] == "active" or self.ctl.attempt("start", self.place.socket).returncode == 0:
+            return ""
+        why = sockets.taken(config.addresses) or f"`journalctl -u {self.place.socket}` says why"
+        return f"{self.place.socket} cannot listen: {why}"
 
     def _sweep(self) -> None:
         """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
@@ -237,6 +242,12 @@ def _since(written: str) -> float:
 
 def _name(instance: Instance) -> str:
     return instance.id.rpartition(".")[0]
+
+
+def _never_started(release: str, problem: str, log: tuple[str, ...] = ()) -> Started:
+    # An id that no start has: others of this release may still drain.
+    nobody = Instance(f"{release}.none", release, Role.CANDIDATE, 0, time.time(), ready=False)
+    return Started(nobody, Readiness.EXITED, problem, log)
 
 
 def _is_running(unit: Mapping[str, str], instance: Instance) -> bool:
