@@ -141,7 +141,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def longest_drain(self) -> float:
         """Seconds after which a retiring instance that is still there is killed: no budget is cut short by it."""
-        return max(self.drain.requests, self.drain.streams) + self.drain.linger + 15
+        last = max(self.drain.requests, self.drain.streams) + self.drain.linger  # its connection is idle until then
+        return last + 2 * self.drain.requests + 15  # a request comes just before; after it, the app's own shutdown
 
 
 def argv(command: Command) -> list[str]:

@@ -45,6 +45,10 @@ def fix(home: Path, release: str, config: Config, project: Path) -> None:
 
 def _fix(home: Path, release: str, config: Config, project: Path) -> None:
     wanted = [project / path for path in (config.env_file, *config.secrets.values()) if path]
+    if outside := [str(path) for path in wanted if not path.resolve().is_relative_to(project.resolve())]:
+        # The release's own gapless.toml names them, and root reads them for it.
+        hint = "copy it into the project's directory (git need not see it)"
+        raise GaplessError("read", ", ".join(outside), "it is not in the project's directory", hint)
     if missing := [str(path) for path in wanted if not path.is_file()]:
         hint = "create it (it is relative to the project's directory), or take it out of gapless.toml"
         raise GaplessError("read", ", ".join(missing), "there is no such file", hint)

@@ -35,9 +35,10 @@ check = {{ path = "/", timeout = "20s" }}
 drain = {{ linger = "{linger}", requests = "5s", streams = "5s" }}
 {more}
 """
-# In the place of systemctl: the first thing that a deploy tells systemd after its commit is to read it.
+# In the place of systemctl: the first thing that is told to systemd after a commit is to read it.
 DEADLY = """#!/bin/sh
-case "$*" in *daemon-reload*) kill -KILL $PPID; exit ;; esac
+commit=/etc/systemd/system/{name}.socket.d/current.conf
+case "$*" in *daemon-reload*) [ -e $commit ] && kill -KILL $PPID && exit ;; esac
 exec /usr/bin/systemctl "$@"
 """
 UNITS = ("/etc/systemd/system", "/run/systemd/system")
@@ -130,11 +131,11 @@ class Shop:
 
         wait_until(there, 30, what)
 
-    def killed_at_the_commit(self) -> None:
+    def killed_at_the_commit(self, verb: str = "deploy") -> None:
         """A deploy whose deployer is killed after the rename that commits it, before systemd hears of it."""
-        self.host.write("/opt/deadly/systemctl", DEADLY, 0o755)
+        self.host.write("/opt/deadly/systemctl", DEADLY.format(name=self.name), 0o755)
         path = {"PATH": f"/opt/deadly:{SEARCHED}"}
-        done = self.host.run(*GAPLESS, "deploy", cwd=self.project, env=path, check=False)
+        done = self.host.run(*GAPLESS, verb, cwd=self.project, env=path, check=False)
         assert done.returncode in (137, -9), done.stdout + done.stderr
 
     def remove(self) -> None:

@@ -121,6 +121,29 @@ def test_a_server_that_dies_keeps_its_processes(shop: Shop) -> None:
     says(shop, f"worker-finished {live['release']}")
 
 
+def test_the_process_of_a_server_that_died_goes_with_the_next_deploy(shop: Shop) -> None:
+    """A crash-looping release's server may be down when the next one is committed: nothing tells its processes then."""
+    shop("up")
+    first = shop.current()
+    says(shop, f"worker-began {first}")
+    shop.write(text="mended", config=CONFIG)
+    # systemd starts a server that died again: as long as its program is gone, it cannot.
+    shop.host.run("mv", f"/srv/shop/releases/{first}", "/srv/shop/away")
+    shop.host.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", f"shop@{first}.service")
+    wait_until(lambda: shop.show(f"shop@{first}.service", "ActiveState") == "failed", 30)
+    shop.host.run("mv", "/srv/shop/away", f"/srv/shop/releases/{first}")
+    shop.deploy()
+    says(shop, f"worker-finished {first}")
+
+
+def test_a_first_deploy_killed_after_its_commit_has_its_processes_from_the_next(shop: Shop) -> None:
+    """Invariant 5: what follows the commit is made up for, also where no older release has to retire."""
+    shop.killed_at_the_commit("up")
+    assert log(shop) == []
+    shop("prune")
+    says(shop, f"worker-began {shop.current()}")
+
+
 def test_a_release_that_fails_never_starts_its_processes(shop: Shop) -> None:
     """Invariant 3: a worker of a release that is not proven touches nothing; that of the live one goes on."""
     shop("up")
@@ -140,9 +163,12 @@ def test_a_timer_runs_the_current_release(host: Host) -> None:
         says(shop, f"tick {first}", 2)
         second = shop.deploy()
         ticks_only(shop, second, first)
-        shop("rollback")
-        assert shop.current() == first
-        ticks_only(shop, first, second)
+        watched = shop.popen("rollback", "--watch", "8s")
+        wait_until(lambda: shop.current() == first)
+        ticks_only(shop, first, second)  # while the other stands by
+        assert watched.poll() is None
+        said, _ = watched.communicate(timeout=60)
+        assert watched.returncode == 0, said
 
 
 def ticks_only(shop: Shop, new: str, old: str) -> None:

@@ -31,6 +31,17 @@ def test_a_candidate_boots_behind_the_others_and_serves_beside_them(project: Pro
     assert weight(pid) == usual
 
 
+def test_workers_have_their_full_weight_when_they_serve(project: Project) -> None:
+    """They were born while their parent was put back."""
+    project.configure(command='"gapless serve --workers 2 app:app"')
+    project.supervise()
+    project("deploy")
+    (live,) = [one for one in project.json("status")["instances"] if one["role"] == "live"]
+    workers = live["status"]["workers"]
+    assert len(workers) == 2
+    assert {weight(one["pid"])[1] for one in workers} == {0}
+
+
 def candidate(project: Project) -> int:
     """The pid of the candidate, or 0."""
     found = [one["pid"] for one in project.json("status")["instances"] if one["role"] == "candidate"]

@@ -98,6 +98,24 @@ def test_an_idle_connection_is_kept_for_the_linger_time(instance: Instance) -> N
     assert instance.process.status() == 0
 
 
+def test_a_request_that_comes_late_has_its_whole_budget(run: start, tmp_path: Path) -> None:
+    """Invariant 6: on an idle connection, and on one on which nothing was read, long after the requests budget."""
+    one = Instance(run, tmp_path, "--linger", "20s", "--requests", "2s")
+    with keep_alive_client(one.sock) as client, one.connection() as visitor:
+        client.request("GET", "/")
+        client.getresponse().read()
+        began = one.retire()
+        wait_until(lambda: time.monotonic() - began > 2.5)
+        visitor.sendall(REQUEST.replace(b"GET /", b"GET /slow"))
+        client.request("GET", "/slow")
+        response = client.getresponse()
+        assert (response.status, response.read()) == (200, b"ok")
+        assert visitor.recv(1000).startswith(b"HTTP/1.1 200")
+    assert one.process.status() == 0
+    assert "cut off" not in one.process.output
+    one.sock.close()
+
+
 def test_a_request_under_way_is_finished_and_says_close(instance: Instance) -> None:
     """Invariant 6: a slow answer is complete, and its client is told to open the next connection elsewhere."""
     with keep_alive_client(instance.sock) as client:

@@ -14,6 +14,7 @@ from gapless.config import load
 from gapless.errors import GaplessError
 from gapless.release import steps
 from gapless.release.attempt import Site
+from gapless.release.lock import deploy_lock
 from gapless.release.plan import plan_deploy
 from gapless.switch import install, sockets
 from gapless.switch.place import Place
@@ -52,11 +53,12 @@ def command(
     go_on_without_terminal(output)
     os.nice(10)
     if changes.sentences:
-        install.apply(project.config, place, manager.ctl)
-        for sentence in changes.sentences:
-            output.say(sentence)
-    if changes.closes or changes.shut:
-        install.reopen(place, manager.ctl)
+        with deploy_lock(place.root, why="up", wait=lock_wait):
+            install.apply(project.config, place, manager.ctl)
+            for sentence in changes.sentences:
+                output.say(sentence)
+            if changes.closes or changes.shut:
+                install.reopen(place, manager.ctl)
     for address in sockets.absent(project.config.addresses):
         output.warn(f"this host has no address {address.rpartition(':')[0]} now: nobody reaches {address} until it has")
     document: dict[str, object] = {"changed": changes.sentences, "deployed": None}

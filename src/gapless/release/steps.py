@@ -111,6 +111,8 @@ def _locked(site: Site, verb: str) -> Iterator[DeployLock]:
         current = site.manager.current()
         for killed in site.ledger.unfinished():
             now = site.clock.now()
+            if current and killed.to == current:  # it may have died before all that follows the commit was done
+                site.manager.point(current)
             if killed.to == current and killed.from_ != current and not killed.switched:
                 # It died between the commit and the record of it.
                 site.ledger.append(Phase(killed.id, SWITCH, now, 0.0, Outcome.SUCCEEDED))

@@ -58,7 +58,7 @@ class Drain:
         self._began = time.monotonic()
         self._hurried = False
         self._condemned: dict[Any, float] = {}  # closed by us, may still be flushing; since when
-        self._busy: dict[Any, float] = {}  # when it was last seen with a response under way, after the beginning
+        self._turns: dict[Any, tuple[bool, float]] = {}  # whether something is under way on it, and since when
         self._websockets = 0
         self._restarted = 0
 
@@ -85,23 +85,35 @@ class Drain:
                     protocol.transport.abort()
                 continue
             kind = kind_of(protocol)
-            if kind is Kind.STREAM:
-                self._busy[protocol] = elapsed  # it did not say close: once idle, its client may use it again
-            late = self._busy.get(protocol, 0.0) if kind is Kind.IDLE and not self._hurried else 0.0
-            if elapsed >= self._budget(kind) + late:
+            if elapsed >= self._end(kind, self._since(protocol, kind, elapsed)):
                 self._condemned[protocol] = time.monotonic()
                 if kind in (Kind.REQUEST, Kind.STREAM):
                     self.cut[kind] += 1
                 protocol.transport.close()
 
-    def _budget(self, kind: Kind) -> float:
+    def _since(self, protocol: Any, kind: Kind, elapsed: float) -> float:
+        """When the connection began to wait, or its request came: 0 for what was so when the drain began.
+
+        A response that did not say close leaves its connection idle, and its client may use that again.
+        """
+        busy = kind in (Kind.REQUEST, Kind.STREAM)
+        was_busy, since = self._turns.get(protocol, (busy, 0.0))
+        self._turns[protocol] = (busy, since if busy is was_busy else elapsed)
+        return self._turns[protocol][1]
+
+    def _end(self, kind: Kind, since: float) -> float:
+        """When its budget ends; a request has the whole of it, however late in the drain it came."""
         if self._hurried:
             return 0.0
-        if kind is Kind.IDLE:
-            return self.settings.linger
-        if kind is Kind.UNREAD:  # its client may be a slow sender, or a proxy's spare connection
-            return max(self.settings.linger, self.settings.requests)
-        return self.settings.requests if kind is Kind.REQUEST else max(self.settings.streams, self.settings.requests)
+        match kind:
+            case Kind.IDLE:
+                return since + self.settings.linger
+            case Kind.UNREAD:  # its client may be a slow sender, or a proxy's spare connection
+                return max(self.settings.linger, self.settings.requests)
+            case Kind.REQUEST:
+                return since + self.settings.requests
+            case Kind.STREAM:
+                return max(self.settings.streams, since + self.settings.requests)
 
     def _restart_websockets(self, elapsed: float) -> None:
         """Send close code 1012 to as many as are due by now; the first at once."""

@@ -106,7 +106,8 @@ class Parent:
         """In the child: never returns."""
         status = 1
         try:
-            os.setpgid(0, 0)  # Ctrl-C on the terminal is for the parent, who passes it on once
+            if not self.settings.release:  # a manager weighs, and kills, all of us as one group
+                os.setpgid(0, 0)  # Ctrl-C on the terminal is for the parent, who passes it on once
             signal.set_wakeup_fd(-1)
             for one in OURS:
                 signal.signal(one, signal.SIG_DFL)

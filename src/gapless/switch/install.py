@@ -216,7 +216,7 @@ def refuse_foreign(place: Place) -> None:
                 hint = "choose another `name`, or remove that unit"
                 raise GaplessError("manage", place.name, f"{unit} is not gapless's", hint)
     inside = {path.name for path in place.root.iterdir()} if place.root.exists() else set()
-    if inside and not inside & {"releases", *DATA}:
+    if inside - {"lock"} and not inside & {"releases", *DATA}:  # an `up` may have been killed that had only that
         hint = "choose another `name`, or move that directory away"
         raise GaplessError("manage", place.name, f"{place.root} is there, and not gapless's", hint)
     if place.owner and (user := _user(place)) and user.pw_uid == 0:

@@ -13,7 +13,7 @@ from pathlib import Path
 from gapless import config as configuration
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.switch import journal, rehearsal, sockets, units
+from gapless.switch import beside, journal, rehearsal, sockets, units
 from gapless.switch.behind import booting_behind
 from gapless.switch.files import replace
 from gapless.switch.guard import stopped_with_us
@@ -80,7 +80,7 @@ class SystemdManager:
             if socket[STALE] == "yes":
                 self.ctl.do("daemon-reload")
             if current := self.current():
-                self._start_beside(current)
+                self._settle_beside(current)
             self._stop(_name(instance))
 
     def stop(self, instance: Instance) -> None:
@@ -117,7 +117,7 @@ class SystemdManager:
         self.place.candidate.unlink(missing_ok=True)
         # Before anything else that may fail: until it hears of the commit, systemd holds up the old release.
         self.ctl.do("daemon-reload")
-        self._start_beside(release)
+        self._settle_beside(release)
         self._home.point(release)
 
     def current(self) -> str | None:
@@ -157,7 +157,7 @@ class SystemdManager:
             late = True
         found = self._units(instance)[0]
         started = self._instance(found, self._current())
-        if started.ready:
+        if started.ready and started.role is not Role.RETIRING:
             return Started(started, Readiness.READY)
         if late:
             why = f": {found['StatusText']}" if found["StatusText"] else ""
@@ -179,10 +179,10 @@ class SystemdManager:
         """The socket, as long as there is no current release: then nothing may hold it open."""
         return [] if self.current() else [self.place.socket]
 
-    def _start_beside(self, release: str) -> None:
-        """Start the processes and timers of the current release, where they do not run."""
-        if others := units.started(configuration.load(self._home.release(release)), self.place, release):
-            self.ctl.do("start", "--no-block", *others)
+    def _settle_beside(self, release: str) -> None:
+        """Have the processes and timers of the current release run, and no others'."""
+        config = configuration.load(self._home.release(release))
+        beside.settle(self.place, self.ctl, config, release, lambda: {one.release for one in self.instances()})
 
     def _write(self, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():

@@ -1,0 +1,33 @@
+"""What runs beside the server: processes and timers are those of the current release alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from gapless.config import Config
+from gapless.switch import units
+from gapless.switch.place import Place, release_of
+from gapless.switch.systemctl import Systemctl
+
+
+def settle(place: Place, ctl: Systemctl, config: Config, release: str, running: Callable[[], Collection[str]]) -> None:
+    """Start those of `release` that do not run, and stop what others left; `running` are the releases with a server.
+
+    No other release's timer goes on, also while its server stands by; a job that has begun does. A server that drains
+    takes its own processes with it (PartOf=); those of one that died before it was told to go are stopped here.
+    """
+    wanted = units.started(config, place, release)
+    timers, services = _written(place, "timer"), _written(place, "service")
+    jobs = {timer.removesuffix("timer") + "service" for timer in timers}
+    left = timers - {*wanted}
+    if processes := services - jobs - {*wanted}:
+        alive = running()
+        left |= {name for name in processes if release_of(place.instance(name)) not in alive}
+    if left:
+        ctl.do("stop", "--no-block", *sorted(left))
+    if wanted:
+        ctl.do("start", "--no-block", *wanted)
+
+
+def _written(place: Place, kind: str) -> set[str]:
+    return {path.name for path in place.units.glob(place.other("*", "*", kind))}
