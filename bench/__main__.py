@@ -31,7 +31,7 @@ def main() -> None:
         for server, kind, front, way in switchovers.ways(Path(folder)):
             if options.only in f"{server} {kind} {front}":
                 row, measured = switchovers.run(
-                    server, kind, front, way, switchovers.count_for(server, options.switchovers)
+                    server, kind, front, way, switchovers.count_for(kind, options.switchovers)
                 )
                 rows.append(row)
                 print(cells(row), measured.verdict.bound, flush=True)

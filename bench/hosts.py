@@ -31,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gapless-hosts-") as folder, Host() as host:
         rows = []
         for server, kind, front, way in ways(host, Path(folder)):
-            rows.append(run(host, server, kind, front, way, switchovers.count_for(server, options.deploys)))
+            rows.append(run(host, server, kind, front, way, switchovers.count_for(kind, options.deploys)))
             print(cells(rows[-1]), flush=True)
         times = measure_times(host, Path(folder, "times"))
     text = report(rows, times)

@@ -101,9 +101,9 @@ def ways(folder: Path) -> Iterator[tuple[str, str, str, Way]]:
         yield "uvicorn", "restart, held socket", front, HeldRestart("uvicorn, restart", where, BOOT, argv, ready)
 
 
-def count_for(server: str, count: int) -> int:
-    """The others show what they show in fewer."""
-    return count if server.startswith("gapless") else min(count, OTHERS)
+def count_for(kind: str, count: int) -> int:
+    """The others, and the control, show what they show in fewer."""
+    return count if kind == "gapless deploy" else min(count, OTHERS)
 
 
 def run(

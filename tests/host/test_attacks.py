@@ -36,6 +36,19 @@ def test_a_unit_that_systemd_refuses_fails_the_deploy_before_anything_is_touched
     assert shop.live()["release"] == second
 
 
+def test_a_candidate_that_somebody_stops_is_not_proven(shop: Shop) -> None:
+    """Invariants 3 and 4: systemd calls it deactivating, as it calls an instance that was ready once."""
+    first = shop.live()["release"]
+    shop.write(app="import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(60)")
+    deploy = shop.popen("deploy")
+    candidate = wait_until(lambda: [one for one in shop.status()["instances"] if one["role"] == "candidate"])
+    shop.host.run("systemctl", "stop", "--no-block", f"shop@{candidate[0]['release']}.service")
+    said, _ = deploy.communicate(timeout=60)
+    assert deploy.returncode == 1, said
+    assert f"{first} goes on serving" in said
+    assert shop.live()["release"] == first
+
+
 def test_a_release_of_another_project_leaves_that_one_alone(shop: Shop) -> None:
     """Deployed by mistake, it must not take the other app's private sockets."""
     other = Shop(shop.host, "other", 8001)

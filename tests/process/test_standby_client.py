@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from gapless.switch import standby
-from gapless.unix_http import STAND_BY_PATH, STATUS_PATH
+from gapless.unix_http import STAND_BY_PATH, STATUS_PATH, get
 
 
 @contextmanager
@@ -40,6 +40,28 @@ def answering(path: Path, *answers: bytes) -> Iterator[list[bytes]]:
 
 
 DOCUMENT = b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"state": "serving"}'
+
+
+def test_a_body_that_does_not_end_is_a_time_out(tmp_path: Path) -> None:
+    """A check that streams must not keep whoever asks, and the deploy lock with them."""
+    ours, stop = socket.socket(socket.AF_UNIX), threading.Event()
+    ours.bind(str(tmp_path / "p"))
+    ours.listen()
+
+    def drip() -> None:
+        with ours.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while not stop.wait(0.05):
+                with suppress(BrokenPipeError):
+                    connection.sendall(b".")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    with closing(ours), pytest.raises(TimeoutError, match="does not end"):
+        get(str(tmp_path / "p"), "/", "localhost", 0.5)
+    stop.set()
+    thread.join()
 
 
 @pytest.mark.parametrize(

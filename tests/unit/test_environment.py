@@ -103,6 +103,19 @@ def test_what_no_variable_can_hold_is_refused(tmp_path: Path, value: str) -> Non
     assert written(tmp_path) == []
 
 
+@pytest.mark.parametrize("path", ["/etc/hostname", "../hostname", "link"])
+def test_a_file_outside_of_the_project_is_refused(tmp_path: Path, path: str) -> None:
+    """The release's own gapless.toml names it, and root reads it for the app."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (tmp_path / "hostname").touch()
+    (project / "link").symlink_to(tmp_path / "hostname")
+    for one in (config(env_file=path), config(key=path)):
+        with pytest.raises(GaplessError, match="not in the project's directory"):
+            environment.fix(tmp_path / "home", "r1", one, project)
+    assert written(tmp_path / "home") == []
+
+
 @pytest.mark.parametrize("name", ["GAPLESS_RELEASE", "LISTEN_FDS", "NOTIFY_SOCKET"])
 def test_what_the_manager_says_is_not_the_apps_to_set(tmp_path: Path, name: str) -> None:
     """Invariant 8: systemd would take the app's word, the embedded supervisor its own; so it is refused, by name."""

@@ -23,8 +23,10 @@ def settle(place: Place, ctl: Systemctl, config: Config, release: str, running: 
     if processes := services - jobs - {*wanted}:
         alive = running()
         left |= {name for name in processes if release_of(place.instance(name)) not in alive}
-    if left:
-        ctl.do("stop", "--no-block", *sorted(left))
+    # Only what runs: systemd may not even be able to read those of a release that it refused.
+    shown = ctl.show(["Id", "ActiveState"], *sorted(left)) if left else []
+    if stale := [unit["Id"] for unit in shown if unit["ActiveState"] not in {"inactive", "failed"}]:
+        ctl.do("stop", "--no-block", *stale)
     if wanted:
         ctl.do("start", "--no-block", *wanted)
 
