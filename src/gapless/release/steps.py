@@ -111,8 +111,8 @@ def _locked(site: Site, verb: str) -> Iterator[DeployLock]:
         current = site.manager.current()
         for killed in site.ledger.unfinished():
             now = site.clock.now()
-            if current and killed.to == current:  # it may have died before all that follows the commit was done
-                site.manager.point(current)
+            if current and killed.to == current:
+                _finish_commit(site, current)
             if killed.to == current and killed.from_ != current and not killed.switched:
                 # It died between the commit and the record of it.
                 site.ledger.append(Phase(killed.id, SWITCH, now, 0.0, Outcome.SUCCEEDED))
@@ -121,6 +121,14 @@ def _locked(site: Site, verb: str) -> Iterator[DeployLock]:
             site.ledger.append(Finished(killed.id, now, Outcome.INTERRUPTED, f"the {killed.verb} was killed"))
         engine.repair(site.manager)
         yield lock
+
+
+def _finish_commit(site: Site, current: str) -> None:
+    """Again what follows a commit: its deployer may have died before all of it was done."""
+    try:
+        site.manager.point(current)
+    except (GaplessError, OSError) as error:  # the disk is full: a prune must be possible all the same
+        site.observer.warning(f"cannot finish the commit of {current}: {error}")
 
 
 def _install(site: Site, project: Path, found: sources.Source, release: str) -> Config:
