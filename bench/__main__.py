@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import switchovers, throughput, timings
+from gapless.prove.verdict import bound
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -88,11 +89,14 @@ def conditions() -> str:
 
 
 def table(rows: Sequence[switchovers.Row]) -> list[str]:
-    """The rows as a table, and what its last columns mean."""
+    """The rows as a table, what it proves, and what its last columns mean."""
+    ours = [row for row in rows if row.way == "gapless deploy"]
     return [
         f"| {' | '.join(HEADINGS)} |",
         f"|{' --- |' * len(HEADINGS)}",
         *map(cells, rows),
+        "",
+        f"`gapless deploy`: {bound(sum(row.requests for row in ours), sum(row.lost for row in ours))}.",
         "",
         "Latencies are as the clients measured them, inside the switchovers and outside; a server that says too early "
         "that it is ready stalls outside, after its switchover. The ratio is that of the worst inside to the p99.9 "

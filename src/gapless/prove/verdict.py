@@ -77,15 +77,7 @@ class Verdict:
     @property
     def bound(self) -> str:
         """What the count of losses says about the loss rate, as a sentence without a full stop."""
-        if self.requests == 0:
-            return "no request was sent, so nothing is proven"
-        if self.lost:
-            return f"{self.lost:,} of {self.requests:,} requests were lost ({self.lost / self.requests:.2%})"
-        # The rule of three: at a loss rate of 3/N, N requests in a row pass with a probability of 5 %.
-        return (
-            f"{self.requests:,} requests without a loss: "
-            f"the loss rate is below {_percent(min(3 / self.requests, 1.0))} (3/{self.requests:,}) with 95 % confidence"
-        )
+        return bound(self.requests, self.lost)
 
     def to_json(self) -> dict[str, object]:
         """The verdict as JSON values; keys are only ever added. Times are unix seconds, latencies milliseconds.
@@ -144,6 +136,19 @@ class Windowed:
     outside: Latency
     lost_inside: int
     lost_outside: int
+
+
+def bound(requests: int, lost: int) -> str:
+    """What `lost` of `requests` says about the loss rate, as a sentence without a full stop."""
+    if requests == 0:
+        return "no request was sent, so nothing is proven"
+    if lost:
+        return f"{lost:,} of {requests:,} requests were lost ({lost / requests:.2%})"
+    # The rule of three: at a loss rate of 3/N, N requests in a row pass with a probability of 5 %.
+    return (
+        f"{requests:,} requests without a loss: "
+        f"the loss rate is below {_percent(min(3 / requests, 1.0))} (3/{requests:,}) with 95 % confidence"
+    )
 
 
 def judge(result: Result, max_latency_seconds: float | None = None) -> Verdict:
