@@ -16,15 +16,16 @@ PYTHON = sys.executable
 BOOT = 0.5  # seconds: any will do, it is taken off again
 
 
+def seconds(run: Callable[[], object]) -> float:
+    """Of one call."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
 def median(count: int, run: Callable[[], object]) -> float:
     """Median seconds of a call."""
-
-    def once() -> float:
-        began = time.perf_counter()
-        run()
-        return time.perf_counter() - began
-
-    return statistics.median(once() for _ in range(count))
+    return statistics.median(seconds(run) for _ in range(count))
 
 
 def _command(*argv: str) -> Callable[[], object]:
@@ -37,30 +38,36 @@ def timings(folder: Path) -> dict[str, float]:
     way = Gapless("timings", folder / "timings", BOOT, linger=1)
     try:
         way.start()
-        alone = boot(partial(_start, way))
-        deploy = median(10, way.deploy)
+        deploy = over_boot(10, way.deploy, partial(_start, way))
         status = median(10, _command(PYTHON, "-m", "gapless", "status", "-C", str(way.folder)))
     finally:
         way.stop()
     return {
         "import": median(20, _command(PYTHON, "-c", "import gapless")) - bare,
         "help": median(20, _command(PYTHON, "-m", "gapless", "--help")),
-        "deploy": deploy - alone,
+        "deploy": deploy,
         "status": status,
     }
 
 
-def boot(start: Callable[..., subprocess.Popen[str]]) -> float:
-    """Median seconds from exec to serving of the app by itself; `start` runs an argv, its output in a pipe."""
+def over_boot(count: int, deploy: Callable[[], object], start: Callable[..., subprocess.Popen[str]]) -> float:
+    """Median seconds that a deploy takes over the boot of its app by itself, from exec to serving, right before it.
+
+    `start` runs an argv, its output in a pipe.
+    """
     argv = [PYTHON, "-m", "gapless", "serve", "app:app", "--bind", "127.0.0.1:0", "--check", "/health"]
 
-    def once() -> None:
+    def boot() -> None:
         with start(*argv) as process:
             assert process.stdout is not None  # noqa: S101 -- it is a pipe
             next(line for line in process.stdout if "serving" in line)
             process.kill()
 
-    return median(10, once)
+    def once() -> float:
+        alone = seconds(boot)
+        return seconds(deploy) - alone
+
+    return statistics.median(once() for _ in range(count))
 
 
 def _start(way: Gapless, *argv: str) -> subprocess.Popen[str]:
