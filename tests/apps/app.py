@@ -8,7 +8,7 @@ import time
 
 async def app(scope, receive, send):
     """A well-behaved app: /health, /slow (1 s), /slower (3 s),
-    /stream (begins, ends after 1 s), /echo, /hang-loop, a WebSocket echo."""
+    /stream?2 (begins, ends after 2 s, or 1), /echo, /hang-loop, a WebSocket echo."""
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.complete"})
@@ -41,7 +41,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if path == "/stream":
         await send({"type": "http.response.body", "body": b"begun ", "more_body": True})
-        await asyncio.sleep(1)
+        await asyncio.sleep(float(scope["query_string"] or 1))
     await send({"type": "http.response.body", "body": body})
 
 

@@ -116,6 +116,23 @@ def test_a_request_that_comes_late_has_its_whole_budget(run: start, tmp_path: Pa
     one.sock.close()
 
 
+def test_a_request_right_after_a_stream_has_its_whole_budget(run: start, tmp_path: Path) -> None:
+    """Invariant 6: a response that had begun did not say close, so a proxy may send the next request at once."""
+    one = Instance(run, tmp_path, "--linger", "20s", "--requests", "2s", "--streams", "20s")
+    with keep_alive_client(one.sock) as client:
+        client.request("GET", "/stream?3")
+        response = client.getresponse()
+        assert response.read(6) == b"begun "
+        one.retire()
+        assert response.read() == b"ok"
+        client.request("GET", "/slow")
+        response = client.getresponse()
+        assert (response.status, response.headers["connection"], response.read()) == (200, "close", b"ok")
+    assert one.process.status() == 0
+    assert "cut off" not in one.process.output
+    one.sock.close()
+
+
 def test_a_request_under_way_is_finished_and_says_close(instance: Instance) -> None:
     """Invariant 6: a slow answer is complete, and its client is told to open the next connection elsewhere."""
     with keep_alive_client(instance.sock) as client:

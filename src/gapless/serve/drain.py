@@ -58,7 +58,7 @@ class Drain:
         self._began = time.monotonic()
         self._hurried = False
         self._condemned: dict[Any, float] = {}  # closed by us, may still be flushing; since when
-        self._turns: dict[Any, tuple[bool, float]] = {}  # whether something is under way on it, and since when
+        self._turns: dict[Any, tuple[object, float]] = {}  # which request is under way on it (None: none), since when
         self._websockets = 0
         self._restarted = 0
 
@@ -96,9 +96,9 @@ class Drain:
 
         A response that did not say close leaves its connection idle, and its client may use that again.
         """
-        busy = kind in (Kind.REQUEST, Kind.STREAM)
-        was_busy, since = self._turns.get(protocol, (busy, 0.0))
-        self._turns[protocol] = (busy, since if busy is was_busy else elapsed)
+        request = getattr(protocol, "cycle", protocol) if kind in (Kind.REQUEST, Kind.STREAM) else None
+        before, since = self._turns.get(protocol, (request, 0.0))
+        self._turns[protocol] = (request, since if request is before else elapsed)
         return self._turns[protocol][1]
 
     def _end(self, kind: Kind, since: float) -> float:
