@@ -25,6 +25,23 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 @pytest.mark.parametrize(
+    ("written", "reached"),
+    [
+        (":8000", "127.0.0.1:8000"),
+        ("*:8000", "127.0.0.1:8000"),
+        ("0.0.0.0:8000", "127.0.0.1:8000"),
+        ("192.0.2.1:8000", "192.0.2.1:8000"),
+        ("[::]:8000", "[::1]:8000"),
+        ("[2001:db8::1]:8000", "[2001:db8::1]:8000"),
+        ("unix:/run/shop.sock", "/run/shop.sock"),
+    ],
+)
+def test_what_listens_everywhere_is_reached_on_loopback(written: str, reached: str) -> None:
+    """A wildcard can be bound, but is no address to send a proof to, nor one that a proxy names."""
+    assert Address.parse(written).reached == reached
+
+
+@pytest.mark.parametrize(
     ("written", "family", "name"),
     [
         ("127.0.0.1:80", socket.AF_INET, ("127.0.0.1", 80)),

@@ -12,7 +12,6 @@ from gapless.errors import GaplessError
 from gapless.release.trial import Trial
 
 AFTER = 3.0  # seconds that a proof goes on after the commit, without --watch
-WILDCARDS = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- read, not bound
 
 _OPTIONS: list[Callable[[Function], Function]] = [
     click.option(
@@ -59,8 +58,9 @@ def trial(
 
 
 def _url(address: str) -> str:
-    host, _, port = address.rpartition(":")
     if address.startswith("unix:"):
         hint = "name the address of the proxy in front: --prove-url http://127.0.0.1:80"
         raise GaplessError("prove through", address, "it is a Unix socket", hint, status=2)
-    return f"http://{WILDCARDS.get(host, host)}:{port}"
+    from gapless.switch.sockets import Address  # only a proof pays for it
+
+    return f"http://{Address.parse(address).reached}"

@@ -12,7 +12,6 @@ from gapless.switch.sockets import Address
 
 CADDYFILE = Path("/etc/caddy/Caddyfile")
 DEFAULT = 120.0  # seconds that Caddy keeps an idle connection to a server
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- how a proxy reaches such a listener
 
 
 def caddy(caddyfile: str, addresses: Sequence[str], linger: float) -> Finding | None:
@@ -36,9 +35,8 @@ def _names(address: Address) -> set[str]:
     """How a Caddyfile may call it."""
     if isinstance(address.name, str):
         return {f"unix/{address.name}"}
-    host, port = EVERYWHERE.get(address.name[0], address.name[0]), address.name[1]
-    names = {f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
-    return {*names, f"localhost:{port}", f":{port}"} if host in {"127.0.0.1", "::1"} else names
+    host, _, port = address.reached.rpartition(":")
+    return {address.reached, *({f"localhost:{port}", f":{port}"} if host in {"127.0.0.1", "[::1]"} else ())}
 
 
 def _upstream(word: str) -> str:

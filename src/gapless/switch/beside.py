@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from gapless.config import Config
 from gapless.switch import units
 from gapless.switch.place import Place, release_of
-from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemctl import GONE, Systemctl
 
 
 def settle(place: Place, ctl: Systemctl, config: Config, release: str, running: Callable[[], Collection[str]]) -> None:
@@ -25,7 +25,7 @@ def settle(place: Place, ctl: Systemctl, config: Config, release: str, running: 
         left |= {name for name in processes if release_of(place.instance(name)) not in alive}
     # Only what runs: systemd may not even be able to read those of a release that it refused.
     shown = ctl.show(["Id", "ActiveState"], *sorted(left)) if left else []
-    if stale := [unit["Id"] for unit in shown if unit["ActiveState"] not in {"inactive", "failed"}]:
+    if stale := [unit["Id"] for unit in shown if unit["ActiveState"] not in GONE]:
         ctl.do("stop", "--no-block", *stale)
     if wanted:
         ctl.do("start", "--no-block", *wanted)

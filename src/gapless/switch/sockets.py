@@ -44,6 +44,14 @@ class Address:
                 return cls(written, family, (socket.inet_ntop(family, packed), int(port)))
         raise _unusable(written, f"{host!r} is not an IP address")
 
+    @property
+    def reached(self) -> str:
+        """What reaches it on this host: `host:port`, `[v6]:port`, or the path of its Unix socket."""
+        if isinstance(self.name, str):
+            return self.name
+        host, port = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.name[0], self.name[0]), self.name[1]  # noqa: S104 -- read
+        return f"[{host}]:{port}" if self.family == socket.AF_INET6 else f"{host}:{port}"
+
     def is_of(self, held: socket.socket) -> bool:
         """Whether `held` listens here."""
         name = held.getsockname()

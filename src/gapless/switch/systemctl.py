@@ -14,6 +14,7 @@ PATIENCE = 90.0  # seconds for an answer: systemd has a bus time-out of its own 
 
 # What systemctl says when systemd executes itself anew (daemon-reexec: an upgrade of it does that) in the middle.
 AWAY = ("Connection reset by peer", "Connection refused", "Transport endpoint is not connected", "disconnected")
+GONE = {"inactive", "failed", "maintenance"}  # states of a unit that does not run
 TRIES, PAUSE = 50, 0.1  # seconds between two
 
 

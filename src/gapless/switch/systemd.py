@@ -20,7 +20,7 @@ from gapless.switch.guard import stopped_with_us
 from gapless.switch.home import Home
 from gapless.switch.manager import Instance, Readiness, Role, Started
 from gapless.switch.place import Place, release_of
-from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemctl import GONE, Systemctl
 
 LEAVE = 3.0  # seconds from SIGTERM to SIGKILL for an instance that was never ready
 SHOWN = (
@@ -28,7 +28,6 @@ SHOWN = (
     *("ExecMainCode", "ExecMainStatus", "StatusText"),
 )
 STALE = "NeedDaemonReload"
-GONE = {"inactive", "failed", "maintenance"}
 
 
 class SystemdManager:
