@@ -1,13 +1,20 @@
 """Tell the service manager how this process is doing: sd_notify(3) in the standard library.
 
-Without NOTIFY_SOCKET every call does nothing and returns False, so the same program runs anywhere.
+Without NOTIFY_SOCKET every call does nothing and returns False, so the same program runs anywhere. The first call
+opens a socket that is kept; no call raises.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
+import struct
 import time
+
+PATIENCE = 2  # seconds that a message may wait for a manager that is busy
+
+_kept: socket.socket | None = None
 
 
 def ready(status: str = "") -> bool:
@@ -32,7 +39,7 @@ def reloading() -> bool:
 
 def watchdog() -> bool:
     """Say that this process is alive (WATCHDOG=1); due every `watchdog_interval()` seconds. Never waits."""
-    return _send("WATCHDOG=1", wait=0)
+    return _send("WATCHDOG=1", wait=False)
 
 
 def extend_timeout(seconds: float) -> bool:
@@ -56,22 +63,32 @@ def _status(text: str) -> list[str]:
     return [f"STATUS={' '.join(text.split())}"] if text else []
 
 
-def _send(*assignments: str, wait: float = 2.0) -> bool:
-    """True if the manager's socket took the message within `wait` seconds.
+def _send(*assignments: str, wait: bool = True) -> bool:
+    """True if the manager's socket took the message, within `PATIENCE` seconds or, without `wait`, at once.
 
-    A manager that is gone, or too busy to read (the queue holds net.unix.max_dgram_qlen messages), must not
-    take the service down.
+    No failure matters to the service: a manager that is gone, one too busy to read (its queue holds
+    net.unix.max_dgram_qlen messages), or a process that has no descriptor left.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address or not assignments:
         return False
     if address.startswith("@"):  # abstract name, unix(7)
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(wait)
-        try:
-            sock.connect(address)
-            sock.sendall("\n".join(assignments).encode())
-        except OSError:
-            return False
+    try:
+        # By name each time: whoever manages us may have been replaced, and its successor listens there.
+        _socket().sendto("\n".join(assignments).encode(), 0 if wait else socket.MSG_DONTWAIT, address)
+    except OSError:
+        return False
     return True
+
+
+def _socket() -> socket.socket:
+    """The one socket of this process, kept: when all descriptors are in use there is none to be had for a new one."""
+    global _kept
+    if _kept is None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # Bounds each wait in the kernel; a time-out of Python's own would be shared by threads that send at once.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", PATIENCE, 0))  # struct timeval
+        atexit.register(sock.close)
+        _kept = sock
+    return _kept

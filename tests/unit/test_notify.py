@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,3 +65,51 @@ def test_the_watchdog_is_pinged_twice_in_its_time(monkeypatch: pytest.MonkeyPatc
     assert notify.watchdog_interval() == 15.0
     monkeypatch.setenv("WATCHDOG_USEC", "0")
     assert notify.watchdog_interval() is None
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Inside the block this process can open nothing."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_process_without_a_descriptor_left_still_tells(manager: socket.socket) -> None:
+    """Invariant 6: a ping that raises would have a healthy release killed, a STOPPING=1 that raises end its drain."""
+    assert notify.ready()
+    manager.recv(100)
+    with no_descriptor_left():
+        assert notify.watchdog()
+        assert notify.stopping()
+    assert (manager.recv(100), manager.recv(100)) == (b"WATCHDOG=1", b"STOPPING=1")
+
+
+def test_a_first_call_without_a_descriptor_left_does_not_raise(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be said now is not said; the next call tries again."""
+    monkeypatch.setattr(notify, "_kept", None)
+    with no_descriptor_left():
+        assert not notify.ready()
+        assert not notify.watchdog()
+    assert notify.ready()
+    assert manager.recv(100) == b"READY=1"
+
+
+def test_a_manager_that_was_replaced_hears_of_it(manager: socket.socket) -> None:
+    """A supervisor may die, and its successor listen at the same name: messages go to whoever is there."""
+    assert notify.ready()
+    name = manager.getsockname()
+    manager.close()
+    assert not notify.watchdog()
+    if isinstance(name, str):  # an abstract name has no file
+        Path(name).unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as successor:
+        successor.bind(name)
+        successor.settimeout(5)
+        assert notify.watchdog()
+        assert successor.recv(100) == b"WATCHDOG=1"

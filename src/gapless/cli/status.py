@@ -30,8 +30,8 @@ PATIENCE = 0.2  # seconds for each wait for an instance: one that is too busy is
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project) -> None:
-    """Connections, and requests under way, come from each instance's private socket; memory is what it and its
-    workers have resident.
+    """Connections, requests under way and descriptors (used of allowed; of several workers, of the one that has the
+    fewest left) come from each instance's private socket; memory is what it and its workers have resident.
 
     Exit status 1 if nothing serves.
     """
@@ -56,7 +56,7 @@ def command(output: Output, /, project: Project) -> None:
     serving = any(one.role is Role.LIVE and one.ready for one in instances)
     lines = [f"{project.config.name} on {', '.join(project.config.addresses)}, current release: {current or 'none'}"]
     if instances:
-        headings = ("ROLE", "RELEASE", "STATE", "PID", "UP", "MEMORY", "CONNECTIONS", "UNDER WAY")
+        headings = ("ROLE", "RELEASE", "STATE", "PID", "UP", "MEMORY", "CONNECTIONS", "UNDER WAY", "DESCRIPTORS")
         lines += ["", *output.table(headings, [_row(one, details[one.id]) for one in instances])]
     else:
         lines.append("No instance runs.")
@@ -105,7 +105,8 @@ def _row(one: Instance, status: dict[str, Any] | None) -> tuple[str, ...]:
     up = show(max(time.time() - one.since, 0))
     counts = tuple(str(told.get(key, "?")) for key in ("connections", "requests"))
     memory = f"{procfs.memory(one.pid) / 1_000_000:.0f} MB"
-    return one.role, one.release, told["state"], str(one.pid), up, memory, *counts
+    used = f"{told['descriptors']:,} of {told['descriptors_allowed']:,}" if "descriptors" in told else "?"
+    return one.role, one.release, told["state"], str(one.pid), up, memory, *counts, used
 
 
 def _last(attempt: Deploy | None) -> dict[str, object] | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
+import resource
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -19,14 +21,31 @@ log = logging.getLogger("gapless.serve")
 BATCH = 32  # connections a wake-up: more would starve the requests under way
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PAUSE = 0.5  # seconds without accepting after one of those; the kernel queue waits meanwhile
+# Descriptors that visitors leave free: the app opens files to answer them, and a manager asks on the private socket.
+RESERVE = 64
+
+
+def descriptors() -> dict[str, int]:
+    """Count the descriptors that this process has open, and may have."""
+    # Linux 6.2 says the number at once; before, the size of that directory is 0, and listing it takes a descriptor.
+    used = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208 -- once a second
+    return {"descriptors": used, "descriptors_allowed": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
 
 
 class Acceptor:
-    """Feeds connections of `sockets` to protocols that `factory` makes, from `start` to `pause` or `stop`."""
+    """Feeds connections of `sockets` to protocols that `factory` makes, from `start` to `pause` or `stop`.
 
-    def __init__(self, sockets: Sequence[socket.socket], factory: Callable[[], asyncio.Protocol]) -> None:
+    It stops for a while when only `reserve` descriptors are free, or a quarter of them where few are allowed.
+    """
+
+    def __init__(
+        self, sockets: Sequence[socket.socket], factory: Callable[[], asyncio.Protocol], reserve: int = RESERVE
+    ) -> None:
         self.sockets = sockets
         self.factory = factory
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = allowed - min(reserve, allowed // 4)  # the kernel gives the lowest free number, open(2)
+        self._full = False
         self._loop = asyncio.get_running_loop()
         self._attaching: set[asyncio.Future[None]] = set()  # what each connection without a protocol waits for
         self._resume: asyncio.TimerHandle | None = None
@@ -61,6 +80,9 @@ class Acceptor:
 
     def _accept(self, listener: socket.socket) -> None:
         listener.setblocking(False)  # shared: any process may have cleared it, and accept would hang the loop
+        if self._full and not self._has_room(listener):
+            self._wait_for_room()
+            return
         for _ in range(BATCH):
             try:
                 connection, _ = listener.accept()
@@ -69,11 +91,32 @@ class Acceptor:
             except OSError as error:
                 if error.errno not in OUT_OF_DESCRIPTORS:
                     raise
-                log.error("cannot accept: %s; trying again in %g s (is LimitNOFILE too low?)", error.strerror, PAUSE)
-                self.pause()
-                self._resume = self._loop.call_later(PAUSE, self.start)
+                self._be_full(error.errno)
                 return
+            number = connection.fileno()
             self._attach(connection, self._loop.connect_accepted_socket(self.factory, connection))
+            if number >= self._most:
+                self._be_full(errno.EMFILE)
+                return
+
+    def _be_full(self, number: int) -> None:
+        self._full = True
+        hint = "is LimitNOFILE too low, or are there clients that send nothing?"
+        log.error("cannot accept: %s; trying again every %g s (%s)", os.strerror(number), PAUSE, hint)
+        self._wait_for_room()
+
+    def _has_room(self, listener: socket.socket) -> bool:
+        try:
+            free = os.dup(listener.fileno())
+        except OSError:
+            return False
+        os.close(free)
+        self._full = free >= self._most
+        return not self._full
+
+    def _wait_for_room(self) -> None:
+        self.pause()
+        self._resume = self._loop.call_later(PAUSE, self.start)
 
     def _attach(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import faulthandler
+import resource
 import socket
 import tempfile
 from collections.abc import Sequence
@@ -22,10 +23,20 @@ from gapless.serve.workers import Parent
 
 def serve(settings: Settings) -> int:
     """Serve until told to stop and return the exit status; raises GaplessError if it cannot start."""
+    _allow_descriptors()
     if settings.private or not (settings.check or settings.warm):
         return _serve(settings)
     with tempfile.TemporaryDirectory(prefix="gapless-") as folder:  # a check needs a private socket
         return _serve(dataclasses.replace(settings, private=str(Path(folder, "private"))))
+
+
+def _allow_descriptors() -> None:
+    """Raise this process's limit of descriptors to the most that it may have: each connection takes one.
+
+    The usual soft limit, 1,024, is for programs that use select(2), setrlimit(2); a loop here polls.
+    """
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _serve(settings: Settings) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from gapless import notify, priority, unix_http
 from gapless.errors import GaplessError
 from gapless.serve import check, private
-from gapless.serve.accept import Acceptor
+from gapless.serve.accept import Acceptor, descriptors
 from gapless.serve.drain import Drain, is_websocket
 from gapless.serve.http import Http
 from gapless.serve.lifespan import Lifespan
@@ -49,7 +49,10 @@ class Server:
         self._private: Acceptor | None = None
 
     def status(self) -> dict[str, object]:
-        """The status document: connections and requests count the public sockets only, `since` is Unix seconds."""
+        """The status document: connections and requests count the public sockets only, `since` is Unix seconds.
+
+        `descriptors` are those that this process has open, of `descriptors_allowed`.
+        """
         groups = self._groups()
         websockets = sum(is_websocket(protocol) for http in groups for protocol in http.connections)
         return {
@@ -60,6 +63,7 @@ class Server:
             "requests": sum(len(http.tasks) for http in groups) - websockets,
             "websockets": websockets,
             "since": self._since,
+            **descriptors(),
         }
 
     async def run(self) -> None:
@@ -150,7 +154,7 @@ class Server:
         # A worker takes orders from its parent alone, who speaks for all of them.
         app = private.private_app(self.app, self.status, self.turn if self.proven is None else None)
         http = Http(app, self._lifespan.state, self.settings.release, self.settings.linger)
-        self._private = Acceptor([sock], http.protocol)
+        self._private = Acceptor([sock], http.protocol, reserve=0)
         self._private.start()
 
     async def _warm(self, deadline: float) -> None:

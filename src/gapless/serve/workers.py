@@ -13,7 +13,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gapless import notify
 from gapless.errors import GaplessError
@@ -78,10 +78,15 @@ class Parent:
         return status
 
     def status(self) -> dict[str, object]:
-        """The status document of all workers together, with theirs under `workers`."""
+        """The status document of all workers together, with theirs under `workers`.
+
+        The descriptors are those of the worker that has the fewest left.
+        """
         each = [worker.status for worker in self._workers.values()]
         total = {key: sum(one.get(key, 0) for one in each) for key in ("connections", "requests", "websockets")}
         mine = {"release": self.settings.release, "state": self.state, "pid": os.getpid(), "since": self._since}
+        fullest = max((one for one in each if "descriptors" in one), key=_share, default={})
+        mine |= {key: fullest.get(key, 0) for key in ("descriptors", "descriptors_allowed")}
         return {**mine, **total, "workers": each}
 
     def _fork(self, number: int) -> None:
@@ -253,3 +258,7 @@ class Parent:
     def _enter(self, state: State) -> None:
         self.state = move(self.state, state)
         log.info("%s, %d workers", state, self.settings.workers)
+
+
+def _share(status: Mapping[str, int]) -> float:
+    return status["descriptors"] / status["descriptors_allowed"]
