@@ -11,7 +11,7 @@ from gapless.doctor.finding import Finding, State
 from gapless.errors import GaplessError
 from gapless.switch import install
 from gapless.switch.place import Place
-from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemctl import GONE, Systemctl
 
 SOCKET = {"TriggerLimitIntervalUSec": "0"}  # what `systemctl show` must say
 SERVICE = {"NonBlocking": "yes", "StartLimitIntervalUSec": "0"}
@@ -37,11 +37,11 @@ def installation(config: Config, place: Place) -> Finding:
 def units(place: Place, ctl: Systemctl) -> list[Finding]:
     """The findings about the socket and the live unit, as systemd has them. Raises GaplessError."""
     held = ctl.show([*STATES, "Upholds", *SOCKET], place.socket)[0]
+    live = held["Upholds"]  # the commit says so; Triggers= also has those that drain
     found = [
-        socket(place, held),
+        socket(place, held) if live else first_socket(place, held),
         settings("socket settings", place, held, SOCKET, f"{_up(place)} (after removing what changed it)"),
     ]
-    live = held["Upholds"]  # the commit says so; Triggers= also has those that drain
     if not live:
         return [*found, Finding("live unit", State.WARNING, "nothing was deployed yet", "gapless deploy")]
     unit = ctl.show([*STATES, *SERVICE], live)[0]
@@ -58,6 +58,18 @@ def socket(place: Place, unit: Mapping[str, str]) -> Finding:
         what = f"{name} is {unit['UnitFileState'] or 'not enabled'}: it will not be there after a boot"
         return Finding("socket", State.FAILED, what, f"{_ctl(place)} enable {name}")
     return Finding("socket", State.OK, f"{name} is active and enabled")
+
+
+def first_socket(place: Place, unit: Mapping[str, str]) -> Finding:
+    """Whether the socket unit is closed, as it is to be until the first release serves."""
+    name = place.socket
+    if unit["ActiveState"] not in GONE:
+        what = f"{name} is {unit['ActiveState']}, though nothing was deployed yet: who connects waits for nobody"
+        return Finding("socket", State.FAILED, what, f"{_ctl(place)} stop {name}")
+    if unit["UnitFileState"] == "enabled":
+        what = f"{name} is enabled, though nothing was deployed yet: a boot would open it for nobody"
+        return Finding("socket", State.FAILED, what, f"{_ctl(place)} disable {name}")
+    return Finding("socket", State.OK, f"{name} is {unit['ActiveState']} until the first release serves")
 
 
 def service(place: Place, unit: Mapping[str, str]) -> Finding:

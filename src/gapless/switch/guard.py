@@ -19,7 +19,9 @@ while [ "$1" != -- ]; do
     shift
 done
 shift
+[ $# = 0 ] && exit
 rm -f "$@"
+$SYSTEMCTL daemon-reload
 """
 
 

@@ -57,8 +57,7 @@ def examine(config: Config, place: Place) -> Changes:
         ctl = Systemctl(place.user)
         changes.shut = ctl.show(["ActiveState"], place.socket)[0]["ActiveState"] in {"inactive", "failed"}
         changes.sentences += [f"Open {place.socket} again."] if changes.shut else []
-    if not _enabled(place):
-        changes.sentences.append(f"Enable {place.socket}.")
+        changes.sentences += [] if place.enabled else [f"Enable {place.socket}."]
     return changes
 
 
@@ -82,7 +81,7 @@ def apply(config: Config, place: Place, ctl: Systemctl) -> None:
             ctl.do("stop", place.socket)  # first: if we are killed now, the next `up` sees that it is shut
         if replace(unit, wanted):
             ctl.do("daemon-reload")
-        if not _enabled(place):
+        if place.commit.exists() and not place.enabled:  # before there is a release, the port is to stay closed
             ctl.do("enable", place.socket)
     except OSError as error:
         raise GaplessError("install", place.name, str(error), "run it as root") from error
@@ -200,10 +199,6 @@ def _run(*argv: str) -> None:
 
 def _streams(unit: str) -> list[str]:
     return [line.removeprefix("ListenStream=") for line in unit.splitlines() if line.startswith("ListenStream=")]
-
-
-def _enabled(place: Place) -> bool:
-    return (place.units / "sockets.target.wants" / place.socket).is_symlink()
 
 
 def refuse_foreign(place: Place) -> None:

@@ -91,6 +91,11 @@ class Place:
         unit = self.units / self.socket
         return unit.exists() and ours(unit)
 
+    @property
+    def enabled(self) -> bool:
+        """Whether the socket opens at boot."""
+        return (self.units / "sockets.target.wants" / self.socket).is_symlink()
+
 
 def ours(unit: Path) -> bool:
     """Whether gapless made the unit file."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -62,7 +63,9 @@ class SystemdManager:
             instance = self._prepare(config, release, {_name(one) for one in instances})
         except OSError as error:
             raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
-        with stopped_with_us(self.ctl, *self._alone(), self.place.unit(instance)):
+        unit, alone = self.place.unit(instance), self._alone()
+        first = [self.place.candidate, self.place.units / unit] if alone else []
+        with self._closed_again(instance), stopped_with_us(self.ctl, *alone, unit, remove=first):
             # Now: after the commit they could not be started, nor anything told to retire.
             if problem := self._unusable(config, *units.of(config, self.place, instance)):
                 return _never_started(release, problem)
@@ -85,8 +88,7 @@ class SystemdManager:
     def stop(self, instance: Instance) -> None:
         """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s."""
         unit = self.place.unit(_name(instance))
-        for alone in self._alone():  # also when it ended by itself: a connection would start it again
-            self.ctl.do("stop", alone)
+        self._close()  # also when it ended by itself: a connection would start it again
         if self._runs(instance):
             self._stop(_name(instance))
         deadline = time.monotonic() + LEAVE
@@ -95,6 +97,9 @@ class SystemdManager:
                 self.ctl.attempt("kill", "--signal=SIGKILL", unit)
             time.sleep(0.02)
         self.ctl.attempt("reset-failed", unit)  # its deploy failed, and says so: `systemctl --failed` need not
+        if self._alone() and self._units(_name(instance))[0]["ActiveState"] in GONE:  # not one of it that still drains
+            (self.place.units / unit).unlink(missing_ok=True)
+            self.ctl.do("daemon-reload")
 
     def instances(self) -> Sequence[Instance]:
         """Every instance that runs, oldest first."""
@@ -116,6 +121,8 @@ class SystemdManager:
         self.place.candidate.unlink(missing_ok=True)
         # Before anything else that may fail: until it hears of the commit, systemd holds up the old release.
         self.ctl.do("daemon-reload")
+        if not self.place.enabled:  # not before the first commit: a boot would open a port that nobody answers
+            self.ctl.do("enable", self.place.socket)
         self._settle_beside(release)
         self._home.point(release)
 
@@ -170,13 +177,30 @@ class SystemdManager:
     def _stop(self, instance: str) -> None:
         # One after the other: in one transaction systemd would order the service's end before the socket's, and
         # before the first commit a connection in between would start it again.
-        for unit in self._alone():
-            self.ctl.do("stop", unit)
+        self._close()
         self.ctl.do("stop", "--no-block", self.place.unit(instance))
 
     def _alone(self) -> list[str]:
         """The socket, as long as there is no current release: then nothing may hold it open."""
         return [] if self.current() else [self.place.socket]
+
+    def _close(self) -> None:
+        """Before the first commit: close the socket, and let it start nothing any more, whoever opens it."""
+        for unit in self._alone():
+            self.ctl.do("stop", unit)
+            if self.place.candidate.exists():
+                self.place.candidate.unlink()
+                self.ctl.do("daemon-reload")
+
+    @contextlib.contextmanager
+    def _closed_again(self, instance: str) -> Iterator[None]:
+        """Inside the block, an error or Ctrl-C before the first commit closes the socket that the block opened."""
+        try:
+            yield
+        except BaseException:
+            if self._alone():
+                self.stop(self._instance(self._units(instance)[0], None))
+            raise
 
     def _settle_beside(self, release: str) -> None:
         """Have the processes and timers of the current release run, and no others'."""
