@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,12 @@ class ScriptedManager:
             Instance(one["release"], one["release"], self._role(one, current), 1, 0.0, True)
             for one in self._state()["instances"]
         ]
+
+    def in_use(self) -> Collection[str]:
+        return {one.release for one in self.instances()}
+
+    def tidy(self) -> None:
+        self._call("tidy")
 
     def _role(self, one: dict[str, Any], current: str | None) -> Role:
         if one["retiring"]:

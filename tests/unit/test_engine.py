@@ -125,6 +125,12 @@ class Scripted:
         with self.called():
             return [self.seen(one) for one in self.running]
 
+    def in_use(self) -> set[str]:
+        return {one.release for one in self.running}
+
+    def tidy(self) -> None:
+        pass
+
     def point(self, release: str) -> None:
         with self.called():
             if self.refuses_to_commit:

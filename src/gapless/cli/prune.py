@@ -17,12 +17,11 @@ from gapless.release.prune import superfluous
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project, keep: int | None, dry_run: bool) -> None:
-    """The current release, the one to roll back to and all that run stay, whatever --keep says."""
+    """The current release, the one to roll back to and each of which anything runs stay, whatever --keep says."""
     wanted = keep or project.config.release.keep
     if dry_run:
         current, manager = project.manager.current(), project.manager
-        in_use = {*(one.release for one in manager.instances()), *filter(None, [current])}
-        gone = superfluous(project.ledger, project.store.names(), current, in_use, wanted)
+        gone = superfluous(project.ledger, project.store.names(), current, manager.in_use(), wanted)
     else:
         gone = steps.prune(project.site(Progress(output)), wanted)
     verb = "Would remove" if dry_run else "Removed"

@@ -29,9 +29,9 @@ def plan_deploy(site: Site, project: Path, source: str | None = None, trial: Tri
     if config.release.migrate:
         plan.append(f"Migrate within {config.release.timeout:g} s: {_shown(config.release.migrate)}")
     plan += _switch(release, current, config.check.timeout, trial)
-    running = {instance.release for instance in site.manager.instances()}
+    in_use = {*site.manager.in_use(), *filter(None, [current])}
     present = [*site.store.names(), release]
-    for old in superfluous(site.ledger, present, release, {*running, *filter(None, [current])}, config.release.keep):
+    for old in superfluous(site.ledger, present, release, in_use, config.release.keep):
         plan.append(f"Remove release {old}.")
     return plan
 

@@ -1,4 +1,4 @@
-"""Which old releases go: never the current one, the one to roll back to, or one that still runs."""
+"""Which old releases go: never the current one, the one to roll back to, or one of which anything still runs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,30 @@ from gapless.switch.manager import Manager
 
 
 def remove_old(store: Store, ledger: Ledger, manager: Manager, keep: int) -> list[str]:
-    """Remove the releases that `superfluous` names; returns them. Raises GaplessError."""
-    running = {instance.release for instance in manager.instances()}
-    going = superfluous(ledger, store.names(), manager.current(), running, keep)
-    for release in going:
-        store.remove(release)
-    return going
+    """Remove the releases that `superfluous` names; returns them.
+
+    Raises GaplessError for the first that cannot be removed, once the others are.
+    """
+    gone, failed = [], []
+    for release in superfluous(ledger, store.names(), manager.current(), manager.in_use(), keep):
+        try:
+            store.remove(release)
+            gone.append(release)
+        except GaplessError as error:
+            failed.append(error)
+    manager.tidy()
+    if failed:
+        raise failed[0]
+    return gone
 
 
 def superfluous(
-    ledger: Ledger, present: list[str], current: str | None, running: Collection[str], keep: int
+    ledger: Ledger, present: list[str], current: str | None, in_use: Collection[str], keep: int
 ) -> list[str]:
     """Those of `present` that nobody needs: beyond the newest `keep` good ones, or failed; oldest first."""
     deploys = ledger.deploys()
     good = [release for release in present if release not in deploys or not deploys[release].bad]
-    needed = {*good[-keep:], *running, current}
+    needed = {*good[-keep:], *in_use, current}
     with contextlib.suppress(GaplessError):  # there is none to keep
         needed.add(ledger.rollback_target(current, present))
     return [release for release in present if release not in needed]

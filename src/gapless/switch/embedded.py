@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
 
 from gapless.errors import GaplessError
-from gapless.switch import control
+from gapless.switch import control, procfs
 from gapless.switch.control import About
 from gapless.switch.home import Home
 from gapless.switch.manager import Instance, Started
@@ -46,6 +46,14 @@ class EmbeddedManager:
     def instances(self) -> Sequence[Instance]:
         """Every instance that runs, oldest first."""
         return msgspec.convert(control.ask(self._home, control.Instances()), list[Instance])
+
+    def in_use(self) -> Collection[str]:
+        """The releases of which any process runs."""
+        servers = {one.release for one in self.instances()}
+        return servers | procfs.releases_at_work(self._home.root / "releases", self._home.shared)
+
+    def tidy(self) -> None:
+        """Do nothing: what this manager keeps of an instance goes with that."""
 
     def point(self, release: str) -> None:
         """Commit, with or without a supervisor; raises GaplessError when there is no such release, or OSError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,6 +78,12 @@ class Manager(Protocol):
 
     def instances(self) -> Sequence[Instance]:
         """Every instance that runs, oldest first, those that only drain included."""
+
+    def in_use(self) -> Collection[str]:
+        """The releases of which anything runs: a server, a drain, a worker, a job, an exec, what they started."""
+
+    def tidy(self) -> None:
+        """Remove what is kept of releases that are gone."""
 
     def point(self, release: str) -> None:
         """Commit: name `release` as the current one, durably and atomically."""

@@ -98,3 +98,23 @@ def memory(pid: int) -> int:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended while we looked
             found += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * page
     return found
+
+
+def releases_at_work(releases: Path, shared: Path) -> set[str]:
+    """The names of those in the directory `releases` of which any process runs, of those that we may look at.
+
+    It works in the release, its program is of the release, or it was started with the release's variables.
+    """
+    inside, ours = f"{releases.resolve()}/", f"GAPLESS_SHARED={shared}".encode()
+    found = set()
+    for pid in _pids():
+        for link in ("cwd", "exe"):
+            with contextlib.suppress(OSError):  # it ended while we looked, or is another user's
+                path = str((PROC / str(pid) / link).readlink())
+                if path.startswith(inside):
+                    found.add(path.removeprefix(inside).partition("/")[0])
+        with contextlib.suppress(OSError):
+            variables = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+            if ours in variables:
+                found |= {os.fsdecode(one[16:]) for one in variables if one.startswith(b"GAPLESS_RELEASE=")}
+    return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from gapless import config as configuration
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.switch import beside, journal, rehearsal, sockets, units
+from gapless.switch import beside, journal, procfs, rehearsal, sockets, units
 from gapless.switch.behind import booting_behind
 from gapless.switch.files import replace
 from gapless.switch.guard import stopped_with_us
@@ -107,6 +107,18 @@ class SystemdManager:
         found = [self._instance(unit, current) for unit in self._units("*") if unit["ActiveState"] not in GONE]
         return sorted(found, key=lambda one: one.since)
 
+    def in_use(self) -> Collection[str]:
+        """The releases of which any unit or process runs."""
+        shown = self.ctl.show(["Id", "ActiveState"], *self.place.patterns)
+        alive = {release_of(self.place.instance(one["Id"])) for one in shown if one["ActiveState"] not in GONE}
+        return alive | procfs.releases_at_work(self.place.root / "releases", self.place.shared)
+
+    def tidy(self) -> None:
+        """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
+        for path in (path for pattern in self.place.patterns for path in self.place.units.glob(pattern)):
+            if not (self.place.root / "releases" / release_of(self.place.instance(path.name))).exists():
+                path.unlink(missing_ok=True)
+
     def point(self, release: str) -> None:
         """Commit: rename the drop-in into place; systemd reads it, and the symlink `current` follows for people.
 
@@ -141,7 +153,7 @@ class SystemdManager:
 
     def _prepare(self, config: Config, release: str, taken: Collection[str]) -> str:
         """Write the units of a new instance of `release`; its name: numbered while others of it still drain."""
-        self._sweep()
+        self.tidy()
         instance, number = release, 1
         while instance in taken:
             number += 1
@@ -228,12 +240,6 @@ class SystemdManager:
             return ""
         why = sockets.taken(config.addresses) or f"`journalctl -u {self.place.socket}` says why"
         return f"{self.place.socket} cannot listen: {why}"
-
-    def _sweep(self) -> None:
-        """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
-        for path in (path for pattern in self.place.patterns for path in self.place.units.glob(pattern)):
-            if not (self.place.root / "releases" / release_of(self.place.instance(path.name))).exists():
-                path.unlink()
 
     def _units(self, instances: str) -> list[dict[str, str]]:
         """The units that systemd has loaded, by a name or a pattern."""
