@@ -48,6 +48,10 @@ class ScriptedManager:
     def _call(self, name: str) -> None:
         self.hooks.get(name, lambda: None)()
 
+    @property
+    def commit(self) -> Path:
+        return self.path
+
     def start(self, release: str, timeout: float) -> Started:
         self.timeouts.append(timeout)
         instances = self._state()["instances"]

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -97,6 +98,8 @@ class Scripted:
             raise KeyboardInterrupt
 
     # The protocol
+
+    commit = Path("current")
 
     def start(self, release: str, timeout: float) -> Started:
         with self.called():

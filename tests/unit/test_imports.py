@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "switch": {*BASE, "config", "environment"},
     "release": {*BASE, "config", "environment", "switch.engine", "switch.manager"},
     "prove": BASE,
-    "doctor": {*BASE, "config", "switch", "release.lock", "release.store"},
+    "doctor": {*BASE, "config", "switch", "release.attempt", "release.lock", "release.recovery", "release.store"},
 }
 
 

@@ -23,7 +23,7 @@ def command(project: Project, release: str | None, argv: tuple[str, ...]) -> Non
     The exit status is the command's own, 128 + n when signal n ended it, 127 when it cannot be started.
     """
     site = project.site(SILENT)
-    wanted = release or site.manager.current()
+    wanted = release or project.current
     if wanted is None:
         raise GaplessError("run", argv[0], "nothing was deployed yet", "gapless run, or gapless deploy")
     Home(project.home).release(wanted)  # says which there are

@@ -25,7 +25,7 @@ from gapless.switch.logs import Follower
 @click.pass_obj
 def command(output: Output, /, project: Project, release: str | None, follow: bool, lines: int) -> None:
     """Without RELEASE: the current one. Its build and migration are in its log, too."""
-    wanted = release or project.manager.current()
+    wanted = release or project.current
     if wanted is None:
         raise GaplessError("show", "the log", "nothing was deployed yet", "gapless run, or gapless deploy")
     path = project.store.log(wanted)

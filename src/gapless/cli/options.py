@@ -78,6 +78,17 @@ class Project:
     def ledger(self) -> Ledger:
         return Ledger(self.home)
 
+    @property
+    def current(self) -> str | None:
+        """The current release, also where the commit file is lost; None before the first. Raises GaplessError."""
+        from gapless.release.recovery import current
+        from gapless.switch.control import UnreachableError
+
+        try:
+            return current(self)
+        except UnreachableError:  # no supervisor runs, so there is nobody to ask what serves
+            return self.manager.current()
+
     def site(self, observer: Observer, lock_wait: float = 0.0) -> Site:
         """What the release steps work on. Raises GaplessError when only root may."""
         owner = self.place.owner if self.place else ""

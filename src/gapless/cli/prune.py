@@ -20,7 +20,7 @@ def command(output: Output, /, project: Project, keep: int | None, dry_run: bool
     """The current release, the one to roll back to and each of which anything runs stay, whatever --keep says."""
     wanted = keep or project.config.release.keep
     if dry_run:
-        current, manager = project.manager.current(), project.manager
+        current, manager = project.current, project.manager
         gone = superfluous(project.ledger, project.store.names(), current, manager.in_use(), wanted)
     else:
         gone = steps.prune(project.site(Progress(output)), wanted)

@@ -15,7 +15,7 @@ from gapless.cli.output import Output
 @click.pass_obj
 def command(output: Output, /, project: Project) -> None:
     """The newest first. A bad one failed its deploy: no rollback goes there."""
-    current, deploys = project.manager.current(), project.ledger.deploys()
+    current, deploys = project.current, project.ledger.deploys()
     documents, rows = [], []
     for release in reversed(project.store.names()):
         entry = deploys.get(release)

@@ -46,9 +46,9 @@ def command(
         plan = plan_rollback(site, release, on)
         output.result({"plan": plan}, *(plan or ["Nothing: that release is live already."]))
         return
-    target = steps.pick(site, project.manager.current(), release)
+    target = steps.pick(site, project.current, release)
     if not yes and not output.json and sys.stdin.isatty():
-        click.confirm(f"Roll back from {project.manager.current()} to {target}?", default=True, abort=True)
+        click.confirm(f"Roll back from {project.current} to {target}?", default=True, abort=True)
     stop_like_ctrl_c()
     if project.place:
         go_on_without_terminal(output)

@@ -8,6 +8,8 @@ import click
 
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
+from gapless.release.recovery import remembered
+from gapless.switch.home import Home
 
 
 @click.command()
@@ -19,6 +21,7 @@ def command(output: Output, /, project: Project) -> None:
 
     config = project.config
     project.prepare()
+    _name_again(output, project)
 
     def first() -> list[str]:
         return [sys.executable, "-m", "gapless", "deploy", "-q", "-C", str(project.directory)]
@@ -29,3 +32,13 @@ def command(output: Output, /, project: Project) -> None:
 
     output.detail(f"holding {', '.join(config.addresses)} for {config.name}")
     sys.exit(supervisor.run(project.embedded, config, emit, first=first))
+
+
+def _name_again(output: Output, project: Project) -> None:
+    """Write a lost commit file again before anybody takes the app for one that was never deployed."""
+    home = Home(project.embedded)
+    named, present = home.current(), project.store.names()
+    last = remembered(project.store, project.ledger, present)
+    if named not in present and last:
+        home.point(last)
+        output.warn(f"{home.root / 'current'} named no release; now it names {last}, the one that served last")

@@ -13,7 +13,7 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.cli.releases import ago
 from gapless.errors import GaplessError
-from gapless.release import lock
+from gapless.release import lock, recovery
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
 from gapless.switch import procfs, records, standby
@@ -36,9 +36,16 @@ def command(output: Output, /, project: Project) -> None:
     Exit status 1 if nothing serves.
     """
     about, instances, problem = _look_at_systemd(project, project.place) if project.place else _look(project)
+    try:
+        current = project.current
+    except GaplessError as doubt:
+        current, problem = None, doubt
+    if (
+        current != project.manager.current()
+    ):  # the commit file is lost, and so is what the manager takes the live one for
+        instances = recovery.seen(instances, current)
     details = {one.id: standby.status(one.private, PATIENCE) for one in instances}
     holder = lock.hold(project.home) or lock.holder(project.home)
-    current = project.manager.current()
     last = next(reversed(project.ledger.entries()), None)
     document = {
         "name": project.config.name,
@@ -89,7 +96,7 @@ def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | 
         about = EmbeddedManager(project.home).about()
         return msgspec.to_builtins(about), project.manager.instances(), None
     except UnreachableError as error:
-        left = [_left(record, project.manager.current()) for record in records.running(Home(project.home))]
+        left = [_left(record, project.current) for record in records.running(Home(project.home))]
         return None, left, error
 
 

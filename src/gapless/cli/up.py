@@ -12,7 +12,7 @@ from gapless.cli.output import Output
 from gapless.cli.progress import Progress
 from gapless.config import load
 from gapless.errors import GaplessError
-from gapless.release import steps
+from gapless.release import recovery, steps
 from gapless.release.attempt import Site
 from gapless.release.lock import deploy_lock
 from gapless.release.plan import plan_deploy
@@ -36,14 +36,17 @@ def command(
     """
     place = Place(project.config.name, user=user)
     install.require_systemd(place)
-    changes = install.examine(project.config, place)
+    manager = SystemdManager(place)
+    install.refuse_foreign(place)
+    site = Site(place.root, manager, Progress(output), lock_wait, owner=place.owner)
+    current = recovery.current(site) or ""
+    first, lost = not current, current != (manager.current() or "")
+    changes = install.examine(project.config, place, current)
+    if lost:
+        changes.sentences.insert(0, f"Write {manager.commit} again: it is to name {current}.")
     if changes.closes and not close_socket:
         hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
         raise GaplessError("change", "the held socket", f"{changes.closes}: it must be closed for that", hint)
-    manager = SystemdManager(place)
-    site = Site(place.root, manager, Progress(output), lock_wait, owner=place.owner)
-    current = manager.current() or ""
-    first = not current
     if dry_run:
         plan = [*changes.sentences, *(plan_deploy(site, project.directory) if first else [])]
         output.result({"plan": plan, "diff": changes.diff}, *(plan or ["Nothing: it is up already."]), *changes.diff)
@@ -53,12 +56,7 @@ def command(
     go_on_without_terminal(output)
     os.nice(10)
     if changes.sentences:
-        with deploy_lock(place.root, why="up", wait=lock_wait):
-            install.apply(project.config, place, manager.ctl)
-            for sentence in changes.sentences:
-                output.say(sentence)
-            if changes.closes or changes.shut:
-                install.reopen(place, manager.ctl)
+        _install(output, project, site, manager, changes)
     for address in sockets.absent(project.config.addresses):
         output.warn(f"this host has no address {address.rpartition(':')[0]} now: nobody reaches {address} until it has")
     document: dict[str, object] = {"changed": changes.sentences, "deployed": None}
@@ -68,3 +66,13 @@ def command(
     elif load(site.store.path(current)) != project.config:
         lines.append("Other settings reach the next release: `gapless deploy`.")
     output.result(document, *lines)
+
+
+def _install(output: Output, project: Project, site: Site, manager: SystemdManager, changes: install.Changes) -> None:
+    with deploy_lock(site.home, why="up", wait=site.lock_wait):
+        recovery.restore(site)
+        install.apply(project.config, manager.place, manager.ctl)
+        for sentence in changes.sentences:
+            output.say(sentence)
+        if changes.closes or changes.shut:
+            install.reopen(manager.place, manager.ctl)

@@ -10,11 +10,11 @@ from gapless.config import Config
 from gapless.doctor import command, installed, leftovers, machine, proxy
 from gapless.doctor.finding import Finding, State
 from gapless.errors import GaplessError
-from gapless.release import lock
+from gapless.release import lock, recovery
+from gapless.release.attempt import Site
 from gapless.release.store import Store
 from gapless.switch.control import UnreachableError
 from gapless.switch.embedded import EmbeddedManager
-from gapless.switch.manager import Manager
 from gapless.switch.place import Place
 from gapless.switch.systemctl import Systemctl
 from gapless.switch.systemd import SystemdManager
@@ -26,13 +26,14 @@ def examine(config: Config, project: Path, place: Place | None) -> list[Finding]
     Nothing is changed. What the caller may not see is UNKNOWN.
     """
     home = place.root if place else project / ".gapless"
-    manager: Manager = SystemdManager(place) if place else EmbeddedManager(home)
+    site = Site(home, SystemdManager(place) if place else EmbeddedManager(home))
+    current, commit = _current(site)
     found = _guarded("systemd", lambda: [machine.systemd(place)])
     installed_there = place is not None and place.installed
     if place is not None:
-        found += _guarded("installation", lambda: [installed.installation(config, place)])
+        found += _guarded("installation", lambda: [installed.installation(config, place, current)])
         if installed_there:
-            found += _guarded("units", lambda: installed.units(place, Systemctl(place.user)))
+            found += _guarded("units", lambda: installed.units(place, Systemctl(place.user), current))
             found += _guarded("shared", lambda: [machine.shared(place.shared, place.owner)])
         if place.user:
             found += _guarded("linger", lambda: [machine.linger(place)])
@@ -41,8 +42,9 @@ def examine(config: Config, project: Path, place: Place | None) -> list[Finding]
     found += _guarded("clock", lambda: [_clock(home)])
     found += _guarded("command", lambda: [command.wrapper(config.argv)])
     if place is None or installed_there:
-        found += _guarded("programs", lambda: [_programs(config, project, place, home, manager)])
-        found += _guarded("leftovers", lambda: _leftovers(home, place, manager))
+        found.append(commit)
+        found += _guarded("programs", lambda: [_programs(config, project, place, site, current)])
+        found += _guarded("leftovers", lambda: _leftovers(site, place, current))
     return found + _guarded("Caddy", lambda: _caddy(config))
 
 
@@ -59,6 +61,20 @@ def _guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
         return [Finding(name, State.FAILED, str(error))]
 
 
+def _current(site: Site) -> tuple[str | None, Finding]:
+    """The current release, as far as it can be known, and whether the commit file names it."""
+    known: list[str | None] = []
+
+    def look() -> list[Finding]:
+        named = site.manager.current()
+        known.append(named)
+        known.append(recovery.current(site))
+        return [leftovers.commit(site.manager.commit, named, known[-1])]
+
+    [finding] = _guarded("commit", look)
+    return (known or [None])[-1], finding
+
+
 def _backlog(config: Config) -> Finding:
     limit = int(machine.SOMAXCONN.read_text())
     return machine.backlog(limit, machine.shortest_queue(machine.listeners(), config.addresses))
@@ -69,27 +85,26 @@ def _clock(home: Path) -> Finding:
     return machine.clock(synchronized, time.time(), max(Store(home).names(), default=None))
 
 
-def _programs(config: Config, project: Path, place: Place | None, home: Path, manager: Manager) -> Finding:
-    current = manager.current()
+def _programs(config: Config, project: Path, place: Place | None, site: Site, current: str | None) -> Finding:
     if current is None and config.build.run:
         return Finding("programs", State.UNKNOWN, "there is no release yet, and its build may make its programs")
-    directory = Store(home).path(current) if current else project
+    directory = site.store.path(current) if current else project
     homes_hidden = place is not None and bool(place.owner)
     return command.programs(config, directory, sandboxed=place is not None, homes_hidden=homes_hidden)
 
 
-def _leftovers(home: Path, place: Place | None, manager: Manager) -> list[Finding]:
-    if holder := lock.holder(home):
+def _leftovers(site: Site, place: Place | None, current: str | None) -> list[Finding]:
+    if holder := lock.holder(site.home):
         return [Finding("leftovers", State.OK, f"not looked for, because this is under way: {holder}")]
-    found = [leftovers.halves(Store(home).releases), leftovers.temporaries(home, place)]
-    return found + _guarded("instances", lambda: _running(home, place, manager))
+    found = [leftovers.halves(site.store.releases), leftovers.temporaries(site.home, place)]
+    return found + _guarded("instances", lambda: _running(site, place, current))
 
 
-def _running(home: Path, place: Place | None, manager: Manager) -> list[Finding]:
-    running = manager.instances()
+def _running(site: Site, place: Place | None, current: str | None) -> list[Finding]:
+    running = recovery.seen(site.manager.instances(), current)
     found = [leftovers.instances(running)]
     if place is not None:
-        found.append(leftovers.unit_files(place, Store(home).names(), {one.release for one in running}))
+        found.append(leftovers.unit_files(place, site.store.names(), {one.release for one in running}))
     return found
 
 

@@ -23,10 +23,10 @@ WHY = {
 STATES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "DropInPaths")
 
 
-def installation(config: Config, place: Place) -> Finding:
+def installation(config: Config, place: Place, current: str | None) -> Finding:
     """Whether user, directories and socket unit are as `gapless up` makes them."""
     try:
-        todo = install.examine(config, place).sentences
+        todo = install.examine(config, place, current).sentences
     except GaplessError as error:
         return Finding("installation", State.FAILED, error.cause, error.hint)
     if todo:
@@ -34,14 +34,17 @@ def installation(config: Config, place: Place) -> Finding:
     return Finding("installation", State.OK, f"user, directories and {place.socket} are as gapless.toml says")
 
 
-def units(place: Place, ctl: Systemctl) -> list[Finding]:
-    """The findings about the socket and the live unit, as systemd has them. Raises GaplessError."""
+def units(place: Place, ctl: Systemctl, current: str | None) -> list[Finding]:
+    """The findings about the socket and the unit of the `current` release, as systemd has them. Raises GaplessError."""
     held = ctl.show([*STATES, "Upholds", *SOCKET], place.socket)[0]
     live = held["Upholds"]  # the commit says so; Triggers= also has those that drain
     found = [
-        socket(place, held) if live else first_socket(place, held),
+        socket(place, held) if live or current else first_socket(place, held),
         settings("socket settings", place, held, SOCKET, f"{_up(place)} (after removing what changed it)"),
     ]
+    if not live and current:
+        what = f"systemd holds up no release, though {current} is the current one: it would not start again"
+        return [*found, Finding("live unit", State.FAILED, what, "gapless prune")]
     if not live:
         return [*found, Finding("live unit", State.WARNING, "nothing was deployed yet", "gapless deploy")]
     unit = ctl.show([*STATES, *SERVICE], live)[0]

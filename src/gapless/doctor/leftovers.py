@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from gapless.doctor.finding import Finding, State
@@ -15,11 +15,29 @@ from gapless.switch.place import Place, release_of
 SHOWN = 3  # paths that a message names
 
 
-def instances(running: Iterable[Instance]) -> Finding:
+def commit(file: Path, named: str | None, current: str | None) -> Finding:
+    """Whether the commit file names the current release."""
+    if named == current:
+        return Finding(
+            "commit", State.OK, f"{file} names {named}" if named else "there is none before the first release"
+        )
+    was = f"names {named}, which is gone" if named else "names no release"
+    what = f"{file} {was}, though {current} serves or served last: a boot would start nothing"
+    return Finding(
+        "commit", State.FAILED, what, "gapless prune"
+    )  # as each command that changes something, it writes it
+
+
+def instances(running: Sequence[Instance]) -> Finding:
     """Those that are neither live nor retiring, while no deploy is under way."""
     left = [one for one in running if one.role is Role.CANDIDATE]
     if not left:
         return Finding("instances", State.OK, "every instance is live or retiring")
+    if any(one.ready for one in left) and not any(one.ready for one in running if one.role is Role.LIVE):
+        what = f"{', '.join(one.id for one in left)} serves in the place of the current release, which does not"
+        return Finding(
+            "instances", State.FAILED, what, "`gapless logs` says why it does not; `gapless deploy` mends both"
+        )
     what = f"{', '.join(one.id for one in left)} should not run: an ended deploy left it, and it may serve"
     return Finding("instances", State.FAILED, what, "`gapless prune` ends it")
 

@@ -198,6 +198,15 @@ class Ledger:
         """
         return {entry.to: entry for entry in self.entries() if entry.verb == "deploy" or entry.turned_back}
 
+    def switched_to(self) -> str | None:
+        """The release that became current last; None when none did. Raises GaplessError."""
+        for entry in reversed(self.entries()):
+            if entry.turned_back:
+                return entry.from_
+            if entry.switched:
+                return entry.to
+        return None
+
     def bad(self, release: str) -> bool:
         """Whether `release` never became current, for its deploy failed or was killed before, or was turned back."""
         deploy = self.deploys().get(release)

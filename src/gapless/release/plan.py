@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from gapless.config import Command, load
-from gapless.release import sources
+from gapless.release import recovery, sources
 from gapless.release.attempt import Site
 from gapless.release.prune import superfluous
 from gapless.release.steps import pick
@@ -21,7 +21,7 @@ def plan_deploy(site: Site, project: Path, source: str | None = None, trial: Tri
     with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch:
         found.install(Path(scratch))
         config = load(Path(scratch))
-    current = site.manager.current()
+    current = recovery.current(site)
     release = site.store.new_name(site.clock.now(), found.short)
     plan = [f"Install {found.what} ({found.revision}) as release {release}."]
     if config.build.run:
@@ -38,7 +38,7 @@ def plan_deploy(site: Site, project: Path, source: str | None = None, trial: Tri
 
 def plan_rollback(site: Site, to: str | None = None, trial: Trial | None = None) -> list[str]:
     """The steps of `rollback`; none when that release is live already. Raises GaplessError, as `rollback` would."""
-    current = site.manager.current()
+    current = recovery.current(site)
     release = pick(site, current, to)
     if release == current:
         return []

@@ -10,7 +10,7 @@ from pathlib import Path
 from gapless import environment
 from gapless.config import Command, Config, load
 from gapless.errors import GaplessError
-from gapless.release import sources
+from gapless.release import recovery, sources
 from gapless.release.attempt import Attempt, Site
 from gapless.release.commands import run
 from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
@@ -61,7 +61,7 @@ def rollback(site: Site, to: str | None = None, trial: Trial | None = None) -> R
     A release that another command has on trial is turned back by that command, at once.
     Raises GaplessError, as `deploy`. Nothing is migrated back: releases must live with their neighbours' data.
     """
-    on_trial = site.manager.current()
+    on_trial = recovery.current(site)
     asked = to != on_trial and end_watch(site)
     if asked:
         to = to or pick(site, on_trial, None)
@@ -108,6 +108,7 @@ def _locked(site: Site, verb: str) -> Iterator[DeployLock]:
             site.store.clean()
         except GaplessError as error:
             site.observer.warning(str(error))
+        recovery.restore(site)
         current = site.manager.current()
         for killed in site.ledger.unfinished():
             now = site.clock.now()

@@ -56,6 +56,11 @@ class Store:
         except OSError as error:
             raise refusal("list", "the releases", error) from error
 
+    def linked(self) -> str | None:
+        """The name in the link `current`, which follows the commit; None where there is no such link."""
+        link = self.home / "current"
+        return link.readlink().name if link.is_symlink() else None
+
     def new_name(self, now: float, short: str) -> str:
         """`<UTC time>-<short>`: `now` (Unix time), but later than the releases there are, if the clock was set back."""
         now = max([now, *(taken + 1 for name in self.names() if (taken := made(name)) is not None)])

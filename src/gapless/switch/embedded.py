@@ -24,6 +24,11 @@ class EmbeddedManager:
     def __init__(self, home: Path) -> None:
         self._home = Home(home.absolute())
 
+    @property
+    def commit(self) -> Path:
+        """The link that names the current release."""
+        return self._home.root / "current"
+
     def start(self, release: str, timeout: float) -> Started:
         """Start a candidate and wait at most `timeout` seconds for its readiness.
 

@@ -88,7 +88,9 @@ class Switchover:
         try:
             return self._switch()
         except BaseException:
-            repair(self.manager)
+            # Had the commit file been lost meanwhile, what serves would be a stray: the next command restores it.
+            if self.previous is None or self.manager.current():
+                repair(self.manager)
             raise
 
     def _switch(self) -> Outcome:
@@ -176,9 +178,12 @@ class Switchover:
 def repair(manager: Manager) -> list[Instance]:
     """Bring a legal state to rest: retire each of the `strays`; returns those.
 
-    Before the first commit there is no current release, and nothing may serve: everything retires.
+    Before the first commit there is no current release, and nothing may serve: everything retires. While the current
+    release does not answer, a stray that does is not touched: it may be the last one.
     """
-    found = strays(manager)
+    found, current = strays(manager), manager.current()
+    if current and not any(one.ready for one in manager.instances() if one.release == current):
+        found = [stray for stray in found if not stray.ready]
     for stray in found:
         manager.retire(stray)
     return found

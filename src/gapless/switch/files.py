@@ -11,7 +11,7 @@ def replace(path: Path, text: str) -> bool:
 
     The directory is made where it is missing.
     """
-    if path.exists() and path.read_text("utf-8") == text:
+    if path.is_file() and path.read_bytes() == text.encode():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.gapless-{os.getpid()}")

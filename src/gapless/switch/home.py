@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -60,6 +61,10 @@ class Home:
             return (self.root / "current").readlink().name
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # it is no link: somebody's file
+                return None
+            raise
 
     def point(self, release: str) -> None:
         """Name `release` as the current one: one rename(2), durable when this returns.

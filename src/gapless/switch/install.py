@@ -36,15 +36,18 @@ class Changes:
     shut: bool = False  # though a release is current: somebody stopped it, or killed an `up` that had closed it
 
 
-def examine(config: Config, place: Place) -> Changes:
-    """Compare the host with what it should be. Raises GaplessError when something foreign is in the way."""
+def examine(config: Config, place: Place, current: str | None) -> Changes:
+    """Compare the host with what it should be, also with a `current` release; None: nothing was deployed yet.
+
+    Raises GaplessError when something foreign is in the way.
+    """
     refuse_foreign(place)
     changes = Changes()
     if place.owner and not _user(place):
         changes.sentences.append(f"Make the system user {place.owner}.")
     changes.sentences += [f"Make {path}." for path in _directories(place) if not path.exists()]
     unit, wanted = place.units / place.socket, units.socket(config)
-    before = unit.read_text("utf-8") if unit.exists() else ""
+    before = unit.read_text("utf-8", "replace") if unit.exists() else ""
     if before != wanted:
         import difflib  # only a change pays for it
 
@@ -53,7 +56,7 @@ def examine(config: Config, place: Place) -> Changes:
             difflib.unified_diff(before.splitlines(), wanted.splitlines(), "installed", "new", "", "", 3, "")
         )
         changes.closes = moved(config, place)
-    if place.commit.exists():
+    if current:
         ctl = Systemctl(place.user)
         changes.shut = ctl.show(["ActiveState"], place.socket)[0]["ActiveState"] in {"inactive", "failed"}
         changes.sentences += [f"Open {place.socket} again."] if changes.shut else []
@@ -64,7 +67,7 @@ def examine(config: Config, place: Place) -> Changes:
 def moved(config: Config, place: Place) -> str:
     """Why the held socket would have to be closed: its addresses are not those of `config`; "" when they are."""
     unit = place.units / place.socket
-    was, now = _streams(unit.read_text("utf-8") if unit.exists() else ""), _streams(units.socket(config))
+    was, now = _streams(unit.read_text("utf-8", "replace") if unit.exists() else ""), _streams(units.socket(config))
     return f"it listens on {', '.join(was)}, and gapless.toml says {', '.join(now)}" if was and was != now else ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -67,6 +68,10 @@ class Manager(Protocol):
     Each raises GaplessError when the manager itself cannot be reached or refuses.
     """
 
+    @property
+    def commit(self) -> Path:
+        """The one file that names the current release."""
+
     def start(self, release: str, timeout: float) -> Started:
         """Start a candidate of `release` and wait at most `timeout` seconds for its readiness."""
 
@@ -89,4 +94,4 @@ class Manager(Protocol):
         """Commit: name `release` as the current one, durably and atomically."""
 
     def current(self) -> str | None:
-        """The release that the commit file names, or None before the first."""
+        """The release that the commit file names; None before the first, and where the file is lost or is no use."""

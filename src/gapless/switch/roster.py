@@ -36,6 +36,7 @@ class Roster:
         self._backoff = Backoff()
         self._restart: asyncio.TimerHandle | None = None
         self._closed = False
+        self._named: str | None = None
         self.inodes = {address: sockets.inode(one) for address, one in held.items()}
 
     def __iter__(self) -> Iterator[Running]:
@@ -51,11 +52,19 @@ class Roster:
         """The instance of the current release that is not retiring; after it is told to go there may be another."""
         return next((running for running in self if self.role(running) is Role.LIVE), None)
 
+    def current(self) -> str | None:
+        """The release that the commit file names or, should the file be lost while we run, the one that it named last.
+
+        Read at each call: a deployer renames it without asking us.
+        """
+        self._named = self._home.current() or self._named
+        return self._named
+
     def role(self, running: Running) -> Role:
-        """Derived at each call from the commit file: a deployer renames it without asking us."""
+        """Derived at each call from the commit file."""
         if running.state.is_retiring:
             return Role.RETIRING
-        return Role.LIVE if running.record.release == self._home.current() else Role.CANDIDATE
+        return Role.LIVE if running.record.release == self.current() else Role.CANDIDATE
 
     def instance(self, running: Running) -> Instance:
         """The instance as the protocol shows it."""
@@ -64,7 +73,7 @@ class Roster:
 
     def settle(self) -> None:
         """Apply the rule: see to it that the current release runs, after a pause that grows with its failures."""
-        current = self._home.current()
+        current = self.current()
         if current is None or self._closed or self.live():
             return
         if self._restart and self._backoff.release == current:
@@ -75,7 +84,7 @@ class Roster:
     def start_current(self) -> None:
         """Start the current release now, unless there is none or it runs."""
         self._cancel_restart()
-        current = self._home.current()
+        current = self.current()
         if current is None or self._closed or self.live():
             return
         try:

@@ -75,7 +75,7 @@ class Supervisor:
         following = asyncio.create_task(self._console.follow())
         try:
             self._roster.start_current()
-            if first and self._home.current() is None:
+            if first and self._roster.current() is None:
                 self._make_first(first())
             await self._ended.wait()
         finally:
@@ -105,7 +105,7 @@ class Supervisor:
         return True
 
     async def _start(self, release: str, timeout: float, hung_up: Awaitable[None]) -> Started:
-        if release == self._home.current() and (live := self._roster.live()):
+        if release == self._roster.current() and (live := self._roster.live()):
             raise GaplessError("start", release, f"it is the current release and runs already (pid {live.record.pid})")
         running = self._roster.launch(release)
         waits = [asyncio.ensure_future(running.settled.wait()), asyncio.ensure_future(hung_up)]
@@ -193,7 +193,7 @@ class Supervisor:
         self._first = os.posix_spawnp(argv[0], argv, os.environ, setsigdef=(signal.SIGPIPE,))
 
     def _first_ended(self, status: int) -> None:
-        if self._home.current() is None and self._stopping is None:
+        if self._roster.current() is None and self._stopping is None:
             self._console.say(f"there is no first release: the command that makes it ended with status {status}")
             self._stop(1)
         self._end_if_done()

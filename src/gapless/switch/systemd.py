@@ -42,6 +42,11 @@ class SystemdManager:
         self.ctl = Systemctl(place.user)
         self._home = Home(place.root)
 
+    @property
+    def commit(self) -> Path:
+        """The drop-in that names the current release."""
+        return self.place.commit
+
     def start(self, release: str, timeout: float) -> Started:
         """Start a candidate and wait at most `timeout` seconds for its readiness; before, rehearse it if it is to be.
 
@@ -63,7 +68,7 @@ class SystemdManager:
             instance = self._prepare(config, release, {_name(one) for one in instances})
         except OSError as error:
             raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
-        unit, alone = self.place.unit(instance), self._alone()
+        unit, alone = self.place.unit(instance), self._alone(instance)
         first = [self.place.candidate, self.place.units / unit] if alone else []
         with self._closed_again(instance), stopped_with_us(self.ctl, *alone, unit, remove=first):
             # Now: after the commit they could not be started, nor anything told to retire.
@@ -88,7 +93,7 @@ class SystemdManager:
     def stop(self, instance: Instance) -> None:
         """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s."""
         unit = self.place.unit(_name(instance))
-        self._close()  # also when it ended by itself: a connection would start it again
+        self._close(_name(instance))  # also when it ended by itself: a connection would start it again
         if self._runs(instance):
             self._stop(_name(instance))
         deadline = time.monotonic() + LEAVE
@@ -97,7 +102,9 @@ class SystemdManager:
                 self.ctl.attempt("kill", "--signal=SIGKILL", unit)
             time.sleep(0.02)
         self.ctl.attempt("reset-failed", unit)  # its deploy failed, and says so: `systemctl --failed` need not
-        if self._alone() and self._units(_name(instance))[0]["ActiveState"] in GONE:  # not one of it that still drains
+        if (
+            self._alone(_name(instance)) and self._units(_name(instance))[0]["ActiveState"] in GONE
+        ):  # not one of it that still drains
             (self.place.units / unit).unlink(missing_ok=True)
             self.ctl.do("daemon-reload")
 
@@ -133,6 +140,8 @@ class SystemdManager:
         self.place.candidate.unlink(missing_ok=True)
         # Before anything else that may fail: until it hears of the commit, systemd holds up the old release.
         self.ctl.do("daemon-reload")
+        if not ready:  # the commit file was lost for so long that nothing runs, and perhaps nothing listens
+            self.ctl.do("start", "--no-block", self.place.socket)
         if not self.place.enabled:  # not before the first commit: a boot would open a port that nobody answers
             self.ctl.do("enable", self.place.socket)
         self._settle_beside(release)
@@ -145,11 +154,11 @@ class SystemdManager:
 
     def _current(self) -> str | None:
         try:
-            text = self.place.commit.read_text("utf-8")
-        except FileNotFoundError:
+            text = self.place.commit.read_text("utf-8", "replace")
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
-        named = re.search(r"^Service=(.+)$", text, re.MULTILINE)
-        return self.place.instance(named[1]) if named else None
+        named = re.search(rf"^Service={self.place.name}@(.+)\.service$", text, re.MULTILINE)
+        return named[1] if named else None
 
     def _prepare(self, config: Config, release: str, taken: Collection[str]) -> str:
         """Write the units of a new instance of `release`; its name: numbered while others of it still drain."""
@@ -189,16 +198,18 @@ class SystemdManager:
     def _stop(self, instance: str) -> None:
         # One after the other: in one transaction systemd would order the service's end before the socket's, and
         # before the first commit a connection in between would start it again.
-        self._close()
+        self._close(instance)
         self.ctl.do("stop", "--no-block", self.place.unit(instance))
 
-    def _alone(self) -> list[str]:
-        """The socket, as long as there is no current release: then nothing may hold it open."""
-        return [] if self.current() else [self.place.socket]
+    def _alone(self, instance: str) -> list[str]:
+        """The socket, while there is no current release and none but `instance` serves: nothing may hold it open."""
+        if self.current() or any(one.ready and _name(one) != instance for one in self.instances()):
+            return []
+        return [self.place.socket]
 
-    def _close(self) -> None:
+    def _close(self, instance: str) -> None:
         """Before the first commit: close the socket, and let it start nothing any more, whoever opens it."""
-        for unit in self._alone():
+        for unit in self._alone(instance):
             self.ctl.do("stop", unit)
             if self.place.candidate.exists():
                 self.place.candidate.unlink()
@@ -210,7 +221,7 @@ class SystemdManager:
         try:
             yield
         except BaseException:
-            if self._alone():
+            if self._alone(instance):
                 self.stop(self._instance(self._units(instance)[0], None))
             raise
 

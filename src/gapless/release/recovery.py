@@ -1,0 +1,81 @@
+"""The current release where the commit file is lost or damaged: what else we know tells of it, and it is named again.
+
+Taken for "nothing was deployed", a lost file would make every server a stray, and the next command would end the only
+one that answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from gapless.errors import GaplessError
+from gapless.release.attempt import Site
+from gapless.release.disk import refusal
+from gapless.release.ledger import Ledger
+from gapless.release.store import Store
+from gapless.switch.manager import Instance, Manager, Role
+
+
+class Known(Protocol):
+    """Whatever knows who runs an app's releases, where they are kept, and what was done with them."""
+
+    @property
+    def manager(self) -> Manager: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def ledger(self) -> Ledger: ...
+
+
+def current(app: Known) -> str | None:
+    """The release that the commit file names or, where that file is no use, the one that all else tells of.
+
+    That is the only one that serves, or the one that the ledger, or the link `current`, names. None when nothing was
+    deployed yet. Raises GaplessError in doubt. Changes nothing.
+    """
+    named, present = app.manager.current(), app.store.names()
+    if named in present:
+        return named
+    servers = [one for one in app.manager.instances() if one.ready and one.role is not Role.RETIRING]
+    serving = {one.release for one in servers}
+    if named in serving:  # somebody removed its directory: that is no damage to the commit
+        return named
+    if len(serving) == 1:
+        return serving.pop()
+    found = remembered(app.store, app.ledger, serving or present)
+    if found is None and servers:
+        each = " or ".join(f"`kill {one.pid}` ({one.release})" for one in servers)
+        cause = f"{app.manager.commit} names none, nor does anything else, and {len(serving)} releases serve"
+        raise GaplessError("tell", "the current release", cause, f"end what is not to stay, {each}, and repeat this")
+    return found or named
+
+
+def remembered(store: Store, ledger: Ledger, among: Collection[str]) -> str | None:
+    """The release of these that was current last, as the ledger says or, where it is of no use, the link `current`."""
+    return next((one for one in (ledger.switched_to(), store.linked()) if one in among), None)
+
+
+def seen(instances: Iterable[Instance], release: str | None) -> list[Instance]:
+    """The instances with that of `release` as the live one, also where the manager, without its file, cannot know."""
+    return [
+        replace(one, role=Role.LIVE) if one.role is Role.CANDIDATE and one.ready and one.release == release else one
+        for one in instances
+    ]
+
+
+def restore(site: Site) -> None:
+    """Write a commit file again that is no use, and tell the observer. Only under the deploy lock.
+
+    Raises GaplessError in doubt, and when the file cannot be written.
+    """
+    release, named = current(site), site.manager.current()
+    if release is None or release == named:
+        return
+    try:
+        site.manager.point(release)
+    except OSError as error:
+        raise refusal("write again", str(site.manager.commit), error) from error
+    was = f"named {named}, which is gone" if named else "named no release"
+    site.observer.warning(f"{site.manager.commit} {was}; now it names {release}, the one that serves or served last")
