@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 
 import click
 
@@ -30,6 +31,9 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "config": "Show the settings in force, or an example of all of them.",
     "probe": "Load a URL on schedule and prove that nothing was lost.",
 }
+# Units, releases, the ledger: everybody may read them, whatever the umask of whoever types the command. The other verbs
+# write what is the user's own, or hand their umask on to the app.
+FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "prune", "down"}
 
 
 class Verbs(click.Group):
@@ -55,7 +59,10 @@ class Verbs(click.Group):
 
             if near := difflib.get_close_matches(args[0], VERBS, 1):
                 ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if found[0] in FOR_EVERYBODY:
+            os.umask(0o022)
+        return found
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

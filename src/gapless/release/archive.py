@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from gapless.errors import GaplessError
+from gapless.release.copying import mode
 
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 500_000
@@ -31,7 +32,7 @@ def open_archive(path: Path) -> tarfile.TarFile:
 def unpack(archive: tarfile.TarFile, directory: Path, name: str) -> None:
     """Write the members into the empty `directory`; raises GaplessError when one is unsafe or damaged.
 
-    Existing links are never written through; set-uid bits and the write bits of others are dropped.
+    Existing links are never written through. The directories are for whoever unpacks alone: see `sources.find`.
     """
     total = 0
     try:
@@ -87,7 +88,7 @@ def _write_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -
         archive_file = archive.extractfile(member)
         if archive_file is not None:
             shutil.copyfileobj(archive_file, file)
-        os.fchmod(file.fileno(), member.mode & 0o755 | 0o600)
+        os.fchmod(file.fileno(), mode(member.mode))
 
 
 def _inside(member: tarfile.TarInfo, written: str, directory: Path, name: str) -> Path:

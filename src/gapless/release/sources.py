@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import stat
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gapless.config import FILE
 from gapless.errors import GaplessError
-from gapless.release import git
+from gapless.release import copying, git
 from gapless.release.archive import check_links, open_archive, strip, unpack
+from gapless.release.disk import refusal
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def find(project: Path, named: str | None = None) -> Source:
         source = _directory(project)
     elif Path(named).is_dir():
         source = _directory(Path(named))
-    elif Path(named).exists():
+    elif Path(named).is_file():
         source = _archive(Path(named))
     else:
         source = _revision(project, named)
@@ -45,7 +46,8 @@ def find(project: Path, named: str | None = None) -> Source:
         source.install(target)
         own = target / FILE
         if not own.is_symlink() and not own.exists() and (project / FILE).exists():
-            shutil.copy2(project / FILE, own)
+            copying.copy(project, FILE, stat.S_IFREG, target)
+        copying.open_directories(target)
 
     return Source(source.what, source.short, source.revision, install)
 
@@ -59,20 +61,24 @@ def leave_out(tree: Path, names: Iterable[str]) -> None:
 
 def _directory(directory: Path) -> Source:
     names, changed = git.files(directory) if git.in_work_tree(directory) else ([], True)
-    if not names:  # no work tree, or a directory in one that git ignores, such as dist/
-        names = _walk(directory)
-        short = _digest(directory, names)
+    under_git = bool(names)  # no work tree, or a directory in one that git ignores, such as dist/
+    try:
+        names = names or _walk(directory)
+        listed = {name: stat.S_IFMT((directory / name).lstat().st_mode) for name in names}
+        short = _digest(directory, listed) if changed or not under_git else ""
+    except OSError as error:
+        raise refusal("read", str(directory), error) from error
+    if not under_git:
         revision, what = directory.absolute().name, f"the directory {directory}"
     else:
         commit, branch = git.head(directory)
         what = f"the directory {directory} as git sees it"
         if changed:
-            short = _digest(directory, names)
             revision = f"{commit[:7]} with local changes" if commit else "not committed yet"
         else:
             short = commit[:7]
             revision = f"{short} ({branch})" if branch else short
-    return Source(what, short, revision, lambda target: _copy(directory, names, target))
+    return Source(what, short, revision, lambda target: _copy(directory, listed, target))
 
 
 def _walk(directory: Path) -> list[str]:
@@ -91,29 +97,23 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _copy(directory: Path, names: Sequence[str], target: Path) -> None:
-    for name in names:
-        path, copy = directory / name, target / name
-        if path.is_dir() and not path.is_symlink():
-            copy.mkdir(parents=True, exist_ok=True)
-        else:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, copy, follow_symlinks=False)
+def _copy(directory: Path, listed: Mapping[str, int], target: Path) -> None:
+    for name, kind in listed.items():
+        copying.copy(directory, name, kind, target)
 
 
-def _digest(directory: Path, names: Sequence[str]) -> str:
+def _digest(directory: Path, listed: Mapping[str, int]) -> str:
     """7 hex digits over names, modes and contents."""
     whole = hashlib.sha256()
-    for name in names:
-        path = directory / name
-        if path.is_symlink():
-            content = os.fsencode(path.readlink())
-        elif path.is_dir():
-            content = b""
-        else:
-            with path.open("rb") as file:
+    for name, kind in listed.items():
+        mode, content = kind, b""
+        if stat.S_ISLNK(kind):
+            content = os.fsencode((directory / name).readlink())
+        elif not stat.S_ISDIR(kind):
+            with copying.opened(directory, name) as file:
+                mode |= copying.mode(os.fstat(file.fileno()).st_mode)
                 content = hashlib.file_digest(file, "sha256").digest()
-        whole.update(b"%s\0%o\0%d\0%s" % (os.fsencode(name), path.lstat().st_mode, len(content), content))
+        whole.update(b"%s\0%o\0%d\0%s" % (os.fsencode(name), mode, len(content), content))
     return whole.hexdigest()[:7]
 
 

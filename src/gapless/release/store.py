@@ -69,8 +69,10 @@ class Store:
     def prepare(self) -> None:
         """Make the directories that a release needs around it. Raises GaplessError."""
         try:
-            for directory in (self.releases, self.shared, self.home / "log", self.home / "reports"):
-                directory.mkdir(parents=True, exist_ok=True)
+            self.releases.mkdir(parents=True, exist_ok=True)
+            self.shared.mkdir(mode=0o750, exist_ok=True)
+            for directory in (self.home / "log", self.home / "reports"):
+                directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise refusal("prepare", str(self.home), error) from error
 
@@ -82,8 +84,9 @@ class Store:
         self.prepare()
         incoming = self.releases / (INCOMING + release)
         try:
-            incoming.mkdir()
+            incoming.mkdir(mode=0o700)  # nobody is to run, or link to, what is not complete
             fill(incoming)
+            incoming.chmod(0o755)
             incoming.rename(self.path(release))  # made durable before the commit names it: see switching
         except BaseException as error:
             with contextlib.suppress(OSError):  # the first error counts; `clean` removes the rest

@@ -50,8 +50,9 @@ class Home:
 
     def make(self) -> None:
         """Create what the supervisor needs; `run` is for its owner only, and so are the sockets inside."""
-        for directory in (self.root / "releases", self.log, self.shared):
-            directory.mkdir(parents=True, exist_ok=True)
+        (self.root / "releases").mkdir(parents=True, exist_ok=True)
+        self.shared.mkdir(mode=0o750, exist_ok=True)
+        self.log.mkdir(mode=0o700, exist_ok=True)
         self.run.mkdir(mode=0o700, exist_ok=True)
         self.run.chmod(0o700)
 
