@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "environment": {"errors", "config"},
     "serve": BASE,
     "switch": {*BASE, "config", "environment"},
-    "release": {*BASE, "config", "environment", "switch.engine", "switch.manager"},
+    "release": {*BASE, "config", "environment", "switch.engine", "switch.manager", "switch.procfs"},
     "prove": BASE,
     "doctor": {*BASE, "config", "switch", "release.attempt", "release.lock", "release.recovery", "release.store"},
 }

@@ -16,14 +16,14 @@ from gapless.release import lock as locking
 from gapless.release.clock import Clock
 from gapless.release.lock import acquire_hold, deploy_lock, hold, holder, release_hold
 
-# Takes the lock, starts a child that holds it too when told to, says so, and waits to be killed.
+# Takes the lock, starts a child that keeps others out too when told to, says so, and waits to be killed.
 HOLD = """
 import subprocess, sys
 from pathlib import Path
 from gapless.release.lock import deploy_lock
-with deploy_lock(Path(sys.argv[1]), why="deploy") as lock:
+with deploy_lock(Path(sys.argv[1]), why="deploy") as lock, lock.migrating() as descriptor:
     lock.name(release="20261122T213005Z-abc1234")
-    fds = (lock.descriptor,) if sys.argv[2] == "inherit" else ()
+    fds = (descriptor,) if sys.argv[2] == "inherit" else ()
     child = subprocess.Popen(["cat"], stdin=0, stdout=subprocess.DEVNULL, pass_fds=fds)
     print("held", flush=True)
     child.wait()
@@ -101,17 +101,20 @@ def test_waiting_for_the_lock(tmp_path: Path) -> None:
 
 def test_the_end_of_a_deploy_frees_the_lock_from_daemons(tmp_path: Path) -> None:
     """A daemon that a migration left behind does not lock out the next deploy."""
-    with deploy_lock(tmp_path, why="deploy") as lock:
-        daemon = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=(lock.descriptor,))
-    with deploy_lock(tmp_path, why="deploy"):
+    with deploy_lock(tmp_path, why="deploy") as lock, lock.migrating() as descriptor:
+        daemon = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=(descriptor,))
+    with deploy_lock(tmp_path, why="deploy") as lock, lock.migrating():
         pass
     daemon.communicate()
 
 
 def test_other_children_do_not_inherit_the_lock(tmp_path: Path) -> None:
-    """The descriptor is close-on-exec: only who gets it on purpose holds the lock."""
-    with deploy_lock(tmp_path, why="deploy") as lock:
-        assert not os.get_inheritable(lock.descriptor)
+    """No child has the lock's own descriptor, nor a migration's if it does not get it on purpose."""
+    with deploy_lock(tmp_path, why="deploy") as lock, lock.migrating():
+        child = subprocess.run(
+            ["ls", "-l", "/proc/self/fd"], capture_output=True, text=True, check=True, close_fds=False
+        )
+        assert str(tmp_path) not in child.stdout
 
 
 def test_an_error_frees_the_lock(tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""One deploy at a time, and a manual hold: whoever is refused learns who holds it, since when and why."""
+"""One deploy at a time, and a manual hold: whoever is refused learns who holds it, since when and why.
+
+`home`/lock is locked and never written, and only its owner can open it: whoever can open a file can flock(2) it. Who
+holds it stands beside it, for everybody. A migration that outlives its deployer keeps others out by a third file.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +20,38 @@ import msgspec
 from gapless.errors import GaplessError
 from gapless.release.clock import CLOCK, Clock
 from gapless.release.disk import refusal
+from gapless.switch import procfs
 
+LOCK, HOLDER, MIGRATION = "lock", "holder.json", "migration.lock"
 BUSY = 75
 POLL = 0.05  # seconds
+LONGEST = 1 << 16  # bytes of a holder's name that are read
 # A reader of the lock has it for microseconds, and a holder writes its name just after it got it:
 # no refusal before that is out of the question.
 LEAST_WAIT = 0.15  # seconds
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who holds the lock or the hold; `since` is Unix time, `release` is empty until its name is known."""
+    """Who holds the lock or the hold; `since` is Unix time, `release` is empty until its name is known.
+
+    `started` is in clock ticks since the boot: with the pid it names one process.
+    """
 
     who: str = "somebody"
     pid: int = 0
     since: float = 0.0
     release: str = ""
     why: str = ""
+    started: int = 0
 
     @property
     def alive(self) -> bool:
-        """Whether the process that took the lock is still there."""
-        return Path(f"/proc/{self.pid}").exists()
+        """Whether the very process that took the lock is still there (a zombie is not)."""
+        try:
+            found = procfs.stat(self.pid)
+        except OSError:
+            return False
+        return int(found[19]) == self.started and found[0] not in "ZX"
 
     def __str__(self) -> str:
         since = f"{datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -55,10 +70,10 @@ def me() -> str:
 
 
 class DeployLock:
-    """The lock, held. A child that gets `descriptor` (pass_fds) holds it too, until both are gone."""
+    """The lock, held."""
 
-    def __init__(self, descriptor: int, holder: Holder) -> None:
-        self.descriptor = descriptor
+    def __init__(self, home: Path, holder: Holder) -> None:
+        self._home = home
         self.holder = holder
 
     def name(self, *, release: str | None = None, why: str | None = None) -> None:
@@ -66,12 +81,35 @@ class DeployLock:
         self.holder = msgspec.structs.replace(
             self.holder, release=release or self.holder.release, why=why or self.holder.why
         )
-        # One write over the old text, with spaces to its end: a reader never sees half of each.
+        fresh = self._home / "holder.new"
         try:
-            text = msgspec.json.encode(self.holder).ljust(os.fstat(self.descriptor).st_size)
-            os.pwrite(self.descriptor, text, 0)
+            fresh.unlink(missing_ok=True)
+            with fresh.open("xb") as file:  # no sync: each holds up what the live release writes
+                os.fchmod(file.fileno(), 0o644)
+                file.write(msgspec.json.encode(self.holder))
+            fresh.rename(self._home / HOLDER)
         except OSError as error:
-            raise refusal("write", "the lock", error) from error
+            raise refusal("write", "the lock's holder", error) from error
+
+    @contextlib.contextmanager
+    def migrating(self) -> Iterator[int]:
+        """A descriptor for a migration (pass_fds): should we be killed, it keeps other deploys out until that ends.
+
+        Its file goes at the end: whoever still has it then keeps nobody out, and it is not the deploy lock's own, which
+        could be unlocked by it. Raises GaplessError.
+        """
+        path = self._home / MIGRATION
+        try:
+            descriptor = _open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # the shared one is to be had read-only on every file system
+        except OSError as error:
+            raise refusal("lock", str(path), error) from error
+        try:
+            yield descriptor
+        finally:
+            with contextlib.suppress(OSError):  # the next deploy does it, once nobody has it
+                path.unlink()
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -82,7 +120,7 @@ def deploy_lock(home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open(home / LOCK, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise refusal("lock", str(home), error) from error
     try:
@@ -91,15 +129,13 @@ def deploy_lock(home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK
             if clock.monotonic() >= deadline:
                 raise refused
             clock.sleep(POLL)
-        lock = DeployLock(descriptor, Holder(me(), os.getpid(), clock.now(), why=why))
+        lock = DeployLock(home, _me_as_holder(why, clock))
         try:
             lock.name()
             yield lock
         finally:
-            with contextlib.suppress(OSError):  # the name left in it says nothing once it is unlocked
-                os.ftruncate(descriptor, 0)
-            # Unlocked, not only closed: a daemon that a migration left behind has this descriptor too.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            with contextlib.suppress(OSError):  # the name says nothing once it is unlocked
+                (home / HOLDER).unlink()
     finally:
         os.close(descriptor)
 
@@ -107,45 +143,94 @@ def deploy_lock(home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK
 def _try(descriptor: int, home: Path) -> GaplessError | None:
     """Take the lock; the refusal when that is not possible now."""
     try:
+        os.fchmod(descriptor, 0o600)  # an older gapless made it for all to open, and so to lock
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        refused = _not_now(home)
+        if refused is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     except BlockingIOError:
-        held_by = _read(home / "lock")
+        held_by = _read(home / HOLDER)
         if held_by.alive:
             return _busy(home, f"it is locked by {held_by}", "wait for it to end, or pass --lock-wait 10m")
-        cause = f"its deployer is gone, but a command that it started still runs and holds the lock: {held_by}"
-        return _busy(home, cause, f"wait for that command to end; `fuser -v {home / 'lock'}` finds it")
+        return _busy(home, "a process holds its lock that did not say who it is", _find(home / LOCK))
     except OSError as error:
         raise refusal("lock", str(home), error) from error
-    on_hold = hold(home)
-    if on_hold is None:
-        return None
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    return _busy(home, f"deploys are on hold by {on_hold}", "`gapless lock release` ends the hold")
+    return refused
+
+
+def _not_now(home: Path) -> GaplessError | None:
+    """The refusal while deploys are on hold, or a killed deployer's migration runs.
+
+    Only under the lock: the file of a migration that ended since is removed.
+    """
+    if on_hold := hold(home):
+        return _busy(home, f"deploys are on hold by {on_hold}", "`gapless lock release` ends the hold")
+    path = home / MIGRATION
+    if _is_locked(path, fcntl.LOCK_EX):
+        cause = "its deployer is gone, but a command that it started still runs and holds the lock"
+        return _busy(home, f"{cause}: {_read(home / HOLDER)}", _find(path))
+    path.unlink(missing_ok=True)
+    return None
+
+
+def _find(path: Path) -> str:
+    return f"wait for that command to end; `fuser -v {path}` finds it"
 
 
 def _busy(home: Path, cause: str, hint: str) -> GaplessError:
     return GaplessError("lock", str(home), cause, hint, status=BUSY)
 
 
+def _open(path: Path, flags: int) -> int:
+    """A descriptor of the file itself, which is for its owner only when this makes it. Raises OSError."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+
+
+def _is_locked(path: Path, how: int) -> bool:
+    """Whether somebody has locked it so that we cannot do so in the way of `how`. Raises OSError."""
+    try:  # to lock exclusively, some file systems want it open for writing; a status works on a read-only one
+        descriptor = _open(path, os.O_RDWR if how == fcntl.LOCK_EX else os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _me_as_holder(why: str, clock: Clock) -> Holder:
+    return Holder(me(), os.getpid(), clock.now(), why=why, started=procfs.started(os.getpid()))
+
+
 def _read(path: Path) -> Holder:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Holder)
+        descriptor = _open(path, os.O_RDONLY)
+        try:
+            return msgspec.json.decode(os.read(descriptor, LONGEST), type=Holder)
+        finally:
+            os.close(descriptor)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return Holder()  # taken a moment ago, and not yet written
 
 
 def holder(home: Path) -> Holder | None:
-    """Who holds the deploy lock now, or None. Raises GaplessError."""
+    """Who holds the deploy lock now, or None. Raises GaplessError.
+
+    For those who may not open the lock, its holder is who said so last and still lives.
+    """
     try:
-        with (home / "lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return None
-    except BlockingIOError:
-        return _read(home / "lock")
+        # Readers share the lock, and do not take one another for a deploy.
+        if not _is_locked(home / LOCK, fcntl.LOCK_SH) and not _is_locked(home / MIGRATION, fcntl.LOCK_EX):
+            return None
+    except PermissionError:
+        said = _read(home / HOLDER)
+        return said if said.alive else None
     except OSError as error:
-        raise refusal("read", str(home / "lock"), error) from error
-    return None
+        raise refusal("read", str(home / LOCK), error) from error
+    return _read(home / HOLDER)
 
 
 def hold(home: Path) -> Holder | None:
@@ -160,7 +245,7 @@ def acquire_hold(home: Path, why: str, clock: Clock = CLOCK) -> bool:
     try:
         home.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
-            file.write(msgspec.json.encode(Holder(me(), os.getpid(), clock.now(), why=why)))
+            file.write(msgspec.json.encode(_me_as_holder(why, clock)))
             file.flush()
             os.fsync(file.fileno())
     except FileExistsError:

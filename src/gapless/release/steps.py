@@ -154,11 +154,9 @@ def _build(site: Site, attempt: Attempt, config: Config) -> None:
 
 def _migrate(site: Site, attempt: Attempt, config: Config, lock: DeployLock) -> None:
     if config.release.migrate:
-        with attempt.phase("migrate"):
+        with attempt.phase("migrate"), lock.migrating() as kept:
             lock.name(why=f"{lock.holder.why} (migrate)")
-            # Should we be killed, it still keeps a second migration out.
-            kept = (lock.descriptor,)
-            _run(site, attempt, "migration", config.release.migrate, config.release.timeout, kept)
+            _run(site, attempt, "migration", config.release.migrate, config.release.timeout, (kept,))
             lock.name(why=lock.holder.why.removesuffix(" (migrate)"))
 
 

@@ -111,9 +111,9 @@ class Store:
             raise refusal("remove", f"release {release}", error) from error
 
     def clean(self) -> list[str]:
-        """Delete what a killed command left half-added or half-removed; returns its names. Raises GaplessError.
+        """Delete what a killed command left half-added, half-removed or not yet current; returns its names.
 
-        Only under the deploy lock: another deployer's incoming release looks the same.
+        Only under the deploy lock: what another deployer is about to rename looks the same. Raises GaplessError.
         """
         left = []
         for prefix in (INCOMING, REMOVING):
@@ -124,6 +124,12 @@ class Store:
                 except OSError as error:
                     raise refusal("remove", str(path), error) from error
                 left.append(path.name)
+        for path in sorted(self.home.glob("current.new*")):
+            try:
+                path.unlink()
+            except OSError as error:
+                raise refusal("remove", str(path), error) from error
+            left.append(path.name)
         return left
 
 

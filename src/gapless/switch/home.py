@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,17 +75,16 @@ class Home:
         """
         self.release(release)
         directory = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        # Two that point at once each have a name of their own. No lock: everybody can open, and so lock, the directory.
+        fresh = self.root / f"current.new-{uuid.uuid4().hex}"
         try:
-            # Two that point at once would share the temporary name; the kernel drops this lock if we die.
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            fresh = self.root / "current.new"
-            fresh.unlink(missing_ok=True)
             fresh.symlink_to(Path("releases") / release)
             os.fsync(directory)
             fresh.rename(self.root / "current")
             os.fsync(directory)
         finally:
             os.close(directory)
+            fresh.unlink(missing_ok=True)
 
     @property
     def _elsewhere(self) -> Path:
@@ -134,7 +134,7 @@ def locked(home: Home) -> Iterator[None]:
     A child between fork and exec still has this descriptor: whoever gets the lock therefore finds the
     record of every instance that a killed supervisor started.
     """
-    descriptor = os.open(home.run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(home.run / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         deadline = time.monotonic() + LOCK_PATIENCE
         while not _try_lock(descriptor):

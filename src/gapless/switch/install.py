@@ -23,6 +23,7 @@ COMMENT = "made by gapless"  # in the passwd entry of a user of ours
 OLDEST = 249  # Upholds= came with it
 LONGEST = 24 * 3600.0  # seconds: every unit has a TimeoutStopSec of its own
 DATA = ("shared", "ledger.jsonl")  # what `down` leaves without --data
+LOCKED = {"lock", "holder.json", "holder.new"}  # what a command that only has the deploy lock has made
 KEPT_PRIVATE = ("log", "env", "secrets", "reports")
 
 
@@ -214,7 +215,7 @@ def refuse_foreign(place: Place) -> None:
                 hint = "choose another `name`, or remove that unit"
                 raise GaplessError("manage", place.name, f"{unit} is not gapless's", hint)
     inside = {path.name for path in place.root.iterdir()} if place.root.exists() else set()
-    if inside - {"lock"} and not inside & {"releases", *DATA}:  # an `up` may have been killed that had only that
+    if inside - LOCKED and not inside & {"releases", *DATA}:  # an `up` may have been killed that had only that
         hint = "choose another `name`, or move that directory away"
         raise GaplessError("manage", place.name, f"{place.root} is there, and not gapless's", hint)
     if place.owner and (user := _user(place)) and user.pw_uid == 0:
