@@ -19,6 +19,14 @@ from gapless.config import VARIABLE, Config, load
 from gapless.errors import GaplessError
 
 OURS = ("GAPLESS_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # how the manager and its instances speak with each other
+# What systemd tells the one process that it starts (systemd.exec(5), "Environment variables in spawned processes").
+TOLD = {
+    *("CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM", "LOG_NAMESPACE", "DEBUG_INVOCATION", "PIDFILE"),
+    *("MAINPID", "MAINPIDFDID", "MANAGERPID", "MANAGERPIDFDID", "SYSTEMD_EXEC_PID", "FDSTORE"),
+    *("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS", "REMOTE_ADDR", "REMOTE_PORT"),
+    *(f"{kind}_DIRECTORY" for kind in ("RUNTIME", "STATE", "CACHE", "LOGS", "CONFIGURATION")),
+}
+TOLD_PREFIXES = ("MEMORY_PRESSURE_", "MONITOR_", "TRIGGER_")
 BLANK = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?:\n|\Z)")
 ASSIGNMENT = re.compile(
     rf"[ \t]*(?:export[ \t]+)?(?P<name>{VARIABLE.pattern})[ \t]*=(?:"
@@ -84,6 +92,15 @@ def read(home: Path, release: str) -> dict[str, str]:
         return dict(load(home / "releases" / release).env)
     except OSError as error:
         raise _refusal("read the environment of", release, error) from error
+
+
+def inherited() -> dict[str, str]:
+    """Our own variables but those by which a manager speaks with us: for a process that is not the one it started."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in TOLD and not name.startswith((*OURS, *TOLD_PREFIXES))
+    }
 
 
 def search_path(directory: Path, path: str) -> str:

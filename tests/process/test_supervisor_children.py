@@ -95,6 +95,8 @@ def test_an_instance_finds_a_clean_process(world: Embedded) -> None:
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
         "for fd in (4, 5, 9, 30): os.dup2(os.open('/dev/zero', os.O_RDONLY), fd)\n"
         "os.environ |= {'NOTIFY_SOCKET': '/x', 'LISTEN_PID': '1', 'WATCHDOG_PID': '1', 'LISTEN_PIDFDID': '1'}\n"
+        "os.environ |= dict.fromkeys(['INVOCATION_ID', 'CREDENTIALS_DIRECTORY', 'STATE_DIRECTORY', 'FDSTORE',"
+        " 'MEMORY_PRESSURE_WATCH', 'MONITOR_UNIT', 'JOURNAL_STREAM'], 'the supervisor')\n"
         "os.execvp(sys.argv[1], sys.argv[1:])"
     )
     world.up(through=[sys.executable, "-c", muddle])
@@ -132,6 +134,7 @@ def test_an_instance_finds_a_clean_process(world: Embedded) -> None:
         "GAPLESS_STREAMS": "300.0",
     }
     assert env["NOTIFY_SOCKET"].startswith("@gapless/")
+    assert "the supervisor" not in env.values()
     assert env["BEHAVIOUR"] == "x y"
     assert env["PATH"].endswith(f"{os.pathsep}{Path(sys.executable).parent}")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -87,6 +89,77 @@ def test_a_command_is_run_as_the_owner_too(project: Path) -> None:
     who, where, secret, credentials = said.read_text().split()
     assert (who, where, secret) == (OWNER, str(place.store.path(release)), "hunter2")
     assert not Path(credentials).exists()
+
+
+# What systemd 252 to 257 say to the main process of a unit (systemd.exec(5)), and gapless to an instance.
+TOLD = [
+    "CREDENTIALS_DIRECTORY",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LOG_NAMESPACE",
+    "MAINPID",
+    "MANAGERPID",
+    "SYSTEMD_EXEC_PID",
+    "FDSTORE",
+    "PIDFILE",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+    "REMOTE_ADDR",
+    "MEMORY_PRESSURE_WATCH",
+    "MEMORY_PRESSURE_WRITE",
+    "MONITOR_UNIT",
+    "MONITOR_SERVICE_RESULT",
+    "TRIGGER_UNIT",
+    "SERVICE_RESULT",
+    "EXIT_CODE",
+    "RUNTIME_DIRECTORY",
+    "STATE_DIRECTORY",
+    "CACHE_DIRECTORY",
+    "LOGS_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "GAPLESS_PRIVATE",
+    "GAPLESS_CHECK",
+]
+READY = "import os, socket; socket.socket(1, 2).sendto(b'READY=1', os.environ.get('NOTIFY_SOCKET', 'nobody'))"
+BUILD = f"""
+[build]
+run = '''
+env > built
+python3 -c "{READY}" || :
+'''
+[release]
+migrate = "env > $GAPLESS_SHARED/migrated"
+"""
+
+
+def test_what_a_manager_told_the_deployer_comes_to_nobody_else(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 10: a build that says READY=1 says it to nobody; so for migration and exec."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(project.parent / "notify"))
+        (project.parent / "notify").chmod(0o777)
+        for name in TOLD:
+            monkeypatch.setenv(name, "said to the deployer")
+        monkeypatch.setenv("NOTIFY_SOCKET", str(project.parent / "notify"))
+        monkeypatch.setenv("LISTENING", "is no word of a manager")
+        configure(project, BUILD)
+        place = site(project)
+        shared = place.store.shared
+        shared.mkdir(parents=True, exist_ok=True)
+        shared.chmod(0o777)
+        release = deploy(place, project).release
+        script = 'env > "$GAPLESS_SHARED/executed"'
+        assert interact(["sh", "-c", script], store=place.store, release=release, owner=OWNER) == 0
+        assert select.select([manager], [], [], 0)[0] == []
+    for file in (place.store.path(release) / "built", shared / "migrated", shared / "executed"):
+        found = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+        assert found.keys() & set(TOLD) == set(), file.name
+        assert found["LISTENING"] == "is no word of a manager"
+        assert found["GAPLESS_RELEASE"] == release
 
 
 def test_a_shelter_is_gone_after_an_error(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Run commands as a release runs: build and migrate with output to its log and a time-out, others on our terminal."""
+"""Run commands as a release runs: build and migrate with output to its log and a time-out, others for who sits here."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import threading
@@ -15,12 +16,15 @@ from typing import Any
 from gapless import environment
 from gapless.config import Command
 from gapless.errors import GaplessError
+from gapless.release import confined
 from gapless.release.disk import refusal
-from gapless.release.owner import account
+from gapless.release.owner import account, stranger
 from gapless.release.store import Store
+from gapless.release.terminal import stand_in
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TOLD = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
+FITTING = {signal.SIGWINCH, signal.SIGCONT}  # our terminal has another size, or is ours again
 NOT_EXECUTED = 127  # as the shell exits
 TAIL = 30  # lines: enough for a traceback of an import, wherever its innermost frame stands
 
@@ -46,8 +50,9 @@ def run(
     try:
         with _surroundings(store, release, owner) as surroundings:
             with log.open("ab") as output, signals_held():
-                process = subprocess.Popen(
+                process = _start(
                     argv,
+                    stranger(owner),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -71,25 +76,37 @@ def run(
 
 
 def interact(argv: Sequence[str], *, store: Store, release: str, owner: str = "") -> int:
-    """Run `argv` in the release's directory on our own terminal; its exit status, 128 + n when signal n ended it.
+    """Run `argv` in the release's directory, for whoever sits here; its exit status, 128 + n when signal n ended it.
 
+    Another user than we are gets a terminal of its own in the place of ours: who has ours could type on it.
     Signals are for the command: we end when it has. Raises GaplessError (status 127) when it cannot be started.
     """
-    with _surroundings(store, release, owner) as surroundings:
-        with signals_held():
-            try:
-                process = subprocess.Popen(argv, **surroundings)
-            except OSError as error:
-                refused = refusal("start", argv[0], error)
-                refused.status = NOT_EXECUTED
-                raise refused from error
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*TOLD, signal.SIGCHLD})
+    other = stranger(owner)
+    awaited = {*TOLD, signal.SIGCHLD, *(FITTING if other else ())}
+    with contextlib.ExitStack() as stack:
+        surroundings = stack.enter_context(_surroundings(store, release, owner))
+        try:
+            terminal = stack.enter_context(stand_in(other.pw_uid, awaited)) if other else None
+            if terminal:
+                surroundings |= {**terminal.streams, "terminal": terminal.stands_for[0]}
+            with signals_held():
+                process = _start(argv, other, **surroundings)
+                mask = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+        except (OSError, GaplessError) as error:
+            refused = refusal("start", argv[0], error) if isinstance(error, OSError) else error
+            refused.status = NOT_EXECUTED
+            raise refused from error
         try:
             while process.poll() is None:
-                told = signal.sigwaitinfo({*TOLD, signal.SIGCHLD})
-                # What the terminal sends (si_code > 0, sigaction(2)) the command got too: it is in our group.
-                if told.si_signo in TOLD and told.si_code <= 0:
-                    process.send_signal(told.si_signo)
+                if terminal:
+                    terminal.copy()
+                told = signal.sigwaitinfo(awaited)
+                if told.si_signo in FITTING and terminal:
+                    terminal.fit()
+                elif told.si_signo in TOLD:
+                    _pass_on(told, process, own_session=other is not None)
+            if terminal:
+                terminal.drain(TOLD)
         finally:
             while signal.sigtimedwait(TOLD, 0):
                 pass  # it came too late for the command, and is not for us
@@ -97,18 +114,28 @@ def interact(argv: Sequence[str], *, store: Store, release: str, owner: str = ""
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
+def _pass_on(told: signal.struct_siginfo, process: subprocess.Popen[bytes], *, own_session: bool) -> None:
+    if told.si_code <= 0:
+        process.send_signal(told.si_signo)
+    elif own_session:
+        # The kernel tells it to a whole group, sigaction(2): Ctrl-C on our terminal. One in our group got it too.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, told.si_signo)
+
+
+def _start(argv: Sequence[str], other: pwd.struct_passwd | None, **options: Any) -> subprocess.Popen[bytes]:
+    return confined.start(argv, other, **options) if other else subprocess.Popen(argv, **options)
+
+
 @contextlib.contextmanager
 def _surroundings(store: Store, release: str, owner: str) -> Iterator[dict[str, Any]]:
-    """What makes Popen run a command as the release runs: its directory, its environment, its user."""
+    """What makes Popen run a command as the release runs: its directory and its environment."""
     options: dict[str, Any] = {"cwd": store.path(release)}
-    env = dict(os.environ)
+    env = environment.inherited()
     if owner:
         user = account(owner)
         env |= {"HOME": user.pw_dir, "USER": owner, "LOGNAME": owner}
         options["umask"] = 0o022
-        if user.pw_uid != os.geteuid():  # changing to who we are needs root all the same
-            groups = os.getgrouplist(owner, user.pw_gid)
-            options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
     env |= environment.read(store.home, release)
     env["PATH"] = environment.search_path(store.path(release), env.get("PATH") or os.defpath)
     with environment.shelter(store.home, release, owner) as credentials:

@@ -40,7 +40,7 @@ def environment(home: Home, record: Record, config: Config) -> dict[str, str]:
 
     Raises GaplessError.
     """
-    env = {name: value for name, value in os.environ.items() if not name.startswith(fixed.OURS)}
+    env = fixed.inherited()
     env |= fixed.read(home.root, record.release)
     credentials = fixed.secrets(home.root, record.release)
     if credentials.is_dir():
