@@ -21,9 +21,13 @@ MAY_IMPORT = {
     "notify": set[str](),
     "config": {"errors", "span"},
     "environment": {"errors", "config"},
+    "upwards": set[str](),
     "serve": BASE,
     "switch": {*BASE, "config", "environment"},
-    "release": {*BASE, "config", "environment", "switch.engine", "switch.manager", "switch.procfs"},
+    "release": {
+        *(*BASE, "config", "environment", "upwards"),
+        *("switch.engine", "switch.manager", "switch.procfs"),
+    },
     "prove": BASE,
     "doctor": {*BASE, "config", "switch", "release.attempt", "release.lock", "release.recovery", "release.store"},
 }

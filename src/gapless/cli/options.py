@@ -24,6 +24,7 @@ from gapless.release.store import Store
 from gapless.switch import place
 from gapless.switch.manager import Manager
 from gapless.switch.place import Place
+from gapless.upwards import upwards
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -58,7 +59,7 @@ class Project:
 
     @cached_property
     def config(self) -> Config:
-        return load(self.directory)
+        return _load(self.directory)
 
     @cached_property
     def manager(self) -> Manager:
@@ -150,14 +151,25 @@ def _flag(*names: str, help: str) -> Callable[[Function], Function]:  # noqa: A0
 def _project(given: Path) -> Project:
     found = _nearest(given)
     if not (found.directory / FILE).exists():
-        load(found.directory)  # says what is missing, and what to try
+        _load(found.directory)  # says what is missing, and what to try
     return found
 
 
 def _nearest(given: Path) -> Project:
-    start = given.absolute()
-    found = next((one for one in (start, *start.parents) if (one / FILE).exists()), start)
-    return Project(found)
+    return Project(upwards(given, FILE).nearest(FILE) or given.absolute())
+
+
+def _load(directory: Path) -> Config:
+    """Its configuration. Raises GaplessError that says, where there is none, what ended the search above it."""
+    around = upwards(directory, FILE)
+    if around.end is None or (directory / FILE).exists():
+        return load(directory)
+    cause = f"there is no such file, and above it the search stopped: {around.why}"
+    hint = "run `gapless init` there, or change to the project's directory"
+    if meant := next((one for one in (around.end, *around.end.parents) if (one / FILE).exists()), None):
+        where = shlex.quote(str(meant))
+        hint = f"if {meant / FILE} is the one that you mean, pass `-C {where}` or `cd {where}`"
+    raise GaplessError("read", str(directory / FILE), cause, hint, status=2)
 
 
 def need_root(what: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from gapless.errors import GaplessError
 from gapless.release.disk import refusal
+from gapless.upwards import upwards
 
 # A git hook sets these, and they would turn every question to the hook's repository and index.
 HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_QUARANTINE_PATH"}
@@ -39,8 +40,7 @@ NOBODY = 65534  # the group of an owner without an account
 
 def in_work_tree(directory: Path) -> bool:
     """Whether git is responsible for `directory`; by the name alone, so that a git that fails is an error."""
-    absolute = directory.absolute()
-    return any((parent / ".git").exists() for parent in (absolute, *absolute.parents))
+    return upwards(directory, ".git").nearest(".git") is not None
 
 
 def ask(directory: Path, *question: str, none: int = 0) -> bytes | None:
@@ -72,6 +72,9 @@ def _run(
         NOTHING: "",
         REQUIRED: "true",
     }
+    if end := upwards(directory, ".git").end:  # git itself would go on upwards from a .git that is none
+        ceilings = [str(end), os.environ.get("GIT_CEILING_DIRECTORIES", "")]
+        options["env"]["GIT_CEILING_DIRECTORIES"] = os.pathsep.join(ceilings)
     options |= {"cwd": "/", "stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.PIPE, "check": False}
     off = [part for setting in fixed for part in ("-c", setting)]
     try:
@@ -85,7 +88,7 @@ def _run(
 def _owner(directory: Path) -> int:
     """Whose the repository of `directory` is: ours if all of it is, else whoever else has a part of it."""
     directory = directory.absolute()
-    top = next((one for one in (directory, *directory.parents) if (one / ".git").exists()), directory)
+    top = upwards(directory, ".git").nearest(".git") or directory
     for part in (directory, top, top / ".git", top / ".git/config"):
         with contextlib.suppress(OSError):  # it is a file, say; git will tell
             if (uid := part.stat().st_uid) != os.geteuid():
