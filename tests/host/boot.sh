@@ -27,6 +27,12 @@ make_disk() {
             *) [ ! -d "$target" ] || layer "$target" ;;
         esac
     done
+    for folder in root home srv; do  # what people keep on this machine, a new one does not have
+        mkdir "$base/disk/empty-$folder"
+        mkdir -p "$root/$folder"
+        chmod --reference="$root/$folder" "$base/disk/empty-$folder"
+        mount --bind "$base/disk/empty-$folder" "$root/$folder"
+    done
     for path; do  # ordinary users inside may reach the interpreter, wherever it is
         while path=$(dirname "$path") && [ "$path" != / ]; do
             [ ! -d "$root$path" ] || chmod a+x "$root$path"

@@ -1,4 +1,7 @@
-"""A real systemd host for tests: this machine's userland, booted in namespaces of its own. Linux, root."""
+"""A real systemd host for tests: this machine's userland without what people keep there (/root, /home, /srv), booted.
+
+In namespaces of its own, which takes Linux and root.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ REQUIREMENTS = str(Path(__file__).with_name("requirements.sh"))
 NEEDED = (str(Path(one).resolve()) for one in (PROJECT, sys.prefix, sys.base_prefix))
 VISIBLE = tuple(dict.fromkeys(one for one in NEEDED if one not in ("/usr", "/usr/local")))
 SEARCHED = f"{sys.prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROJECTS = Path("/opt/gapless-tests")  # inside, and on nobody's machine: /opt is as it is there
 BOOT_SECONDS = 60.0
 AS_USER = """
 exec setpriv --reuid="$0" --regid="$(id -g "$0")" --init-groups --reset-env --pdeathsig=KILL \\

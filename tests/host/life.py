@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.host.host import SEARCHED, Host
+from tests.host.host import PROJECTS, SEARCHED, Host
 from tests.support import GAPLESS, wait_until
 
 APP = """
@@ -46,7 +46,7 @@ UNITS = ("/etc/systemd/system", "/run/systemd/system")
 
 @dataclass
 class Shop:
-    """The app `name`, its project in /opt/`name` of the host; each command fails the test unless `check` is off."""
+    """The app `name`, its project below PROJECTS of the host; each command fails the test unless `check` is off."""
 
     host: Host
     name: str
@@ -55,7 +55,7 @@ class Shop:
 
     @property
     def project(self) -> str:
-        return f"/home/{self.user}/{self.name}" if self.user else f"/opt/{self.name}"
+        return f"/home/{self.user}/{self.name}" if self.user else str(PROJECTS / self.name)
 
     def write(self, *, text: str = "", boot: float = 0.0, app: str = "", config: str = "", linger: str = "1s") -> None:
         """The next release: it takes `boot` seconds to load, runs `app` then, and ends its answers with `text`."""
@@ -133,8 +133,8 @@ class Shop:
 
     def killed_at_the_commit(self, verb: str = "deploy") -> None:
         """A deploy whose deployer is killed after the rename that commits it, before systemd hears of it."""
-        self.host.write("/opt/deadly/systemctl", DEADLY.format(name=self.name), 0o755)
-        path = {"PATH": f"/opt/deadly:{SEARCHED}"}
+        self.host.write(f"{PROJECTS}/deadly/systemctl", DEADLY.format(name=self.name), 0o755)
+        path = {"PATH": f"{PROJECTS}/deadly:{SEARCHED}"}
         done = self.host.run(*GAPLESS, verb, cwd=self.project, env=path, check=False)
         assert done.returncode in (137, -9), done.stdout + done.stderr
 

@@ -121,9 +121,8 @@ def test_an_address_that_comes_late_at_boot_is_held_all_the_same(fresh_host: Hos
     """Sockets open before the network has all its addresses; nothing would open a failed one again."""
     shop = Shop(fresh_host, "shop", 8000)
     shop.write()
-    fresh_host.write(
-        "/opt/shop/gapless.toml", fresh_host.read("/opt/shop/gapless.toml").replace("127.0.0.1", "10.9.8.7")
-    )
+    config = f"{shop.project}/gapless.toml"
+    fresh_host.write(config, fresh_host.read(config).replace("127.0.0.1", "10.9.8.7"))
     fresh_host.run("ip", "address", "add", "10.9.8.7/32", "dev", "lo")
     shop("up")
     fresh_host.kill_power()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.host import PROJECT, BootError, Host
+from tests.host.host import PROJECT, PROJECTS, VISIBLE, BootError, Host
 from tests.support import wait_until
 
 SERVER = """
@@ -66,6 +66,15 @@ def test_gapless_runs_inside(host: Host) -> None:
     assert host.gapless("--version").stdout.startswith("gapless ")
     assert host.gapless("--version", user="nobody").stdout.startswith("gapless ")
     assert host.run("touch", f"{PROJECT}/x", check=False).returncode != 0
+
+
+def test_what_people_keep_on_the_machine_is_not_there(fresh_host: Host) -> None:
+    """Homes and /srv are those of a new machine, whatever is in them outside; the project's own places are there."""
+    for folder in map(Path, ("/root", "/home", "/srv")):
+        needed = {Path(one).relative_to(folder).parts[0] for one in VISIBLE if Path(one).is_relative_to(folder)}
+        made = {".ssh"}  # by systemd-tmpfiles(8), while it boots
+        assert set(fresh_host.run("ls", "-A", str(folder)).stdout.split()) - made == needed
+    assert fresh_host.run("ls", "-d", str(PROJECTS), check=False).returncode != 0
 
 
 def test_the_machine_stays_as_it_is(host: Host, tmp_path: Path) -> None:

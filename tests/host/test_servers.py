@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gapless.switch.place import Place
-from tests.host.host import PROJECT, Host
+from tests.host.host import PROJECT, PROJECTS, Host
 from tests.host.traffic import traffic
 from tests.support import wait_until
 
@@ -40,7 +40,8 @@ def _servers(_bootable: None) -> None:
 @contextlib.contextmanager
 def example(host: Host, server: str) -> Iterator[Path]:
     """The project of an example inside, removed with everything afterwards."""
-    project = Path("/root", server)
+    project = PROJECTS / server
+    host.run("mkdir", "-p", str(PROJECTS))
     host.run("cp", "-r", str(PROJECT / "examples" / server), str(project))
     try:
         yield project
