@@ -152,6 +152,9 @@ def test_only_root_installs_for_the_machine(shop: Shop) -> None:
 
     refused("up")
     assert shop.left() == ""
+    shop.host.run("mkdir", "--mode=700", "/opt/closed")
+    done = shop.host.gapless("status", "-C", "/opt/closed/x", user="nobody", check=False)
+    assert done.stderr.startswith("Error: cannot look for gapless.toml: Permission denied (/opt/closed/x")
     shop("up")
     for verb in ("deploy", "rollback", "down"):
         refused(verb)

@@ -19,6 +19,7 @@ from gapless.cli.output import Output
 from gapless.config import FILE, Config, load
 from gapless.errors import GaplessError
 from gapless.release.attempt import Observer, Site
+from gapless.release.disk import refusal
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
 from gapless.switch import place
@@ -156,7 +157,10 @@ def _project(given: Path) -> Project:
 
 
 def _nearest(given: Path) -> Project:
-    return Project(upwards(given, FILE).nearest(FILE) or given.absolute())
+    try:
+        return Project(upwards(given, FILE).nearest(FILE) or given.absolute())
+    except PermissionError as error:
+        raise refusal("look for", FILE, error) from error
 
 
 def _load(directory: Path) -> Config:
