@@ -49,6 +49,11 @@ def hears(manager: socket.socket, message: bytes) -> None:
         while True:
             manager.recv(1000)
     manager.settimeout(10)
+    heard(manager, message)
+
+
+def heard(manager: socket.socket, message: bytes) -> None:
+    """Wait until the manager has heard `message`."""
     while not manager.recv(1000).startswith(message):
         pass
 
@@ -68,7 +73,7 @@ def test_silent_clients_leave_the_watchdog_the_private_socket_and_the_drain_alon
             wait_until(lambda: status_of(tmp_path / "p")["descriptors"] >= 48)
             assert status_of(tmp_path / "p")["descriptors_allowed"] == 64
             one.kill(signal.SIGTERM)
-            hears(manager, b"STOPPING=1")
+            heard(manager, b"STOPPING=1")
             sock.close()
             assert one.status() == 0
         assert "Traceback" not in one.output
