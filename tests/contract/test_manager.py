@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.switch import procfs
+from gapless.linux import procfs
 from gapless.switch.engine import Outcome, Switchover
 from gapless.switch.manager import Readiness, Role
 from tests.contract.worlds import Later, World, ask, live, named, traffic

@@ -16,7 +16,8 @@ import msgspec
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.switch import procfs, records, spawn
+from gapless.linux import procfs
+from gapless.switch import records, spawn
 from gapless.switch import running as running_module
 from gapless.switch.home import Home
 from gapless.switch.records import Record

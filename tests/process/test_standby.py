@@ -18,8 +18,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from gapless.linux.unix_http import post
 from gapless.switch import standby
-from gapless.unix_http import post
 from tests.support import (
     APPS,
     GAPLESS,

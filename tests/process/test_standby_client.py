@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gapless.linux.unix_http import STAND_BY_PATH, STATUS_PATH, get
 from gapless.switch import standby
-from gapless.unix_http import STAND_BY_PATH, STATUS_PATH, get
 
 
 @contextmanager

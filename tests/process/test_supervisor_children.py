@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from gapless.switch import procfs
+from gapless.linux import procfs
 from gapless.switch.manager import Readiness, Role
 from tests.contract.worlds import Embedded, ask, is_gone, live
 from tests.support import wait_until

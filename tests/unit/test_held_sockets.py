@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.switch import procfs
+from gapless.linux import procfs
 from gapless.switch.records import Record
 from gapless.switch.sockets import Address, absent, hold, inode, put_right
 from tests.support import backlog_of

@@ -11,23 +11,18 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "gapless"
-BASE = {"errors", "listen", "notify", "priority", "span", "unix_http"}
+BASE = {"errors", "linux", "listen", "notify", "span"}
 MAY_IMPORT = {
     "errors": set[str](),
     "span": set[str](),
-    "unix_http": set[str](),
-    "priority": set[str](),
     "listen": {"errors"},
     "notify": set[str](),
     "config": {"errors", "span"},
     "environment": {"errors", "config"},
-    "upwards": set[str](),
+    "linux": {"errors"},
     "serve": BASE,
     "switch": {*BASE, "config", "environment"},
-    "release": {
-        *(*BASE, "config", "environment", "upwards"),
-        *("switch.engine", "switch.manager", "switch.procfs"),
-    },
+    "release": {*BASE, "config", "environment", "switch.engine", "switch.manager"},
     "prove": BASE,
     "doctor": {*BASE, "config", "switch", "release.attempt", "release.lock", "release.recovery", "release.store"},
 }

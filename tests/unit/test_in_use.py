@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gapless.switch.procfs import releases_at_work
+from gapless.linux.procfs import releases_at_work
 from tests.support import wait_until
 
 

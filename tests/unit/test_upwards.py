@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.linux.upwards import upwards
 from gapless.release import git, sources
-from gapless.upwards import upwards
 from tests.support import GAPLESS
 
 TOML = 'name = "planted"\ncommand = "true"\n'

@@ -18,6 +18,7 @@ import click
 from gapless.cli.output import Output
 from gapless.config import FILE, Config, load
 from gapless.errors import GaplessError
+from gapless.linux.upwards import upwards
 from gapless.release.attempt import Observer, Site
 from gapless.release.disk import refusal
 from gapless.release.ledger import Ledger
@@ -25,7 +26,6 @@ from gapless.release.store import Store
 from gapless.switch import place
 from gapless.switch.manager import Manager
 from gapless.switch.place import Place
-from gapless.upwards import upwards
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

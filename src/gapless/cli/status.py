@@ -13,10 +13,11 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.cli.releases import ago
 from gapless.errors import GaplessError
+from gapless.linux import procfs
 from gapless.release import lock, recovery
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
-from gapless.switch import procfs, records, standby
+from gapless.switch import records, standby
 from gapless.switch.control import UnreachableError
 from gapless.switch.home import Home
 from gapless.switch.manager import Instance, Role

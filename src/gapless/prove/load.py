@@ -11,8 +11,8 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 
-from gapless import priority
 from gapless.errors import GaplessError
+from gapless.linux import priority
 from gapless.prove.kinds import Result, Sample
 from gapless.prove.plan import Plan
 from gapless.prove.probe import probe

@@ -16,11 +16,11 @@ from typing import Any
 from gapless import environment
 from gapless.config import Command
 from gapless.errors import GaplessError
-from gapless.release import confined
+from gapless.linux import confined
+from gapless.linux.terminal import stand_in
 from gapless.release.disk import refusal
 from gapless.release.owner import account, stranger
 from gapless.release.store import Store
-from gapless.release.terminal import stand_in
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TOLD = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}

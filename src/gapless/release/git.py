@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from gapless.errors import GaplessError
+from gapless.linux.upwards import upwards
 from gapless.release.disk import refusal
-from gapless.upwards import upwards
 
 # A git hook sets these, and they would turn every question to the hook's repository and index.
 HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_QUARANTINE_PATH"}

@@ -18,9 +18,9 @@ from pathlib import Path
 import msgspec
 
 from gapless.errors import GaplessError
+from gapless.linux import procfs
 from gapless.release.clock import CLOCK, Clock
 from gapless.release.disk import refusal
-from gapless.switch import procfs
 
 LOCK, HOLDER, MIGRATION = "lock", "holder.json", "migration.lock"
 BUSY = 75

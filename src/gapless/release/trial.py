@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from gapless.config import Check
 from gapless.errors import GaplessError
+from gapless.linux.unix_http import STATUS_PATH, get
 from gapless.release.attempt import Attempt, Site
 from gapless.release.disk import refusal
 from gapless.release.lock import DeployLock, holder, me
 from gapless.switch.manager import Instance, Role
-from gapless.unix_http import STATUS_PATH, get
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

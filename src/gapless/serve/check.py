@@ -7,7 +7,7 @@ import time
 
 from gapless import notify
 from gapless.errors import GaplessError
-from gapless.unix_http import get
+from gapless.linux.unix_http import get
 
 RELEASE_HEADER = "gapless-release"
 EXCERPT = 500  # bytes of a failed check's body in the log

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from gapless.errors import GaplessError
+from gapless.linux.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH
 from gapless.listen import bind
 from gapless.serve.load import ASGIApp
 from gapless.serve.state import State
-from gapless.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH
 
 ORDERS = {  # each asks for a state
     ("POST", STAND_BY_PATH): State.STANDING_BY,

@@ -13,8 +13,9 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from gapless import notify, priority, unix_http
+from gapless import notify
 from gapless.errors import GaplessError
+from gapless.linux import priority, unix_http
 from gapless.serve import check, private
 from gapless.serve.accept import Acceptor, descriptors
 from gapless.serve.drain import Drain, is_websocket

@@ -6,8 +6,8 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from gapless import priority
 from gapless.errors import GaplessError
+from gapless.linux import priority
 from gapless.switch.systemctl import Systemctl
 
 LOOK_EVERY = 0.02  # seconds until systemd has forked its process

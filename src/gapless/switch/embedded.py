@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from gapless.errors import GaplessError
-from gapless.switch import control, procfs
+from gapless.linux import procfs
+from gapless.switch import control
 from gapless.switch.control import About
 from gapless.switch.home import Home
 from gapless.switch.manager import Instance, Started

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from gapless.config import Config
 from gapless.errors import GaplessError
+from gapless.linux.files import replace
 from gapless.switch import units
-from gapless.switch.files import replace
 from gapless.switch.place import Place, ours
 from gapless.switch.systemctl import Systemctl
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from gapless.switch import procfs
+from gapless.linux import procfs
 from gapless.switch.home import Home
 from gapless.switch.states import State
 

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 from gapless.config import Config
+from gapless.linux.files import replace
+from gapless.linux.unix_http import get
 from gapless.switch import journal, units
-from gapless.switch.files import replace
 from gapless.switch.guard import stopped_with_us
 from gapless.switch.place import Place
 from gapless.switch.systemctl import Systemctl
-from gapless.unix_http import get
 
 EXCERPT = 200  # characters of a failed answer
 WAIT = 0.1  # seconds between two attempts

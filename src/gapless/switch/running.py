@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gapless import priority
+from gapless.linux import priority
 from gapless.switch import notifications, records, spawn
 from gapless.switch.home import Home
 from gapless.switch.records import Record

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gapless.errors import GaplessError
+from gapless.linux import procfs
 from gapless.listen import BACKLOG, bind, listen
-from gapless.switch import procfs
 from gapless.switch.records import Record
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gapless.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH, get, post
+from gapless.linux.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH, get, post
 
 TIMEOUT = 3.0  # seconds for each wait: a server that needs longer is no quick way back
 

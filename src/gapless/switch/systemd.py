@@ -14,9 +14,10 @@ from pathlib import Path
 from gapless import config as configuration
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.switch import beside, journal, procfs, rehearsal, sockets, units
+from gapless.linux import procfs
+from gapless.linux.files import replace
+from gapless.switch import beside, journal, rehearsal, sockets, units
 from gapless.switch.behind import booting_behind
-from gapless.switch.files import replace
 from gapless.switch.guard import stopped_with_us
 from gapless.switch.home import Home
 from gapless.switch.manager import Instance, Readiness, Role, Started
