@@ -14,7 +14,7 @@ from tests.support import inode_of, wait_until
 from gapless.demo.ways import Gapless, Way
 from gapless.errors import GaplessError
 from gapless.switch.manager import Role
-from gapless.switch.place import Place
+from gapless.switch.systemd.names import Place
 
 PROJECT = "/root/demo"  # on the host
 PLACE = Place("demo")

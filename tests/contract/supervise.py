@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gapless.config import load
 from gapless.errors import GaplessError
-from gapless.switch.supervisor import run
+from gapless.switch.embedded.supervisor import run
 
 
 def emit(line: str) -> None:

@@ -13,10 +13,10 @@ import msgspec
 
 from gapless import environment
 from gapless.config import load
-from gapless.switch import install
-from gapless.switch.place import Place
-from gapless.switch.systemctl import Systemctl
-from gapless.switch.systemd import SystemdManager
+from gapless.provision import install
+from gapless.switch.systemd.manager import SystemdManager
+from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.systemctl import Systemctl
 from tests.support import inode_of
 
 HERE = Path(__file__).parent
@@ -64,7 +64,8 @@ class Systemd:
     def caller(self, code: str) -> subprocess.Popen[bytes]:
         """A process that runs `code` with `manager` at hand: one that a test may kill."""
         prelude = (
-            "from gapless.switch.place import Place; from gapless.switch.systemd import SystemdManager; "
+            "from gapless.switch.systemd.names import Place\n"
+            "from gapless.switch.systemd.manager import SystemdManager\n"
             "manager = SystemdManager(Place('web'))\n"
         )
         process = subprocess.Popen([sys.executable, "-c", prelude + code], cwd=HERE.parents[1], env=os.environ)

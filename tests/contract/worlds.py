@@ -17,9 +17,9 @@ from typing import Protocol
 import msgspec
 
 from gapless.errors import GaplessError
-from gapless.switch.embedded import EmbeddedManager
+from gapless.switch.embedded.manager import EmbeddedManager
+from gapless.switch.embedded.records import Record
 from gapless.switch.manager import Instance, Manager, Readiness, Role
-from gapless.switch.records import Record
 from tests.support import wait_until
 
 HERE = Path(__file__).parent
@@ -95,7 +95,7 @@ class Embedded:
     def caller(self, code: str) -> subprocess.Popen[bytes]:
         """A process that runs `code` with `manager` at hand: one that a test may kill."""
         prelude = (
-            "from pathlib import Path; from gapless.switch.embedded import EmbeddedManager; "
+            "from pathlib import Path; from gapless.switch.embedded.manager import EmbeddedManager; "
             f"manager = EmbeddedManager(Path({str(self.home)!r}))\n"
         )
         process = subprocess.Popen([sys.executable, "-c", prelude + code])

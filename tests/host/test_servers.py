@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gapless.switch.place import Place
+from gapless.switch.systemd.names import Place
 from tests.host.host import PROJECT, PROJECTS, Host
 from tests.host.traffic import traffic
 from tests.support import wait_until

@@ -16,13 +16,13 @@ import msgspec
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.linux import procfs
-from gapless.switch import records, spawn
-from gapless.switch import running as running_module
-from gapless.switch.home import Home
-from gapless.switch.records import Record
-from gapless.switch.running import Running
-from gapless.switch.states import MOVES, State
+from gapless.switch.embedded import instance as running_module
+from gapless.switch.embedded import records, spawn
+from gapless.switch.embedded.instance import Supervised
+from gapless.switch.embedded.records import Record
+from gapless.switch.embedded.states import MOVES, InstanceState
 from tests.support import wait_until
 
 PRELUDE = """
@@ -41,14 +41,14 @@ def home(tmp_path: Path) -> Home:
 
 
 @asynccontextmanager
-async def launched(home: Home, code: str, drain: float = 30.0) -> AsyncIterator[tuple[Running, list[State]]]:
+async def launched(home: Home, code: str, drain: float = 30.0) -> AsyncIterator[tuple[Supervised, list[InstanceState]]]:
     """An instance that runs `code`, and the states that it was seen in."""
     private = home.private("r1.1")
     record = Record(id="r1.1", release="r1", since=time.time(), drain=drain, private=private, sockets={})
     env = {**os.environ, "NOTIFY_SOCKET": "@" + home.notify("r1.1")[1:]}
     argv = [sys.executable, "-S", "-c", PRELUDE + code]
-    seen: list[State] = []
-    running = Running.launched(
+    seen: list[InstanceState] = []
+    running = Supervised.launched(
         spawn.Launch(home, record, argv, env, home.root, ()), lambda running: seen.append(running.state)
     )
     try:
@@ -79,7 +79,7 @@ def test_a_retiring_instance_is_killed_when_its_budget_is_over(home: Home) -> No
             running.retire("it was told to")
             await running.gone.wait()
             assert 0.5 <= time.monotonic() - began < 20
-            assert seen[:2] == [State.READY, State.DRAINING]
+            assert seen[:2] == [InstanceState.READY, InstanceState.DRAINING]
             assert (running.status, running.cause) == (
                 "was killed by SIGKILL",
                 "it was still there 0.5 s after it was told to retire",
@@ -119,13 +119,13 @@ def test_ready_that_crosses_with_the_order_to_leave_gets_the_whole_drain(
             await until_it_listens(running)
             running.retire("it was told to")
             await running.gone.wait()
-            assert seen == [State.LEAVING, State.DRAINING, State.GONE]
+            assert seen == [InstanceState.LEAVING, InstanceState.DRAINING, InstanceState.GONE]
             assert running.status == "exited with status 0"
 
     within(60, test)
 
 
-async def until_it_listens(running: Running) -> None:
+async def until_it_listens(running: Supervised) -> None:
     """Until it has set its handler for SIGTERM: bit 14 of SigCgt in /proc/<pid>/status."""
     while not catches_sigterm(running.record.pid):  # noqa: ASYNC110 -- another process does not set our events
         await asyncio.sleep(0.01)
@@ -178,7 +178,7 @@ def test_ready_right_before_the_end_counts(home: Home) -> None:
             # It has ended before our loop gets to hear anything, and the end is what we look at first.
             wait_until(lambda: procfs.stat(running.record.pid)[0] == "Z")
             running.reap()
-            assert seen == [State.READY, State.GONE]
+            assert seen == [InstanceState.READY, InstanceState.GONE]
 
     within(60, test)
 
@@ -191,7 +191,7 @@ def test_the_record_follows_the_state_and_goes_with_the_instance(home: Home) -> 
             await running.settled.wait()
             [record] = records.running(home)
             assert record == running.record
-            assert record.state is State.READY
+            assert record.state is InstanceState.READY
             assert not msgspec.structs.replace(record, started=record.started + 1).runs()
             assert not msgspec.structs.replace(record, boot="another").runs()
             running.retire("it was told to")
@@ -214,7 +214,7 @@ def test_a_full_disk_does_not_keep_an_instance_from_draining(home: Home, monkeyp
             running.retire("it was told to")
             assert "No space left on device" in running.trouble
             await running.gone.wait()
-            assert (seen[1:], running.trouble) == ([State.DRAINING, State.GONE], "")
+            assert (seen[1:], running.trouble) == ([InstanceState.DRAINING, InstanceState.GONE], "")
 
     within(60, test)
 
@@ -224,12 +224,12 @@ def test_every_move_outside_the_table_is_refused(home: Home) -> None:
 
     async def test() -> None:
         async with launched(home, "signal.pause()") as (running, _seen):
-            for was, to in itertools.product(set(State) - {State.GONE}, State):
+            for was, to in itertools.product(set(InstanceState) - {InstanceState.GONE}, InstanceState):
                 if to not in MOVES[was]:
                     running.record = msgspec.structs.replace(running.record, state=was)
                     with pytest.raises(AssertionError, match=f"illegal move of r1.1: {was} -> {to}"):
                         running._move(to)
-            running.record = msgspec.structs.replace(running.record, state=State.BOOTING)
+            running.record = msgspec.structs.replace(running.record, state=InstanceState.BOOTING)
 
     within(60, test)
 

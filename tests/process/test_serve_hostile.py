@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 from gapless.serve.settings import Settings
-from gapless.serve.state import State
+from gapless.serve.stage import Stage
 from gapless.serve.worker import Worker
 from gapless.serve.workers import Parent
 from tests.process.test_serve_workers import pids, serve
@@ -59,7 +59,7 @@ def closed_within(sock: socket.socket, seconds: float) -> bool:
 def test_a_replacement_that_dies_as_it_is_proven_does_not_end_the_others() -> None:
     """Invariant 1, trap 9: leave to accept that cannot be delivered is not the end of the parent."""
     parent = Parent(Settings(app="app:app", workers=2), [], lambda *_: 0)
-    parent.state = State.SERVING
+    parent.state = Stage.SERVING
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent._workers[0] = Worker(0, 0, ours)
     theirs.send(b'{"state": "proven", "told": 0}')

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from gapless.linux.unix_http import post
-from gapless.switch import standby
+from gapless.switch import orders
 from tests.support import (
     APPS,
     GAPLESS,
@@ -259,7 +259,7 @@ def test_an_instance_that_does_not_serve_yet_takes_no_orders(run: start, sock: s
     wait_until(lambda: one.private.exists(), 30)
     for path in (STAND_BY, RESUME):
         assert "the instance is checking" in one.order(path, 409)["error"]
-    assert not standby.resume(str(one.private))
+    assert not orders.resume(str(one.private))
 
 
 def serving(one: Instance) -> list[int]:
@@ -309,13 +309,13 @@ def test_an_order_of_workers_that_is_taken_back_is_refused(run: start, sock: soc
 def test_a_worker_takes_orders_from_its_parent_alone(run: start, sock: socket.socket, tmp_path: Path) -> None:
     """Its own private socket has no orders: they would leave the parent in another state."""
     one = Instance(run, sock, tmp_path, "R1", "--workers", "2").serves()
-    assert not standby.stand_by(f"{one.private}.0")
+    assert not orders.stand_by(f"{one.private}.0")
     wait_until(lambda: len(serving(one)) == 2, 30)
 
 
 def test_the_client_says_whether_it_is_so(one: Instance) -> None:
     """stand_by and resume are true, the second time, too."""
-    for ask, state in ((standby.stand_by, "standing by"), (standby.resume, "serving")):
+    for ask, state in ((orders.stand_by, "standing by"), (orders.resume, "serving")):
         assert ask(str(one.private))
         assert ask(str(one.private))
         assert one.status()["state"] == state

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gapless.linux.unix_http import STAND_BY_PATH, STATUS_PATH, get
-from gapless.switch import standby
+from gapless.switch import orders
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def test_a_body_that_does_not_end_is_a_time_out(tmp_path: Path) -> None:
 def test_the_client_takes_other_answers_as_no(tmp_path: Path, refusal: bytes) -> None:
     """An older server, or one of somebody else's, cannot stand by: False, and no exception."""
     with answering(tmp_path / "p", DOCUMENT, refusal) as asked:
-        assert not standby.stand_by(str(tmp_path / "p"))
+        assert not orders.stand_by(str(tmp_path / "p"))
     assert [one.split(b" ", 2)[:2] for one in asked] == [
         [b"GET", STATUS_PATH.encode()],
         [b"POST", STAND_BY_PATH.encode()],
@@ -92,17 +92,17 @@ def test_the_client_orders_nobody_who_has_no_status_document(tmp_path: Path) -> 
     for number, answer in enumerate((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"HTTP/1.1 200 OK\r\n\r\n{}")):
         path = tmp_path / str(number)
         with answering(path, answer, DOCUMENT) as asked:
-            assert not standby.resume(str(path))
+            assert not orders.resume(str(path))
             assert len(asked) == 1
 
 
 def test_the_client_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No socket, nobody behind it, or one who never answers: False, in bounded time."""
-    monkeypatch.setattr(standby, "TIMEOUT", 0.2)
-    assert not standby.resume("")
-    assert not standby.resume(str(tmp_path / "nothing"))
+    monkeypatch.setattr(orders, "TIMEOUT", 0.2)
+    assert not orders.resume("")
+    assert not orders.resume(str(tmp_path / "nothing"))
     with closing(socket.socket(socket.AF_UNIX)) as silent:
         silent.bind(str(tmp_path / "p"))
-        assert not standby.resume(str(tmp_path / "p"))
+        assert not orders.resume(str(tmp_path / "p"))
         silent.listen()
-        assert not standby.resume(str(tmp_path / "p"))
+        assert not orders.resume(str(tmp_path / "p"))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from gapless import home as home_module
 from gapless.errors import GaplessError
-from gapless.switch import home as home_module
-from gapless.switch.home import short
+from gapless.switch.embedded.lock import short
 from gapless.switch.manager import Role
 from tests.contract.worlds import Embedded, Later, ask, live
 from tests.support import wait_until
@@ -124,7 +124,7 @@ def test_the_first_release_is_made_by_the_given_command(world: Embedded) -> None
     """It runs once the sockets are up, and not again when there is a current release."""
     world.release("r1")
     code = (
-        "from pathlib import Path; from gapless.switch.embedded import EmbeddedManager; "
+        "from pathlib import Path; from gapless.switch.embedded.manager import EmbeddedManager; "
         f"from gapless.switch.engine import Switchover; m = EmbeddedManager(Path({str(world.home)!r})); "
         "print('first:', Switchover(m, 'r1', 10).run())"
     )

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from gapless.switch.control import UnreachableError
+from gapless.switch.embedded.control import UnreachableError
 from gapless.switch.engine import Outcome, Switchover, repair
 from gapless.switch.manager import Role
 from tests.contract.worlds import Embedded, Later, ask, is_gone, live, named, traffic

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gapless.switch import spawn
-from gapless.switch.home import Home
+from gapless.home import Home
+from gapless.switch.embedded import spawn
 from tests.process.test_running import home, launched, within  # noqa: F401 -- home is a fixture
 
 

@@ -13,10 +13,10 @@ import pytest
 from gapless import config
 from gapless.doctor import command, installed, leftovers, machine, proxy
 from gapless.doctor.examination import examine
-from gapless.doctor.finding import Finding, State
-from gapless.switch import units
+from gapless.doctor.finding import Finding, Severity
 from gapless.switch.manager import Instance, Role
-from gapless.switch.place import Place
+from gapless.switch.systemd import units
+from gapless.switch.systemd.names import Place
 
 GB = 1_000_000_000
 RELEASE = "20261124T010203Z-abc"
@@ -35,34 +35,34 @@ def statvfs(free: int, of: int = 100 * GB, inodes: float = 0.5, flags: int = 0) 
 @pytest.mark.parametrize(
     ("found", "state"),
     [
-        (statvfs(50 * GB), State.OK),
-        (statvfs(9 * GB), State.WARNING),
-        (statvfs(900_000_000, 2 * GB), State.WARNING),
-        (statvfs(50 * GB, inodes=0.05), State.WARNING),
-        (statvfs(1 * GB), State.FAILED),
-        (statvfs(100_000_000, 500_000_000), State.FAILED),
-        (statvfs(50 * GB, inodes=0.01), State.FAILED),
-        (statvfs(50 * GB, flags=os.ST_RDONLY), State.FAILED),
-        (os.statvfs_result((1, 1, 100 * GB, 50 * GB, 50 * GB, 0, 0, 0, 0, 255)), State.OK),
+        (statvfs(50 * GB), Severity.OK),
+        (statvfs(9 * GB), Severity.WARNING),
+        (statvfs(900_000_000, 2 * GB), Severity.WARNING),
+        (statvfs(50 * GB, inodes=0.05), Severity.WARNING),
+        (statvfs(1 * GB), Severity.FAILED),
+        (statvfs(100_000_000, 500_000_000), Severity.FAILED),
+        (statvfs(50 * GB, inodes=0.01), Severity.FAILED),
+        (statvfs(50 * GB, flags=os.ST_RDONLY), Severity.FAILED),
+        (os.statvfs_result((1, 1, 100 * GB, 50 * GB, 50 * GB, 0, 0, 0, 0, 255)), Severity.OK),
     ],
 )
-def test_the_disk(found: os.statvfs_result, state: State) -> None:
+def test_the_disk(found: os.statvfs_result, state: Severity) -> None:
     """Space, its share and inodes are judged by their limits; a read-only disk fails, no count of inodes is none."""
     finding = machine.space("/srv/shop", found)
     assert finding.state is state
-    assert bool(finding.hint) is (state is not State.OK)
+    assert bool(finding.hint) is (state is not Severity.OK)
 
 
 @pytest.mark.parametrize(
     ("limit", "actual", "state", "says"),
     [
-        (4096, 4096, State.OK, "has 4096"),
-        (65535, None, State.OK, "no listening socket"),
-        (128, 128, State.WARNING, "net.core.somaxconn"),
-        (4096, 100, State.WARNING, "100 long"),
+        (4096, 4096, Severity.OK, "has 4096"),
+        (65535, None, Severity.OK, "no listening socket"),
+        (128, 128, Severity.WARNING, "net.core.somaxconn"),
+        (4096, 100, Severity.WARNING, "100 long"),
     ],
 )
-def test_the_backlog(limit: int, actual: int | None, state: State, says: str) -> None:
+def test_the_backlog(limit: int, actual: int | None, state: Severity, says: str) -> None:
     """Invariant 1: what shortens the queue of connections is named, the kernel's limit before the server."""
     finding = machine.backlog(limit, actual)
     assert (finding.state, says in finding.what) == (state, True)
@@ -89,15 +89,15 @@ u_str LISTEN 0      64    /run/shop.sock 4711            * 0
 @pytest.mark.parametrize(
     ("synchronized", "now", "newest", "state"),
     [
-        ("yes", MADE + 1, RELEASE, State.OK),
-        ("yes", MADE + 1, None, State.OK),
-        ("yes", MADE + 1, "made-by-hand", State.OK),
-        ("no", MADE + 1, RELEASE, State.WARNING),
-        (None, MADE + 1, RELEASE, State.UNKNOWN),
-        ("yes", MADE - 60, RELEASE, State.FAILED),
+        ("yes", MADE + 1, RELEASE, Severity.OK),
+        ("yes", MADE + 1, None, Severity.OK),
+        ("yes", MADE + 1, "made-by-hand", Severity.OK),
+        ("no", MADE + 1, RELEASE, Severity.WARNING),
+        (None, MADE + 1, RELEASE, Severity.UNKNOWN),
+        ("yes", MADE - 60, RELEASE, Severity.FAILED),
     ],
 )
-def test_the_clock(synchronized: str | None, now: float, newest: str | None, state: State) -> None:
+def test_the_clock(synchronized: str | None, now: float, newest: str | None, state: Severity) -> None:
     """It is synchronized or there is a warning; it fails only before the newest release's time."""
     assert machine.clock(synchronized, now, newest).state is state
 
@@ -105,25 +105,25 @@ def test_the_clock(synchronized: str | None, now: float, newest: str | None, sta
 @pytest.mark.parametrize(
     ("words", "state"),
     [
-        ("gapless serve app:app", State.OK),
-        (".venv/bin/gunicorn app:app", State.OK),
-        ("env A=b nice -n 5 gunicorn app:app", State.OK),
-        ("sh -c 'exec gunicorn app:app'", State.OK),
-        ("uv pip list", State.OK),
-        ("uv run gunicorn app:app", State.FAILED),
-        ("env A=b /usr/local/bin/uv run gunicorn", State.FAILED),
-        ("nice npm run start", State.FAILED),
-        ("npx next start", State.FAILED),
-        ("make serve", State.FAILED),
-        ("sudo -u shop gunicorn", State.FAILED),
-        ("su shop -c gunicorn", State.FAILED),
-        ("/bin/bash start.sh", State.WARNING),
-        ("sh -c gunicorn", State.WARNING),
-        ("poetry run gunicorn", State.WARNING),
-        ("pipenv run gunicorn", State.WARNING),
+        ("gapless serve app:app", Severity.OK),
+        (".venv/bin/gunicorn app:app", Severity.OK),
+        ("env A=b nice -n 5 gunicorn app:app", Severity.OK),
+        ("sh -c 'exec gunicorn app:app'", Severity.OK),
+        ("uv pip list", Severity.OK),
+        ("uv run gunicorn app:app", Severity.FAILED),
+        ("env A=b /usr/local/bin/uv run gunicorn", Severity.FAILED),
+        ("nice npm run start", Severity.FAILED),
+        ("npx next start", Severity.FAILED),
+        ("make serve", Severity.FAILED),
+        ("sudo -u shop gunicorn", Severity.FAILED),
+        ("su shop -c gunicorn", Severity.FAILED),
+        ("/bin/bash start.sh", Severity.WARNING),
+        ("sh -c gunicorn", Severity.WARNING),
+        ("poetry run gunicorn", Severity.WARNING),
+        ("pipenv run gunicorn", Severity.WARNING),
     ],
 )
-def test_a_program_before_the_server(words: str, state: State) -> None:
+def test_a_program_before_the_server(words: str, state: Severity) -> None:
     """Who forks loses LISTEN_PID; who executes does not; who may do either is a warning."""
     assert command.wrapper(config.argv(words)).state is state
 
@@ -179,28 +179,28 @@ def test_programs_that_the_sandbox_forbids(tmp_path: Path, monkeypatch: pytest.M
     assert str(home) in found("./detour")
     assert "node makes code" in found("true", '[processes.worker]\ncommand = "./node"\n')
     alone = command.programs(shop(command="./script"), seen, sandboxed=False, homes_hidden=False)
-    assert alone.state is State.OK
+    assert alone.state is Severity.OK
 
 
 @pytest.mark.parametrize(
     ("block", "state"),
     [
-        ("reverse_proxy localhost:8000", State.WARNING),
-        ("reverse_proxy /api/* 127.0.0.1:8000 {\n\t\tlb_try_duration 5s\n\t}", State.WARNING),
+        ("reverse_proxy localhost:8000", Severity.WARNING),
+        ("reverse_proxy /api/* 127.0.0.1:8000 {\n\t\tlb_try_duration 5s\n\t}", Severity.WARNING),
         (
             "reverse_proxy {\n\t\tto http://127.0.0.1:8000\n\t\ttransport http {\n\t\t\tkeepalive 30s\n\t\t}\n\t}",
-            State.OK,
+            Severity.OK,
         ),
-        ("reverse_proxy :8000 {\n\t\ttransport http {\n\t\t\tkeepalive 1m30s\n\t\t}\n\t}", State.WARNING),
-        ("reverse_proxy :8000 {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}", State.OK),
-        ("reverse_proxy :8000 {\n\t\ttransport http {\n\t\t\tkeepalive_interval 5s\n\t\t}\n\t}", State.WARNING),
-        ("reverse_proxy unix//run/shop.sock", State.WARNING),
+        ("reverse_proxy :8000 {\n\t\ttransport http {\n\t\t\tkeepalive 1m30s\n\t\t}\n\t}", Severity.WARNING),
+        ("reverse_proxy :8000 {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}", Severity.OK),
+        ("reverse_proxy :8000 {\n\t\ttransport http {\n\t\t\tkeepalive_interval 5s\n\t\t}\n\t}", Severity.WARNING),
+        ("reverse_proxy unix//run/shop.sock", Severity.WARNING),
         ("reverse_proxy localhost:9000", None),
         ("# reverse_proxy localhost:8000", None),
         ("file_server", None),
     ],
 )
-def test_caddy(block: str, state: State | None) -> None:
+def test_caddy(block: str, state: Severity | None) -> None:
     """Invariant 6: Caddy must give up idle connections to us before `linger`; others' are not our business."""
     text = f"shop.example {{\n\tencode gzip\n\t{block}\n}}\nother.example {{\n\treverse_proxy localhost:9000\n}}\n"
     found = proxy.caddy(text, ["127.0.0.1:8000", "unix:/run/shop.sock"], 35.0)
@@ -218,10 +218,10 @@ def test_vital_settings(tmp_path: Path) -> None:
     def found(**unit: str) -> Finding:
         return installed.settings("x", Place("shop"), UNIT | good | unit, installed.SERVICE, "gapless deploy")
 
-    assert found().state is State.OK
+    assert found().state is Severity.OK
     assert str(innocent) in found(DropInPaths=str(innocent)).what
     bad = found(NonBlocking="no", **dropins)
-    assert bad.state is State.FAILED
+    assert bad.state is Severity.FAILED
     assert str(guilty) in bad.what
     assert str(innocent) not in bad.what + bad.hint
     assert bad.hint == f"rm '{guilty}' && systemctl daemon-reload"
@@ -235,9 +235,9 @@ def test_instances_that_should_not_run() -> None:
     def one(role: Role) -> Instance:
         return Instance(f"r.{role}", "r", role, 1, 0.0, ready=True)
 
-    assert leftovers.instances([one(Role.LIVE), one(Role.RETIRING)]).state is State.OK
+    assert leftovers.instances([one(Role.LIVE), one(Role.RETIRING)]).state is Severity.OK
     left = leftovers.instances([one(Role.LIVE), one(Role.CANDIDATE)])
-    assert left.state is State.FAILED
+    assert left.state is Severity.FAILED
     assert "r.candidate" in left.what
 
 
@@ -245,15 +245,15 @@ def test_shared_of_somebody_else(tmp_path: Path) -> None:
     """The owner, the group and others are asked in the kernel's order; a user who is not there is said."""
     tmp_path.chmod(0o755)
     assert machine.shared(tmp_path, "no-such-user").what == "there is no user no-such-user"
-    assert machine.shared(tmp_path / "none", "").state is State.FAILED
-    assert machine.shared(tmp_path, "").state is State.OK
+    assert machine.shared(tmp_path / "none", "").state is Severity.FAILED
+    assert machine.shared(tmp_path, "").state is Severity.OK
     if os.getuid() == 0:
-        assert machine.shared(tmp_path, "nobody").state is State.FAILED
+        assert machine.shared(tmp_path, "nobody").state is Severity.FAILED
         tmp_path.chmod(stat.S_IMODE(0o777))
-        assert machine.shared(tmp_path, "nobody").state is State.OK
+        assert machine.shared(tmp_path, "nobody").state is Severity.OK
         os.chown(tmp_path, 65534, 0)
         tmp_path.chmod(stat.S_IMODE(0o077))
-        assert machine.shared(tmp_path, "nobody").state is State.FAILED
+        assert machine.shared(tmp_path, "nobody").state is Severity.FAILED
 
 
 def test_leftovers_of_the_embedded_manager(tmp_path: Path) -> None:
@@ -263,11 +263,11 @@ def test_leftovers_of_the_embedded_manager(tmp_path: Path) -> None:
     settings = shop(command=sys.executable)
     found = {one.name: one for one in examine(settings, tmp_path, None)}
     assert found["systemd"].what.startswith("not needed")
-    assert found["releases"].state is found["temporaries"].state is State.WARNING
-    assert found["instances"].state is State.WARNING
+    assert found["releases"].state is found["temporaries"].state is Severity.WARNING
+    assert found["instances"].state is Severity.WARNING
     assert "gapless run" in found["instances"].hint
     with (tmp_path / ".gapless/lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         found = {one.name: one for one in examine(settings, tmp_path, None)}
-    assert found["leftovers"].state is State.OK
+    assert found["leftovers"].state is Severity.OK
     assert not found.keys() & {"releases", "temporaries", "instances"}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gapless.errors import GaplessError
-from gapless.switch.engine import MOVES, Outcome, State, Switchover, repair
+from gapless.switch.engine import MOVES, Outcome, Step, Switchover, repair
 from gapless.switch.manager import Instance, Readiness, Role, Started
 
 RELEASES = ("r1", "r2", "r3")
@@ -190,7 +190,7 @@ class Switchovers(RuleBasedStateMachine):
         manager = self.manager
         manager.fate, manager.refuses_to_commit, manager.death, manager.calls_to_live = fate, refuses, death, calls
         before, serving = manager.current_release, self.serving()
-        moves: list[State] = []
+        moves: list[Step] = []
         switchover = Switchover(manager, release, 5, moves.append)
         outcome = None
         with suppress(KilledError, KeyboardInterrupt):
@@ -202,15 +202,20 @@ class Switchovers(RuleBasedStateMachine):
             assert serving <= self.serving(), "invariant 3: a failed deploy changed what serves"
         match outcome:
             case Outcome.SWITCHED:
-                assert moves == [State.STARTING, State.PROVEN, State.COMMITTED, State.DONE]
+                assert moves == [
+                    Step.STARTING,
+                    Step.PROVEN,
+                    Step.COMMITTED,
+                    Step.DONE,
+                ]
                 assert (manager.current_release, before != release) == (release, True)
             case Outcome.ALREADY_LIVE:
                 assert (moves, before) == ([], release)
             case Outcome.NOT_READY | Outcome.NOT_COMMITTED:
-                assert moves[-1] is State.FAILED
+                assert moves[-1] is Step.FAILED
                 assert switchover.cause
                 assert manager.current_release == before
-        if not manager.dead and (outcome or State.STARTING in moves):
+        if not manager.dead and (outcome or Step.STARTING in moves):
             self.is_at_rest()  # it ended, or was interrupted and cleaned up
         self.revive()
 
@@ -242,24 +247,29 @@ class Switchovers(RuleBasedStateMachine):
         if before == release:
             return
         manager.can_stand_by, manager.death, manager.calls_to_live = warm, death, calls
-        moves: list[State] = []
+        moves: list[Step] = []
         switchover = Switchover(manager, release, 5, moves.append, True, manager.stand_by, manager.resume)
         turning = False
         with suppress(KilledError, KeyboardInterrupt):
             assert switchover.run() is Outcome.SWITCHED
-            assert moves == [State.STARTING, State.PROVEN, State.COMMITTED, State.WATCHING]
+            assert moves == [
+                Step.STARTING,
+                Step.PROVEN,
+                Step.COMMITTED,
+                Step.WATCHING,
+            ]
             if warm:
                 assert all(one.standing_by for one in manager.running if one.id in serving)
             if passes:
                 switchover.settle()
-                assert moves[-1] is State.DONE
+                assert moves[-1] is Step.DONE
             else:
                 if not survives:
                     manager.running = [one for one in manager.running if one.release != before or one.retiring]
                 manager.fate, manager.refuses_to_commit = fate, refuses
                 turning = True
                 turned = switchover.turn_back(5)
-                assert moves[-1] is (State.TURNED_BACK if turned else State.DONE)
+                assert moves[-1] is (Step.TURNED_BACK if turned else Step.DONE)
                 assert turned or switchover.cause
                 assert manager.current_release == (before if turned else release)
                 if turned and warm and survives:
@@ -267,7 +277,7 @@ class Switchovers(RuleBasedStateMachine):
 
         assert all(to in MOVES[was] for was, to in itertools.pairwise(moves))
         assert manager.current_release in {before, release}, "invariant 5: neither the old nor the new release"
-        if not manager.dead and moves and (turning or moves[-1] is not State.WATCHING):
+        if not manager.dead and moves and (turning or moves[-1] is not Step.WATCHING):
             self.is_at_rest()  # it ended, or was interrupted and cleaned up
         self.revive()
 
@@ -321,7 +331,7 @@ TestSwitchovers.settings = settings(max_examples=300, stateful_step_count=20, de
 
 def test_every_move_outside_the_table_is_refused() -> None:
     """The table is the only way: also for a state that is entered twice."""
-    for was, to in itertools.product(State, State):
+    for was, to in itertools.product(Step, Step):
         switchover = Switchover(Scripted(), "r1", 1)
         switchover.state = was
         if to in MOVES[was]:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from gapless.address import Address, absent
 from gapless.errors import GaplessError
 from gapless.linux import procfs
-from gapless.switch.records import Record
-from gapless.switch.sockets import Address, absent, hold, inode, put_right
+from gapless.switch.embedded.records import Record
+from gapless.switch.embedded.sockets import hold
+from gapless.switch.held import inode, put_right
 from tests.support import backlog_of
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.home import Home
+from gapless.provision import install
 from gapless.release.lock import deploy_lock, hold, holder
 from gapless.release.steps import deploy
 from gapless.release.store import Store
-from gapless.switch import install
-from gapless.switch.home import Home
-from gapless.switch.place import Place
-from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.systemctl import Systemctl
 from tests.unit.release_kit import ScriptedManager, configure, make_project
 from tests.unit.release_shop import Shop
 

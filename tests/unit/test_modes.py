@@ -13,9 +13,9 @@ import pytest
 
 from gapless.cli import VERBS, cli
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.release import git, sources
 from gapless.release.store import Store
-from gapless.switch.home import Home
 from tests.unit.release_kit import commit, make_project
 
 MODES = {"setuid": 0o4755, "setgid": 0o2775, "sticky": 0o1666, "private": 0o600, "tool": 0o700, "for-group": 0o674}

@@ -9,8 +9,8 @@ import pytest
 from gapless import config as configuration
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.switch import units
-from gapless.switch.place import Place
+from gapless.switch.systemd import units
+from gapless.switch.systemd.names import Place
 
 PLACE = Place("shop")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from gapless.switch import logs, notifications
-from gapless.switch.backoff import Backoff
-from gapless.switch.console import Console
-from gapless.switch.home import Home
-from gapless.switch.logs import Follower
+from gapless.home import Home
+from gapless.switch.embedded import logs, notifications
+from gapless.switch.embedded.backoff import Backoff
+from gapless.switch.embedded.log_output import LogOutput
+from gapless.switch.embedded.logs import Follower
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_console_that_is_gone_does_not_end_what_serves(tmp_path: Path) -> None
         calls.append(line)
         raise BrokenPipeError
 
-    console = Console(home, emit)
+    console = LogOutput(home, emit)
     console.open("r1.1", "r1")
     console.open("r1.2", "r1")
     (home.log / "r1.log").write_text("a\n")

@@ -9,7 +9,7 @@ import msgspec
 
 from gapless.cli.options import Project, anywhere
 from gapless.cli.output import Output
-from gapless.switch import place, units
+from gapless.switch.systemd import names, units
 
 
 @click.command()
@@ -38,7 +38,7 @@ def command(output: Output, /, project: Project, example: bool, show_units: bool
 
 
 def _show_units(output: Output, project: Project) -> None:
-    where = place.find(project.config.name) or place.Place(project.config.name)
+    where = names.find(project.config.name) or names.Place(project.config.name)
     texts = units.everything(project.config, where, "RELEASE")
     output.result({"units": texts}, *(f"# {where.units / name}\n{text}" for name, text in texts.items()))
 

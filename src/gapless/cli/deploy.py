@@ -62,14 +62,14 @@ def command(
 def _warn_of_other_address(output: Output, project: Project) -> None:
     wanted = ", ".join(project.config.addresses)
     if project.place:
-        from gapless.switch.install import moved
+        from gapless.provision.install import moved
 
         if moved(project.config, project.place):
             output.warn(
                 f"`listen` says {wanted}, but the old address stays open: `gapless up --close-socket` changes it"
             )
         return
-    from gapless.switch.embedded import EmbeddedManager
+    from gapless.switch.embedded.manager import EmbeddedManager
 
     held = list(EmbeddedManager(project.home).about().sockets)
     if held != project.config.addresses:

@@ -8,11 +8,16 @@ import msgspec
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.doctor.examination import examine
-from gapless.doctor.finding import Finding, State
-from gapless.switch.place import Place
+from gapless.doctor.finding import Finding, Severity
+from gapless.switch.systemd.names import Place
 
-MARKS = {State.OK: ("✓", "green"), State.WARNING: ("!", "yellow"), State.FAILED: ("✗", "red"), State.UNKNOWN: ("?", "")}
-PROBLEMS = {State.WARNING, State.FAILED}
+MARKS = {
+    Severity.OK: ("✓", "green"),
+    Severity.WARNING: ("!", "yellow"),
+    Severity.FAILED: ("✗", "red"),
+    Severity.UNKNOWN: ("?", ""),
+}
+PROBLEMS = {Severity.WARNING, Severity.FAILED}
 
 
 @click.command()
@@ -25,7 +30,7 @@ def command(output: Output, /, project: Project) -> None:
     Exit status 1 if a check failed; a warning is none.
     """
     found = examine(project.config, project.directory, _place(project))
-    healthy = all(one.state is not State.FAILED for one in found)
+    healthy = all(one.state is not Severity.FAILED for one in found)
     shown = [one for one in found if not output.quiet or one.state in PROBLEMS]
     document = {"healthy": healthy, "findings": msgspec.to_builtins(found)}
     output.result(document, *(line for one in shown for line in _lines(one)))

@@ -8,10 +8,10 @@ import click
 
 from gapless.cli.options import Project, common, dry_run, need_root, yes
 from gapless.cli.output import Output
+from gapless.provision import install
 from gapless.release.lock import deploy_lock
-from gapless.switch import install
-from gapless.switch.place import Place
-from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.systemctl import Systemctl
 
 
 @click.command()

@@ -8,9 +8,9 @@ import click
 
 from gapless.cli.options import Project, in_project, stop_like_ctrl_c
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.release.attempt import SILENT
 from gapless.release.commands import interact
-from gapless.switch.home import Home
 
 
 @click.command(context_settings={"allow_interspersed_args": False})

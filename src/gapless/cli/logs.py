@@ -11,10 +11,10 @@ import click
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.release.commands import tail
-from gapless.switch import journal
-from gapless.switch.home import Home
-from gapless.switch.logs import Follower
+from gapless.switch.embedded.logs import Follower
+from gapless.switch.systemd import journal
 
 
 @click.command()

@@ -23,9 +23,9 @@ from gapless.release.attempt import Observer, Site
 from gapless.release.disk import refusal
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
-from gapless.switch import place
 from gapless.switch.manager import Manager
-from gapless.switch.place import Place
+from gapless.switch.systemd import names
+from gapless.switch.systemd.names import Place
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -44,7 +44,7 @@ class Project:
     @cached_property
     def installed(self) -> Place | None:
         """Where `gapless up` installed it under systemd; None: nowhere, or it is not to be."""
-        return None if self.config.manager == "embedded" else place.find(self.config.name)
+        return None if self.config.manager == "embedded" else names.find(self.config.name)
 
     @property
     def place(self) -> Place | None:
@@ -65,10 +65,10 @@ class Project:
     @cached_property
     def manager(self) -> Manager:
         if self.place:  # each is imported where it is used: a command should be there at once
-            from gapless.switch.systemd import SystemdManager
+            from gapless.switch.systemd.manager import SystemdManager
 
             return SystemdManager(self.place)
-        from gapless.switch.embedded import EmbeddedManager
+        from gapless.switch.embedded.manager import EmbeddedManager
 
         return EmbeddedManager(self.home)
 
@@ -84,7 +84,7 @@ class Project:
     def current(self) -> str | None:
         """The current release, also where the commit file is lost; None before the first. Raises GaplessError."""
         from gapless.release.recovery import current
-        from gapless.switch.control import UnreachableError
+        from gapless.switch.embedded.control import UnreachableError
 
         try:
             return current(self)

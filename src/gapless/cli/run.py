@@ -8,8 +8,8 @@ import click
 
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
+from gapless.home import Home
 from gapless.release.recovery import remembered
-from gapless.switch.home import Home
 
 
 @click.command()
@@ -17,7 +17,7 @@ from gapless.switch.home import Home
 @click.pass_obj
 def command(output: Output, /, project: Project) -> None:
     """Makes the first release if there is none. SIGTERM drains, a second one hurries; works as process 1."""
-    from gapless.switch import supervisor
+    from gapless.switch.embedded import supervisor
 
     config = project.config
     project.prepare()

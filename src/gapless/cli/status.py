@@ -13,16 +13,17 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.cli.releases import ago
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.linux import procfs
 from gapless.release import lock, recovery
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
-from gapless.switch import records, standby
-from gapless.switch.control import UnreachableError
-from gapless.switch.home import Home
+from gapless.switch import orders
+from gapless.switch.embedded import records
+from gapless.switch.embedded.control import UnreachableError
 from gapless.switch.manager import Instance, Role
-from gapless.switch.place import Place
-from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.systemctl import Systemctl
 
 PATIENCE = 0.2  # seconds for each wait for an instance: one that is too busy is shown without its figures
 
@@ -45,7 +46,7 @@ def command(output: Output, /, project: Project) -> None:
         current != project.manager.current()
     ):  # the commit file is lost, and so is what the manager takes the live one for
         instances = recovery.seen(instances, current)
-    details = {one.id: standby.status(one.private, PATIENCE) for one in instances}
+    details = {one.id: orders.status(one.private, PATIENCE) for one in instances}
     holder = lock.hold(project.home) or lock.holder(project.home)
     last = next(reversed(project.ledger.entries()), None)
     document = {
@@ -91,7 +92,7 @@ def _look_at_systemd(project: Project, place: Place) -> tuple[object, Sequence[I
 
 def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | None]:
     """The supervisor and its instances; without one, what it left running."""
-    from gapless.switch.embedded import EmbeddedManager
+    from gapless.switch.embedded.manager import EmbeddedManager
 
     try:
         about = EmbeddedManager(project.home).about()

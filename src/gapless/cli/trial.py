@@ -61,6 +61,6 @@ def _url(address: str) -> str:
     if address.startswith("unix:"):
         hint = "name the address of the proxy in front: --prove-url http://127.0.0.1:80"
         raise GaplessError("prove through", address, "it is a Unix socket", hint, status=2)
-    from gapless.switch.sockets import Address  # only a proof pays for it
+    from gapless.address import Address  # only a proof pays for it
 
     return f"http://{Address.parse(address).reached}"

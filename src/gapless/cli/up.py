@@ -6,19 +6,20 @@ import os
 
 import click
 
+from gapless import address
 from gapless.cli.deploy import lock_wait, switched
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
 from gapless.config import load
 from gapless.errors import GaplessError
+from gapless.provision import install
 from gapless.release import recovery, steps
 from gapless.release.attempt import Site
 from gapless.release.lock import deploy_lock
 from gapless.release.plan import plan_deploy
-from gapless.switch import install, sockets
-from gapless.switch.place import Place
-from gapless.switch.systemd import SystemdManager
+from gapless.switch.systemd.manager import SystemdManager
+from gapless.switch.systemd.names import Place
 
 
 @click.command()
@@ -57,8 +58,8 @@ def command(
     os.nice(10)
     if changes.sentences:
         _install(output, project, site, manager, changes)
-    for address in sockets.absent(project.config.addresses):
-        output.warn(f"this host has no address {address.rpartition(':')[0]} now: nobody reaches {address} until it has")
+    for missing in address.absent(project.config.addresses):
+        output.warn(f"this host has no address {missing.rpartition(':')[0]} now: nobody reaches {missing} until it has")
     document: dict[str, object] = {"changed": changes.sentences, "deployed": None}
     lines = ["Already up: nothing to change." if not changes.sentences else f"{place.name} is up."]
     if first:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gapless.config import Config
-from gapless.doctor.finding import Finding, State
-from gapless.switch import units
+from gapless.doctor.finding import Finding, Severity
+from gapless.switch.systemd import units
 
 # Programs that become the next one (execve(2)): the process stays the one that systemd started.
 BECOME = {"env", "nice", "ionice", "chrt", "nohup", "setpriv", "stdbuf"}
@@ -27,11 +27,11 @@ def wrapper(argv: Sequence[str]) -> Finding:
     hint = "name the server's own program, for example .venv/bin/gunicorn"
     if found := names & START:
         what = f"`{found.pop()}` starts the server as a child, without the held socket (LISTEN_PID)"
-        return Finding("command", State.FAILED, what, hint)
+        return Finding("command", Severity.FAILED, what, hint)
     if (found := names & EITHER) and not any(word.startswith("exec ") for word in words[1:3]):
         what = f"`{found.pop()}` may start the server as a child, without the held socket (LISTEN_PID)"
-        return Finding("command", State.WARNING, what, f"{hint}; or begin a shell's command with `exec`")
-    return Finding("command", State.OK, f"{name} gets the held socket itself")
+        return Finding("command", Severity.WARNING, what, f"{hint}; or begin a shell's command with `exec`")
+    return Finding("command", Severity.OK, f"{name} gets the held socket itself")
 
 
 def inner(argv: Sequence[str]) -> Sequence[str]:
@@ -59,19 +59,19 @@ def programs(config: Config, directory: Path, *, sandboxed: bool, homes_hidden: 
             found = _jit(argv, program, directory)
         if found is not None:
             return found
-    return Finding("programs", State.OK, f"every program of {directory.name} is there")
+    return Finding("programs", Severity.OK, f"every program of {directory.name} is there")
 
 
 def _executable(written: str, program: Path, *, hidden: bool) -> Finding | None:
     if hidden and (where := _hidden(program)):
         what = f"{where} is hidden from the app (ProtectHome, PrivateTmp): {written} cannot be executed"
         hint = "install it into the release (its .venv, with copies of no home's Python) or under /usr/local"
-        return Finding("programs", State.FAILED, what, hint)
+        return Finding("programs", Severity.FAILED, what, hint)
     if not program.is_absolute() or not os.path.lexists(program):
         hint = "is it installed, for all users? the build can also put it into the release, under .venv/bin"
-        return Finding("programs", State.FAILED, f"there is no {written}", hint)
+        return Finding("programs", Severity.FAILED, f"there is no {written}", hint)
     if not os.access(program, os.X_OK):
-        return Finding("programs", State.FAILED, f"{program} is not executable", f"chmod +x {written}, then deploy")
+        return Finding("programs", Severity.FAILED, f"{program} is not executable", f"chmod +x {written}, then deploy")
     return None
 
 
@@ -113,4 +113,4 @@ def _jit(argv: Sequence[str], program: Path, directory: Path) -> Finding | None:
     if not found:
         return None
     what = f"{found.pop()} makes code while it runs, and the sandbox forbids it (MemoryDenyWriteExecute)"
-    return Finding("programs", State.FAILED, what, "in gapless.toml: [sandbox] jit = true")
+    return Finding("programs", Severity.FAILED, what, "in gapless.toml: [sandbox] jit = true")

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from gapless.config import Config
 from gapless.doctor import command, installed, leftovers, machine, proxy
-from gapless.doctor.finding import Finding, State
+from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.release import lock, recovery
 from gapless.release.attempt import Site
 from gapless.release.store import Store
-from gapless.switch.control import UnreachableError
-from gapless.switch.embedded import EmbeddedManager
-from gapless.switch.place import Place
-from gapless.switch.systemctl import Systemctl
-from gapless.switch.systemd import SystemdManager
+from gapless.switch.embedded.control import UnreachableError
+from gapless.switch.embedded.manager import EmbeddedManager
+from gapless.switch.systemd.manager import SystemdManager
+from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.systemctl import Systemctl
 
 
 def examine(config: Config, project: Path, place: Place | None) -> list[Finding]:
@@ -52,13 +52,13 @@ def _guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return check()
     except PermissionError as error:
-        return [Finding(name, State.UNKNOWN, f"{error.filename} cannot be read", "run it as root")]
+        return [Finding(name, Severity.UNKNOWN, f"{error.filename} cannot be read", "run it as root")]
     except UnreachableError as error:  # the embedded supervisor: it serves nothing, and may be meant to
-        return [Finding(name, State.WARNING, error.cause, error.hint)]
+        return [Finding(name, Severity.WARNING, error.cause, error.hint)]
     except GaplessError as error:
-        return [Finding(name, State.FAILED, str(error), error.hint)]
+        return [Finding(name, Severity.FAILED, str(error), error.hint)]
     except OSError as error:
-        return [Finding(name, State.FAILED, str(error))]
+        return [Finding(name, Severity.FAILED, str(error))]
 
 
 def _current(site: Site) -> tuple[str | None, Finding]:
@@ -87,7 +87,7 @@ def _clock(home: Path) -> Finding:
 
 def _programs(config: Config, project: Path, place: Place | None, site: Site, current: str | None) -> Finding:
     if current is None and config.build.run:
-        return Finding("programs", State.UNKNOWN, "there is no release yet, and its build may make its programs")
+        return Finding("programs", Severity.UNKNOWN, "there is no release yet, and its build may make its programs")
     directory = site.store.path(current) if current else project
     homes_hidden = place is not None and bool(place.owner)
     return command.programs(config, directory, sandboxed=place is not None, homes_hidden=homes_hidden)
@@ -95,7 +95,7 @@ def _programs(config: Config, project: Path, place: Place | None, site: Site, cu
 
 def _leftovers(site: Site, place: Place | None, current: str | None) -> list[Finding]:
     if holder := lock.holder(site.home):
-        return [Finding("leftovers", State.OK, f"not looked for, because this is under way: {holder}")]
+        return [Finding("leftovers", Severity.OK, f"not looked for, because this is under way: {holder}")]
     found = [leftovers.halves(site.store.releases), leftovers.temporaries(site.home, place)]
     return found + _guarded("instances", lambda: _running(site, place, current))
 

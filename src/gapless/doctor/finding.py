@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 
-class State(enum.StrEnum):
+class Severity(enum.StrEnum):
     """How bad it is."""
 
     OK = "ok"
@@ -20,6 +20,6 @@ class Finding:
     """One check: `what` says what was found, `hint` what mends it (empty when all is well)."""
 
     name: str
-    state: State
+    state: Severity
     what: str
     hint: str = ""

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gapless.config import Config
-from gapless.doctor.finding import Finding, State
+from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
-from gapless.switch import install
-from gapless.switch.place import Place
-from gapless.switch.systemctl import GONE, Systemctl
+from gapless.provision import install
+from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.systemctl import GONE, Systemctl
 
 SOCKET = {"TriggerLimitIntervalUSec": "0"}  # what `systemctl show` must say
 SERVICE = {"NonBlocking": "yes", "StartLimitIntervalUSec": "0"}
@@ -28,10 +28,10 @@ def installation(config: Config, place: Place, current: str | None) -> Finding:
     try:
         todo = install.examine(config, place, current).sentences
     except GaplessError as error:
-        return Finding("installation", State.FAILED, error.cause, error.hint)
+        return Finding("installation", Severity.FAILED, error.cause, error.hint)
     if todo:
-        return Finding("installation", State.FAILED, f"not as gapless.toml says: {' '.join(todo)}", _up(place))
-    return Finding("installation", State.OK, f"user, directories and {place.socket} are as gapless.toml says")
+        return Finding("installation", Severity.FAILED, f"not as gapless.toml says: {' '.join(todo)}", _up(place))
+    return Finding("installation", Severity.OK, f"user, directories and {place.socket} are as gapless.toml says")
 
 
 def units(place: Place, ctl: Systemctl, current: str | None) -> list[Finding]:
@@ -44,9 +44,9 @@ def units(place: Place, ctl: Systemctl, current: str | None) -> list[Finding]:
     ]
     if not live and current:
         what = f"systemd holds up no release, though {current} is the current one: it would not start again"
-        return [*found, Finding("live unit", State.FAILED, what, "gapless prune")]
+        return [*found, Finding("live unit", Severity.FAILED, what, "gapless prune")]
     if not live:
-        return [*found, Finding("live unit", State.WARNING, "nothing was deployed yet", "gapless deploy")]
+        return [*found, Finding("live unit", Severity.WARNING, "nothing was deployed yet", "gapless deploy")]
     unit = ctl.show([*STATES, *SERVICE], live)[0]
     return [*found, service(place, unit), settings("service settings", place, unit, SERVICE, "gapless deploy")]
 
@@ -56,11 +56,11 @@ def socket(place: Place, unit: Mapping[str, str]) -> Finding:
     name = place.socket
     if unit["ActiveState"] != "active":
         what = f"{name} is {unit['ActiveState']}: connections are refused"
-        return Finding("socket", State.FAILED, what, f"{_ctl(place)} start {name}; `journalctl -u {name}` says why")
+        return Finding("socket", Severity.FAILED, what, f"{_ctl(place)} start {name}; `journalctl -u {name}` says why")
     if unit["UnitFileState"] != "enabled":
         what = f"{name} is {unit['UnitFileState'] or 'not enabled'}: it will not be there after a boot"
-        return Finding("socket", State.FAILED, what, f"{_ctl(place)} enable {name}")
-    return Finding("socket", State.OK, f"{name} is active and enabled")
+        return Finding("socket", Severity.FAILED, what, f"{_ctl(place)} enable {name}")
+    return Finding("socket", Severity.OK, f"{name} is active and enabled")
 
 
 def first_socket(place: Place, unit: Mapping[str, str]) -> Finding:
@@ -68,20 +68,20 @@ def first_socket(place: Place, unit: Mapping[str, str]) -> Finding:
     name = place.socket
     if unit["ActiveState"] not in GONE:
         what = f"{name} is {unit['ActiveState']}, though nothing was deployed yet: who connects waits for nobody"
-        return Finding("socket", State.FAILED, what, f"{_ctl(place)} stop {name}")
+        return Finding("socket", Severity.FAILED, what, f"{_ctl(place)} stop {name}")
     if unit["UnitFileState"] == "enabled":
         what = f"{name} is enabled, though nothing was deployed yet: a boot would open it for nobody"
-        return Finding("socket", State.FAILED, what, f"{_ctl(place)} disable {name}")
-    return Finding("socket", State.OK, f"{name} is {unit['ActiveState']} until the first release serves")
+        return Finding("socket", Severity.FAILED, what, f"{_ctl(place)} disable {name}")
+    return Finding("socket", Severity.OK, f"{name} is {unit['ActiveState']} until the first release serves")
 
 
 def service(place: Place, unit: Mapping[str, str]) -> Finding:
     """Whether the live unit serves."""
     name = unit["Id"]
     if unit["ActiveState"] in {"active", "reloading"}:
-        return Finding("live unit", State.OK, f"{name} is active")
+        return Finding("live unit", Severity.OK, f"{name} is active")
     hint = f"`{_ctl(place)} status {name}` and `gapless logs` say why; `gapless rollback` goes back"
-    return Finding("live unit", State.FAILED, f"{name} is {unit['ActiveState']}", hint)
+    return Finding("live unit", Severity.FAILED, f"{name} is {unit['ActiveState']}", hint)
 
 
 def settings(name: str, place: Place, unit: Mapping[str, str], wanted: Mapping[str, str], renew: str) -> Finding:
@@ -92,17 +92,19 @@ def settings(name: str, place: Place, unit: Mapping[str, str], wanted: Mapping[s
     what, ours = unit["Id"], {place.commit, place.candidate}
     if unit["NeedDaemonReload"] == "yes":
         changed = f"the files of {what} have changed since systemd read them"
-        return Finding(name, State.FAILED, changed, f"{_ctl(place)} daemon-reload")
+        return Finding(name, Severity.FAILED, changed, f"{_ctl(place)} daemon-reload")
     others = [path for path in map(Path, shlex.split(unit["DropInPaths"])) if path not in ours]
     wrong = [key for key, value in wanted.items() if unit.get(key) != value]
     if not wrong:
         also = f"; drop-ins of others change nothing of it: {', '.join(map(str, others))}" if others else ""
-        return Finding(name, State.OK, f"{what} has {', '.join(f'{_key(key)}={wanted[key]}' for key in wanted)}{also}")
+        return Finding(
+            name, Severity.OK, f"{what} has {', '.join(f'{_key(key)}={wanted[key]}' for key in wanted)}{also}"
+        )
     told = ", ".join(f"{_key(key)} is {unit.get(key)}, and {WHY[key]}" for key in wrong)
     guilty = [path for path in others if any(_sets(path, key) for key in wrong)]
     hint = f"rm {shlex.join(map(str, guilty))} && {_ctl(place)} daemon-reload" if guilty else renew
     blame = f" (by {', '.join(map(str, guilty))})" if guilty else ""
-    return Finding(name, State.FAILED, f"{what}: {told}{blame}", hint)
+    return Finding(name, Severity.FAILED, f"{what}: {told}{blame}", hint)
 
 
 def _key(shown: str) -> str:

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from gapless.doctor.finding import Finding, State
+from gapless.doctor.finding import Finding, Severity
 from gapless.release.store import INCOMING, REMOVING
 from gapless.switch.manager import Instance, Role
-from gapless.switch.place import Place, release_of
+from gapless.switch.systemd.names import Place, release_of
 
 SHOWN = 3  # paths that a message names
 
@@ -19,12 +19,12 @@ def commit(file: Path, named: str | None, current: str | None) -> Finding:
     """Whether the commit file names the current release."""
     if named == current:
         return Finding(
-            "commit", State.OK, f"{file} names {named}" if named else "there is none before the first release"
+            "commit", Severity.OK, f"{file} names {named}" if named else "there is none before the first release"
         )
     was = f"names {named}, which is gone" if named else "names no release"
     what = f"{file} {was}, though {current} serves or served last: a boot would start nothing"
     return Finding(
-        "commit", State.FAILED, what, "gapless prune"
+        "commit", Severity.FAILED, what, "gapless prune"
     )  # as each command that changes something, it writes it
 
 
@@ -32,14 +32,14 @@ def instances(running: Sequence[Instance]) -> Finding:
     """Those that are neither live nor retiring, while no deploy is under way."""
     left = [one for one in running if one.role is Role.CANDIDATE]
     if not left:
-        return Finding("instances", State.OK, "every instance is live or retiring")
+        return Finding("instances", Severity.OK, "every instance is live or retiring")
     if any(one.ready for one in left) and not any(one.ready for one in running if one.role is Role.LIVE):
         what = f"{', '.join(one.id for one in left)} serves in the place of the current release, which does not"
         return Finding(
-            "instances", State.FAILED, what, "`gapless logs` says why it does not; `gapless deploy` mends both"
+            "instances", Severity.FAILED, what, "`gapless logs` says why it does not; `gapless deploy` mends both"
         )
     what = f"{', '.join(one.id for one in left)} should not run: an ended deploy left it, and it may serve"
-    return Finding("instances", State.FAILED, what, "`gapless prune` ends it")
+    return Finding("instances", Severity.FAILED, what, "`gapless prune` ends it")
 
 
 def unit_files(place: Place, present: Collection[str], running: Collection[str]) -> Finding:
@@ -73,13 +73,13 @@ def temporaries(home: Path, place: Place | None) -> Finding:
     paths = [path for directory, pattern in patterns for path in sorted(directory.glob(pattern))]
     unseen = [str(one) for one, _ in patterns if one.exists() and not os.access(one, os.R_OK | os.X_OK)]
     if unseen and not paths:
-        return Finding("temporaries", State.UNKNOWN, f"{', '.join(unseen)} cannot be read", "run it as root")
+        return Finding("temporaries", Severity.UNKNOWN, f"{', '.join(unseen)} cannot be read", "run it as root")
     return _of("temporaries", "temporary files", paths)
 
 
 def _of(name: str, kind: str, paths: Sequence[Path], then: str = "") -> Finding:
     if not paths:
-        return Finding(name, State.OK, f"there are no {kind}")
+        return Finding(name, Severity.OK, f"there are no {kind}")
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     what = f"there are {kind}: {', '.join(map(str, paths[:SHOWN]))}{more}"
-    return Finding(name, State.WARNING, what, f"rm -r {shlex.join(map(str, paths))}{then}")
+    return Finding(name, Severity.WARNING, what, f"rm -r {shlex.join(map(str, paths))}{then}")

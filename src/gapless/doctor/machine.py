@@ -9,13 +9,13 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from gapless.doctor.finding import Finding, State
+from gapless.address import Address
+from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.listen import BACKLOG
+from gapless.provision.install import OLDEST, require_systemd
 from gapless.release.store import made
-from gapless.switch.install import OLDEST, require_systemd
-from gapless.switch.place import Place
-from gapless.switch.sockets import Address
+from gapless.switch.systemd.names import Place
 
 MB = 1_000_000
 LEAST_SPACE, LEAST_SHARE = 200 * MB, 0.02  # below either a deploy fails, and so may the app
@@ -26,12 +26,12 @@ SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 def systemd(place: Place | None) -> Finding:
     """Whether systemd is there and new enough; None: the embedded manager has the app."""
     if place is None:
-        return Finding("systemd", State.OK, "not needed: the embedded manager holds the socket")
+        return Finding("systemd", Severity.OK, "not needed: the embedded manager holds the socket")
     try:
         require_systemd(place)
     except GaplessError as error:
-        return Finding("systemd", State.FAILED, error.cause, error.hint)
-    return Finding("systemd", State.OK, f"it runs here, and is version {OLDEST} or later")
+        return Finding("systemd", Severity.FAILED, error.cause, error.hint)
+    return Finding("systemd", Severity.OK, f"it runs here, and is version {OLDEST} or later")
 
 
 def backlog(limit: int, actual: int | None) -> Finding:
@@ -42,12 +42,12 @@ def backlog(limit: int, actual: int | None) -> Finding:
             "the next `gapless deploy` then makes the queue longer"
         )
         what = f"the kernel cuts the queue of connections to {limit} of {BACKLOG} (net.core.somaxconn)"
-        return Finding("backlog", State.WARNING, what, hint)
+        return Finding("backlog", Severity.WARNING, what, hint)
     if actual is not None and actual < BACKLOG:
         what = f"the queue of the listening socket is {actual} long instead of {BACKLOG}: a server has cut it"
-        return Finding("backlog", State.WARNING, what, "the next `gapless deploy` puts it right")
+        return Finding("backlog", Severity.WARNING, what, "the next `gapless deploy` puts it right")
     seen = "no listening socket was seen" if actual is None else f"the listening socket has {actual}"
-    return Finding("backlog", State.OK, f"net.core.somaxconn is {limit}, {seen}")
+    return Finding("backlog", Severity.OK, f"net.core.somaxconn is {limit}, {seen}")
 
 
 def shortest_queue(listing: str, addresses: Iterable[str]) -> int | None:
@@ -80,17 +80,17 @@ def space(path: str, found: os.statvfs_result) -> Finding:
     """Judge what statvfs(3) says of the file system of `path`."""
     if found.f_flag & os.ST_RDONLY:
         hint = "`dmesg` says why; then `mount -o remount,rw` it"
-        return Finding("disk", State.FAILED, f"the file system of {path} is read-only", hint)
+        return Finding("disk", Severity.FAILED, f"the file system of {path} is read-only", hint)
     free = found.f_bavail * found.f_frsize
     share = found.f_bavail / found.f_blocks if found.f_blocks else 1.0
     inodes = found.f_favail / found.f_files if found.f_files else 1.0  # some file systems do not count them
     what = f"{free / MB:,.0f} MB ({share:.0%}) and {inodes:.0%} of the inodes are free in {path}"
-    state = State.OK
+    state = Severity.OK
     if free < LOW_SPACE or min(share, inodes) < LOW_SHARE:
-        state = State.WARNING
+        state = Severity.WARNING
     if free < LEAST_SPACE or min(share, inodes) < LEAST_SHARE:
-        state = State.FAILED
-    hint = "`gapless prune --keep 2` removes old releases; `du -xsh` shows the rest" if state is not State.OK else ""
+        state = Severity.FAILED
+    hint = "`gapless prune --keep 2` removes old releases; `du -xsh` shows the rest" if state is not Severity.OK else ""
     return Finding("disk", state, what, hint)
 
 
@@ -99,42 +99,44 @@ def clock(synchronized: str | None, now: float, newest: str | None) -> Finding:
     hint = "timedatectl set-ntp true"
     if newest is not None and (made(newest) or 0.0) > now:  # None: somebody made that directory by hand
         what = f"the clock is behind: the newest release, {newest}, would be from the future"
-        return Finding("clock", State.FAILED, what, hint)
+        return Finding("clock", Severity.FAILED, what, hint)
     if synchronized == "yes":
-        return Finding("clock", State.OK, "synchronized")
+        return Finding("clock", Severity.OK, "synchronized")
     if synchronized == "no":
-        return Finding("clock", State.WARNING, "not synchronized: releases and logs are in order of time", hint)
-    return Finding("clock", State.UNKNOWN, "whether it is synchronized could not be seen: timedatectl does not answer")
+        return Finding("clock", Severity.WARNING, "not synchronized: releases and logs are in order of time", hint)
+    return Finding(
+        "clock", Severity.UNKNOWN, "whether it is synchronized could not be seen: timedatectl does not answer"
+    )
 
 
 def linger(place: Place) -> Finding:
     """Whether the caller's own systemd manager outlives the log-out, loginctl(1)."""
     user = pwd.getpwuid(os.getuid()).pw_name
     if shutil.which("loginctl") is None:
-        return Finding("linger", State.UNKNOWN, "there is no loginctl here")
+        return Finding("linger", Severity.UNKNOWN, "there is no loginctl here")
     if ask("loginctl", "show-user", user, "--property=Linger", "--value") == "yes":
-        return Finding("linger", State.OK, f"{user}'s systemd manager stays after log-out")
+        return Finding("linger", Severity.OK, f"{user}'s systemd manager stays after log-out")
     what = f"{user}'s systemd manager ends at log-out and {place.name} with it, and neither is there after a boot"
-    return Finding("linger", State.FAILED, what, f"loginctl enable-linger {user}")
+    return Finding("linger", Severity.FAILED, what, f"loginctl enable-linger {user}")
 
 
 def shared(path: Path, owner: str) -> Finding:
     """Whether the user `owner` may write in `path`; "" is the caller. Raises OSError when it cannot be seen."""
     name = owner or pwd.getpwuid(os.getuid()).pw_name
     if not path.is_dir():
-        return Finding("shared", State.FAILED, f"there is no directory {path}", "`gapless up` makes it")
+        return Finding("shared", Severity.FAILED, f"there is no directory {path}", "`gapless up` makes it")
     if not owner:
         may = os.access(path, os.W_OK | os.X_OK)
     else:
         try:
             user = pwd.getpwnam(owner)
         except KeyError:
-            return Finding("shared", State.FAILED, f"there is no user {owner}", "`gapless up` makes it")
+            return Finding("shared", Severity.FAILED, f"there is no user {owner}", "`gapless up` makes it")
         may = _may_write(path.stat(), user.pw_uid, os.getgrouplist(owner, user.pw_gid))
     if may:
-        return Finding("shared", State.OK, f"{name} may write in {path}")
+        return Finding("shared", Severity.OK, f"{name} may write in {path}")
     what = f"{name} may not write in {path}"
-    return Finding("shared", State.FAILED, what, f"chown {name} {path} && chmod u+rwx {path}")
+    return Finding("shared", Severity.FAILED, what, f"chown {name} {path} && chmod u+rwx {path}")
 
 
 def _may_write(found: os.stat_result, uid: int, groups: list[int]) -> bool:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from gapless.doctor.finding import Finding, State
+from gapless.address import Address
+from gapless.doctor.finding import Finding, Severity
 from gapless.span import UNITS, show
-from gapless.switch.sockets import Address
 
 CADDYFILE = Path("/etc/caddy/Caddyfile")
 DEFAULT = 120.0  # seconds that Caddy keeps an idle connection to a server
@@ -25,10 +25,10 @@ def caddy(caddyfile: str, addresses: Sequence[str], linger: float) -> Finding | 
         return None
     longest = max(_keepalive(block) for block in blocks)
     if longest < linger:
-        return Finding("Caddy", State.OK, f"it keeps idle connections for {show(longest)}, less than linger")
+        return Finding("Caddy", Severity.OK, f"it keeps idle connections for {show(longest)}, less than linger")
     what = f"it keeps idle connections to us for {show(longest)}, and a retiring release only for {show(linger)}"
     hint = f"in {CADDYFILE}: reverse_proxy … {{ transport http {{ keepalive {max(int(linger) - 5, 1)}s }} }}"
-    return Finding("Caddy", State.WARNING, f"{what} ([drain] linger): POSTs get lost at a deploy", hint)
+    return Finding("Caddy", Severity.WARNING, f"{what} ([drain] linger): POSTs get lost at a deploy", hint)
 
 
 def _names(address: Address) -> set[str]:

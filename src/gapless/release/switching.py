@@ -29,17 +29,17 @@ def switch_over(site: Site, attempt: Attempt, config: Config, lock: DeployLock, 
         trial = None
     guard = trial.guard if trial else None
 
-    def moved(state: engine.State) -> None:
+    def moved(state: engine.Step) -> None:
         if guard:
             guard.enter(state)
-            if state is engine.State.PROVEN:
+            if state is engine.Step.PROVEN:
                 must_be_well(guard, attempt.release, f"{attempt.previous} goes on serving")
 
     timeout = config.check.timeout + BOOT_MARGIN
     switchover = engine.Switchover(site.manager, attempt.release, timeout, moved, keep=trial is not None)
     with guarded(site, attempt, guard):
         _commit(site, attempt, switchover)
-        if trial and switchover.state is engine.State.WATCHING:
+        if trial and switchover.state is engine.Step.WATCHING:
             _try(site, attempt, switchover, config, lock, trial)
 
 
@@ -113,7 +113,11 @@ def _not_switched(site: Site, attempt: Attempt, switchover: engine.Switchover) -
 
 
 def _committed(site: Site, switchover: engine.Switchover) -> bool:
-    if switchover.state in (engine.State.COMMITTED, engine.State.WATCHING, engine.State.DONE):
+    if switchover.state in (
+        engine.Step.COMMITTED,
+        engine.Step.WATCHING,
+        engine.Step.DONE,
+    ):
         return True
     try:
         return site.manager.current() == switchover.release

@@ -11,7 +11,7 @@ import signal
 import socket
 
 from gapless.serve.server import Server
-from gapless.serve.state import ON_DUTY, State
+from gapless.serve.stage import ON_DUTY, Stage
 
 log = logging.getLogger("gapless.serve")
 
@@ -53,15 +53,15 @@ class Channel:
         except ConnectionError:
             said = b""
         if said:
-            self._obey(State(said.decode()))
+            self._obey(Stage(said.decode()))
             return
         asyncio.get_running_loop().remove_reader(self._sock)
         log.error("the parent of the workers is gone: draining")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _obey(self, wanted: State) -> None:
+    def _obey(self, wanted: Stage) -> None:
         self._told += 1
-        if wanted is State.SERVING:
+        if wanted is Stage.SERVING:
             self._go.set()
         else:
             self._go.clear()

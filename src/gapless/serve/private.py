@@ -15,11 +15,11 @@ from gapless.errors import GaplessError
 from gapless.linux.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH
 from gapless.listen import bind
 from gapless.serve.load import ASGIApp
-from gapless.serve.state import State
+from gapless.serve.stage import Stage
 
 ORDERS = {  # each asks for a state
-    ("POST", STAND_BY_PATH): State.STANDING_BY,
-    ("POST", RESUME_PATH): State.SERVING,
+    ("POST", STAND_BY_PATH): Stage.STANDING_BY,
+    ("POST", RESUME_PATH): Stage.SERVING,
 }
 
 Status = Mapping[str, object]
@@ -42,7 +42,7 @@ def close_private(path: str) -> None:
         Path(path).unlink()
 
 
-def private_app(app: ASGIApp, status: Callable[[], Status], turn: Callable[[State], None] | None) -> ASGIApp:
+def private_app(app: ASGIApp, status: Callable[[], Status], turn: Callable[[Stage], None] | None) -> ASGIApp:
     """`app`, but STATUS_PATH answers what `status` returns, as JSON, and so does each of ORDERS once `turn` obeyed.
 
     A GaplessError of `turn` is answered with 409. Without a `turn` there are no orders.

@@ -23,7 +23,7 @@ from gapless.serve.http import Http
 from gapless.serve.lifespan import Lifespan
 from gapless.serve.load import ASGIApp
 from gapless.serve.settings import Settings
-from gapless.serve.state import ON_DUTY, State, move, must_turn
+from gapless.serve.stage import ON_DUTY, Stage, move, must_turn
 
 log = logging.getLogger("gapless.serve")
 
@@ -39,7 +39,7 @@ class Server:
     def __init__(self, settings: Settings, app: ASGIApp, sockets: Sequence[socket.socket]) -> None:
         self.settings = settings
         self.app = app
-        self.state = State.LOADING
+        self.state = Stage.LOADING
         self.proven: Callable[[], Awaitable[None]] | None = None
         self._since = time.time()
         self._lifespan = Lifespan(app)
@@ -86,11 +86,11 @@ class Server:
             await self._finish()
             heartbeat.cancel()
 
-    def turn(self, wanted: State) -> None:
+    def turn(self, wanted: Stage) -> None:
         """Stand by or serve, as `wanted`, from now on; raises GaplessError if it is not doing either."""
         if not must_turn(self.state, wanted):
             return
-        if wanted is State.STANDING_BY:
+        if wanted is Stage.STANDING_BY:
             self._acceptor.pause()
             self._retire_connections()
         else:
@@ -123,29 +123,29 @@ class Server:
         deadline = time.monotonic() + settings.check_timeout
         # If the app blocks the loop, no time-out of the loop can run: this prints where it hangs, and exits.
         faulthandler.dump_traceback_later(settings.check_timeout + 2, exit=True)
-        self._enter(State.STARTING)
+        self._enter(Stage.STARTING)
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + settings.check_timeout):
                 await self._lifespan.startup()
         except TimeoutError:
             cause = f"its lifespan start-up did not end within {settings.check_timeout:g} s"
             raise GaplessError("start", settings.app, cause, "raise [check] timeout if it needs longer") from None
-        self._enter(State.CHECKING)
+        self._enter(Stage.CHECKING)
         await self._open_private()
         if settings.check:
             await check.prove(settings.private, settings.check, settings.check_host, settings.release, deadline)
-        self._enter(State.WARMING)
+        self._enter(Stage.WARMING)
         await self._warm(deadline)
         faulthandler.cancel_dump_traceback_later()
         gc.collect()
         gc.freeze()  # what the app loaded stays: no collection needs to look at it while visitors wait
-        self._enter(State.PROVEN)
+        self._enter(Stage.PROVEN)
         if self.proven is not None:
             await self.proven()
         if self.settings.release:
             priority.autogroup(os.getpid(), 0)  # the supervisor let us boot behind the others: no more
         self._acceptor.start()
-        self._enter(State.SERVING)
+        self._enter(Stage.SERVING)
         notify.ready(f"serving {settings.release}".rstrip())
 
     async def _open_private(self) -> None:
@@ -171,7 +171,7 @@ class Server:
 
     async def _finish(self) -> None:
         if self.state in ON_DUTY:
-            self._enter(State.DRAINING)
+            self._enter(Stage.DRAINING)
             notify.stopping("draining")
             self._retire_connections()
             await self._acceptor.stop()
@@ -180,9 +180,9 @@ class Server:
         if self._private is not None:
             private.close_private(self.settings.private)
             await self._private.stop()
-        self._enter(State.STOPPED)
+        self._enter(Stage.STOPPED)
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: Stage) -> None:
         self.state = move(self.state, state)
         log.info("%s", state)
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from gapless.serve.state import ON_DUTY, State
+from gapless.serve.stage import ON_DUTY, Stage
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Worker:
 
     @property
     def proven(self) -> bool:
-        return self.status.get("state") in (State.PROVEN, *ON_DUTY)
+        return self.status.get("state") in (Stage.PROVEN, *ON_DUTY)
 
     def hear(self, said: bytes) -> None:
         """Take in a document that it sent."""
@@ -35,7 +35,7 @@ class Worker:
         self.status = json.loads(said)
         self.told = self.status.pop("told")
 
-    def tell(self, wanted: State) -> None:
+    def tell(self, wanted: Stage) -> None:
         """Let it accept, or stand by; one that has just died is replaced when its SIGCHLD is read."""
         self.sent += 1
         with contextlib.suppress(ConnectionError):

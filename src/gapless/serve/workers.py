@@ -19,7 +19,7 @@ from gapless import notify
 from gapless.errors import GaplessError
 from gapless.serve.private import ORDERS, close_private, open_private, read_request, refusal, respond
 from gapless.serve.settings import Settings
-from gapless.serve.state import ON_DUTY, State, move, must_turn
+from gapless.serve.stage import ON_DUTY, Stage, move, must_turn
 from gapless.serve.worker import Worker
 
 log = logging.getLogger("gapless.serve")
@@ -37,11 +37,11 @@ class Parent:
 
     def __init__(self, settings: Settings, sockets: Sequence[socket.socket], run_worker: RunWorker) -> None:
         self.settings = settings
-        self.state = State.LOADING
+        self.state = Stage.LOADING
         self._sockets = sockets
         self._run_worker = run_worker
         self._workers: dict[int, Worker] = {}  # by pid
-        self._waiting: dict[socket.socket, State] = {}  # who gave an order that is not yet obeyed by all
+        self._waiting: dict[socket.socket, Stage] = {}  # who gave an order that is not yet obeyed by all
         self._replace_at: dict[int, float] = {}  # worker number -> monotonic time
         self._backoff = BACKOFF[0]
         self._since = time.time()
@@ -60,18 +60,18 @@ class Parent:
         if self.settings.private:
             private = open_private(self.settings.private)
             self._selector.register(private, selectors.EVENT_READ, self._answer)
-        self._enter(State.STARTING)
+        self._enter(Stage.STARTING)
         for number in range(self.settings.workers):
             self._fork(number)
-        self._enter(State.CHECKING)
+        self._enter(Stage.CHECKING)
         status = 0
         while self._workers or self._replace_at:
             for key, _ in self._selector.select(timeout=0.2):
                 key.data(key.fileobj)
-            if self.state is State.CHECKING and len(self._workers) < self.settings.workers:
+            if self.state is Stage.CHECKING and len(self._workers) < self.settings.workers:
                 log.error("not all workers could be proven: giving up")
                 status = 1
-                self._stop_all(State.STOPPED)
+                self._stop_all(Stage.STOPPED)
             self._look_after()
         if self.settings.private:
             close_private(self.settings.private)
@@ -147,14 +147,14 @@ class Parent:
             return
         was_proven = worker.proven
         worker.hear(said)
-        if self.state is State.SERVING and worker.proven and not was_proven:
-            worker.tell(State.SERVING)  # a replacement
-        elif self.state is State.CHECKING and self._all_proven():
-            self._enter(State.WARMING)
-            self._enter(State.PROVEN)
+        if self.state is Stage.SERVING and worker.proven and not was_proven:
+            worker.tell(Stage.SERVING)  # a replacement
+        elif self.state is Stage.CHECKING and self._all_proven():
+            self._enter(Stage.WARMING)
+            self._enter(Stage.PROVEN)
             for one in self._workers.values():
-                one.tell(State.SERVING)
-            self._enter(State.SERVING)
+                one.tell(Stage.SERVING)
+            self._enter(Stage.SERVING)
             notify.ready(f"serving {self.settings.release}".rstrip())
 
     def _all_proven(self) -> bool:
@@ -168,11 +168,11 @@ class Parent:
                 notify.stopping("draining")
                 for sock in self._sockets:
                     sock.close()
-                self._stop_all(State.DRAINING)
+                self._stop_all(Stage.DRAINING)
             else:  # still starting: nothing to drain; draining: hurry
-                self._stop_all(State.STOPPED)
+                self._stop_all(Stage.STOPPED)
 
-    def _stop_all(self, state: State) -> None:
+    def _stop_all(self, state: Stage) -> None:
         if self.state is not state:
             self._enter(state)
         self._replace_at.clear()
@@ -233,7 +233,7 @@ class Parent:
             self._waiting[connection] = wanted
             closing.pop_all()
 
-    def _turn(self, wanted: State) -> None:
+    def _turn(self, wanted: Stage) -> None:
         if must_turn(self.state, wanted):
             self._enter(wanted)
             for worker in self._workers.values():
@@ -243,8 +243,8 @@ class Parent:
 
     def _answer_waiting(self) -> None:
         obeyed = all(one.told == one.sent for one in self._workers.values())
-        if self.state is State.SERVING:  # none is left to disobey, but none accepts: no success
-            obeyed &= any(one.status.get("state") == State.SERVING for one in self._workers.values())
+        if self.state is Stage.SERVING:  # none is left to disobey, but none accepts: no success
+            obeyed &= any(one.status.get("state") == Stage.SERVING for one in self._workers.values())
         for connection, wanted in list(self._waiting.items()):
             if self.state is wanted and not obeyed:
                 continue
@@ -255,7 +255,7 @@ class Parent:
                 else:
                     respond(connection, 409, {"error": f"it was told otherwise meanwhile: it is {self.state}"})
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: Stage) -> None:
         self.state = move(self.state, state)
         log.info("%s, %d workers", state, self.settings.workers)
 

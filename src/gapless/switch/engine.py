@@ -20,11 +20,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gapless.errors import GaplessError
-from gapless.switch import standby
+from gapless.switch import orders
 from gapless.switch.manager import Instance, Manager, Readiness, Role
 
 
-class State(enum.StrEnum):
+class Step(enum.StrEnum):
     """Where a switchover is."""
 
     STARTING = "starting"  # the candidate boots and proves itself; it accepts nothing
@@ -36,14 +36,14 @@ class State(enum.StrEnum):
     FAILED = "failed"  # the candidate is gone; what served goes on serving
 
 
-MOVES: dict[State, frozenset[State]] = {
-    State.STARTING: frozenset({State.PROVEN, State.FAILED}),
-    State.PROVEN: frozenset({State.COMMITTED, State.FAILED}),
-    State.COMMITTED: frozenset({State.WATCHING, State.DONE}),
-    State.WATCHING: frozenset({State.DONE, State.TURNED_BACK}),
-    State.DONE: frozenset(),
-    State.TURNED_BACK: frozenset(),
-    State.FAILED: frozenset(),
+MOVES: dict[Step, frozenset[Step]] = {
+    Step.STARTING: frozenset({Step.PROVEN, Step.FAILED}),
+    Step.PROVEN: frozenset({Step.COMMITTED, Step.FAILED}),
+    Step.COMMITTED: frozenset({Step.WATCHING, Step.DONE}),
+    Step.WATCHING: frozenset({Step.DONE, Step.TURNED_BACK}),
+    Step.DONE: frozenset(),
+    Step.TURNED_BACK: frozenset(),
+    Step.FAILED: frozenset(),
 }
 
 
@@ -66,11 +66,11 @@ class Switchover:
     manager: Manager
     release: str
     timeout: float
-    on_move: Callable[[State], None] = lambda _state: None
+    on_move: Callable[[Step], None] = lambda _state: None
     keep: bool = False
-    stand_by: Callable[[str], bool] = standby.stand_by
-    resume: Callable[[str], bool] = standby.resume
-    state: State = field(default=State.STARTING, init=False)
+    stand_by: Callable[[str], bool] = orders.stand_by
+    resume: Callable[[str], bool] = orders.resume
+    state: Step = field(default=Step.STARTING, init=False)
     cause: str = field(default="", init=False)
     log: tuple[str, ...] = field(default=(), init=False)  # a failed candidate's last lines
     instance: Instance | None = field(default=None, init=False)  # of `release`, as it was proven
@@ -99,28 +99,28 @@ class Switchover:
         if started.readiness is not Readiness.READY:
             self.cause, self.log = started.cause or started.readiness, started.log
             self.manager.stop(started.instance)
-            self._move(State.FAILED)
+            self._move(Step.FAILED)
             return Outcome.NOT_READY
         self.instance = started.instance
-        self._move(State.PROVEN)
+        self._move(Step.PROVEN)
         if not self._commit(self.release):
             # The candidate was proven and may have accepted connections: it drains, it is not killed.
             self.manager.retire(started.instance)
-            self._move(State.FAILED)
+            self._move(Step.FAILED)
             return Outcome.NOT_COMMITTED
-        self._move(State.COMMITTED)
+        self._move(Step.COMMITTED)
         if self.keep:
             self._keep()
-            self._move(State.WATCHING)
+            self._move(Step.WATCHING)
         else:
             repair(self.manager)
-            self._move(State.DONE)
+            self._move(Step.DONE)
         return Outcome.SWITCHED
 
     def settle(self) -> None:
         """After WATCHING: the commit stands, and what stood by retires. Raises what the manager raises."""
         repair(self.manager)
-        self._move(State.DONE)
+        self._move(Step.DONE)
 
     def turn_back(self, timeout: float) -> bool:
         """After WATCHING: make the previous release the current one again; False, with `cause`, if it did not come up.
@@ -136,7 +136,7 @@ class Switchover:
         except BaseException:
             repair(self.manager)
             raise
-        self._move(State.TURNED_BACK if turned else State.DONE)
+        self._move(Step.TURNED_BACK if turned else Step.DONE)
         return turned
 
     def _turn_back(self, previous: str, timeout: float) -> bool:
@@ -168,7 +168,7 @@ class Switchover:
             if one.release != self.previous or not self.stand_by(one.private):
                 self.manager.retire(one)
 
-    def _move(self, state: State) -> None:
+    def _move(self, state: Step) -> None:
         if state not in MOVES[self.state]:
             raise AssertionError(f"illegal move of a switchover: {self.state} -> {state}")
         self.state = state

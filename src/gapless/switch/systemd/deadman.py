@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemd.systemctl import Systemctl
 
 # The end of the pipe without a line means that we are dead. One unit after the other, in the order given.
 SCRIPT = """

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.linux import procfs
-from gapless.switch import control
-from gapless.switch.control import About
-from gapless.switch.home import Home
+from gapless.switch.embedded import control
+from gapless.switch.embedded.control import About
 from gapless.switch.manager import Instance, Started
 
 

@@ -11,23 +11,23 @@ from collections.abc import Callable
 
 import msgspec
 
+from gapless.home import Home
 from gapless.linux import priority
-from gapless.switch import notifications, records, spawn
-from gapless.switch.home import Home
-from gapless.switch.records import Record
-from gapless.switch.spawn import Launch
-from gapless.switch.states import MOVES, State
+from gapless.switch.embedded import notifications, records, spawn
+from gapless.switch.embedded.records import Record
+from gapless.switch.embedded.spawn import Launch
+from gapless.switch.embedded.states import MOVES, InstanceState
 
 LEAVE = 3.0  # seconds from SIGTERM to SIGKILL for an instance that was never ready
 ABORT = 5.0  # seconds from SIGABRT to SIGKILL for one that hangs: time for a core dump or a traceback
 UNKNOWN = "ended"  # an adopted instance is not our child: the kernel does not tell us its exit status
 
 
-class Running:
+class Supervised:
     """`on_change` is called after every move, GONE included; it is called from the event loop."""
 
     def __init__(
-        self, home: Home, record: Record, pidfd: int, notify: socket.socket, on_change: Callable[[Running], None]
+        self, home: Home, record: Record, pidfd: int, notify: socket.socket, on_change: Callable[[Supervised], None]
     ) -> None:
         """Watch the process of `record`, a child or an adopted orphan, by its `pidfd`; owns both descriptors."""
         self.record = record
@@ -52,7 +52,7 @@ class Running:
             self._expect_end()
 
     @classmethod
-    def launched(cls, launch: Launch, on_change: Callable[[Running], None]) -> Running:
+    def launched(cls, launch: Launch, on_change: Callable[[Supervised], None]) -> Supervised:
         """Start an instance; raises OSError, and then nothing runs."""
         home, record = launch.home, launch.record
         with contextlib.ExitStack() as undo:
@@ -67,7 +67,7 @@ class Running:
         return running
 
     @classmethod
-    def adopted(cls, home: Home, record: Record, on_change: Callable[[Running], None]) -> Running | None:
+    def adopted(cls, home: Home, record: Record, on_change: Callable[[Supervised], None]) -> Supervised | None:
         """Watch an instance that a killed supervisor left; None when it has just ended. Raises OSError."""
         with contextlib.ExitStack() as undo:
             notify = undo.enter_context(notifications.bind(home.notify(record.id)))
@@ -82,25 +82,25 @@ class Running:
         return cls(home, record, pidfd, notify, on_change)
 
     @property
-    def state(self) -> State:
+    def state(self) -> InstanceState:
         return self.record.state
 
     def retire(self, why: str) -> None:
         """Tell it to drain, and kill it when its longest budget is over; again is no error."""
-        if self.state in {State.BOOTING, State.READY}:
+        if self.state in {InstanceState.BOOTING, InstanceState.READY}:
             self.cause = why
-            self._move(State.DRAINING if self.state.is_ready else State.LEAVING)
+            self._move(InstanceState.DRAINING if self.state.is_ready else InstanceState.LEAVING)
             self.send(signal.SIGTERM)
 
     def send(self, number: int) -> None:
         """Send it a signal; one that is gone already is no error."""
-        if self.state is not State.GONE:  # the descriptor may be another file's by then
+        if self.state is not InstanceState.GONE:  # the descriptor may be another file's by then
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self, why: str) -> None:
         """SIGKILL its whole process group: workers must not go on accepting without their leader."""
-        if self.state is not State.GONE:
+        if self.state is not InstanceState.GONE:
             self.cause = why
             self.send(signal.SIGKILL)
             self._kill_group()
@@ -112,14 +112,14 @@ class Running:
 
     def hear(self) -> None:
         """Act on the messages that wait."""
-        if self.state is State.GONE:
+        if self.state is InstanceState.GONE:
             return
         for message in notifications.messages(self._notify):
             self._obey(message)
 
     def reap(self) -> None:
         """Take note that it ended; nothing happens while it runs."""
-        if self.state is State.GONE:
+        if self.state is InstanceState.GONE:
             return
         try:
             result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -140,16 +140,18 @@ class Running:
         self._notify.close()
         os.close(self._pidfd)
         self._disarm()
-        self._move(State.GONE)
+        self._move(InstanceState.GONE)
 
     def _obey(self, message: dict[str, str]) -> None:
         self.said = message.get("STATUS", self.said)
-        if message.get("READY") == "1" and self.state in {State.BOOTING, State.LEAVING}:
-            self._move(State.READY if self.state is State.BOOTING else State.DRAINING)
-        if message.get("STOPPING") == "1" and self.state is State.READY:
+        if message.get("READY") == "1" and self.state in {InstanceState.BOOTING, InstanceState.LEAVING}:
+            self._move(InstanceState.READY if self.state is InstanceState.BOOTING else InstanceState.DRAINING)
+        if message.get("STOPPING") == "1" and self.state is InstanceState.READY:
             self.cause = "said that it stops"
-            self._move(State.DRAINING)
-        if message.get("WATCHDOG") == "1" and self.state is State.READY:  # as systemd: a boot has its own time-out
+            self._move(InstanceState.DRAINING)
+        if (
+            message.get("WATCHDOG") == "1" and self.state is InstanceState.READY
+        ):  # as systemd: a boot has its own time-out
             self._disarm()
             self._watchdog = self._loop.call_later(spawn.WATCHDOG, self._is_silent)
         if self._deadline and message.get("EXTEND_TIMEOUT_USEC", "").isdecimal():
@@ -160,7 +162,7 @@ class Running:
     def _is_silent(self) -> None:
         armed = self._watchdog
         self.hear()  # we may be the one that slept
-        if self._watchdog is armed and self.state is not State.GONE:
+        if self._watchdog is armed and self.state is not InstanceState.GONE:
             self._watchdog = None
             self.cause = f"its watchdog was silent for {spawn.WATCHDOG:g} s"
             self.send(signal.SIGABRT)
@@ -175,16 +177,16 @@ class Running:
             self.kill(why)
             self._on_change(self)
 
-    def _move(self, state: State) -> None:
+    def _move(self, state: InstanceState) -> None:
         if state not in MOVES[self.state]:
             raise AssertionError(f"illegal move of {self.record.id}: {self.state} -> {state}")
         self.record = msgspec.structs.replace(self.record, state=state)
         self._cancel_deadline()
-        if state.is_ready or state is State.GONE:
+        if state.is_ready or state is InstanceState.GONE:
             self.settled.set()
-        if state is State.READY:
+        if state is InstanceState.READY:
             priority.restore(self.record.pid)
-        if state is State.GONE:
+        if state is InstanceState.GONE:
             self.gone.set()
         self._write_down()
         if state.is_retiring:
@@ -194,7 +196,7 @@ class Running:
 
     def _write_down(self) -> None:
         try:
-            if self.state is State.GONE:
+            if self.state is InstanceState.GONE:
                 records.erase(self._home, self.record)
             else:
                 records.write(self._home, self.record)

@@ -15,9 +15,9 @@ from pathlib import Path
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.linux.files import replace
-from gapless.switch import units
-from gapless.switch.place import Place, ours
-from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemd import units
+from gapless.switch.systemd.names import Place, ours
+from gapless.switch.systemd.systemctl import Systemctl
 
 COMMENT = "made by gapless"  # in the passwd entry of a user of ours
 OLDEST = 249  # Upholds= came with it

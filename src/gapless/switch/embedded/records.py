@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from gapless.home import Home
 from gapless.linux import procfs
-from gapless.switch.home import Home
-from gapless.switch.states import State
+from gapless.switch.embedded.states import InstanceState
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +21,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     drain: float
     private: str
     sockets: dict[str, int]  # address as written → inode of the held socket
-    state: State = State.BOOTING
+    state: InstanceState = InstanceState.BOOTING
     pid: int = 0
     started: int = 0
     boot: str = ""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from gapless.errors import GaplessError
 from gapless.linux import priority
-from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemd.systemctl import Systemctl
 
 LOOK_EVERY = 0.02  # seconds until systemd has forked its process
 

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from gapless.errors import GaplessError
-from gapless.switch.home import Home, short
+from gapless.home import Home
+from gapless.switch.embedded.lock import short
 
 PATIENCE = 10.0  # seconds for a request to arrive, and for an answer on top of what the request may take
 

@@ -14,15 +14,16 @@ from pathlib import Path
 from gapless import config as configuration
 from gapless.config import Config
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.linux import procfs
 from gapless.linux.files import replace
-from gapless.switch import beside, journal, rehearsal, sockets, units
-from gapless.switch.behind import booting_behind
-from gapless.switch.guard import stopped_with_us
-from gapless.switch.home import Home
+from gapless.switch import held
 from gapless.switch.manager import Instance, Readiness, Role, Started
-from gapless.switch.place import Place, release_of
-from gapless.switch.systemctl import GONE, Systemctl
+from gapless.switch.systemd import companions, journal, rehearsal, units
+from gapless.switch.systemd.boot_priority import booting_behind
+from gapless.switch.systemd.deadman import stopped_with_us
+from gapless.switch.systemd.names import Place, release_of
+from gapless.switch.systemd.systemctl import GONE, Systemctl
 
 LEAVE = 3.0  # seconds from SIGTERM to SIGKILL for an instance that was never ready
 SHOWN = (
@@ -77,7 +78,7 @@ class SystemdManager:
                 return _never_started(release, problem)
             started = self._start(instance, timeout)
         if started.readiness is Readiness.READY:  # many servers call listen(2) again, with a backlog of their own
-            sockets.put_right_in(started.instance.pid, config.addresses)
+            held.put_right_in(started.instance.pid, config.addresses)
         return started
 
     def retire(self, instance: Instance) -> None:
@@ -229,7 +230,7 @@ class SystemdManager:
     def _settle_beside(self, release: str) -> None:
         """Have the processes and timers of the current release run, and no others'."""
         config = configuration.load(self._home.release(release))
-        beside.settle(self.place, self.ctl, config, release, lambda: {one.release for one in self.instances()})
+        companions.settle(self.place, self.ctl, config, release, lambda: {one.release for one in self.instances()})
 
     def _write(self, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():
@@ -250,7 +251,7 @@ class SystemdManager:
                 return f"systemd does not accept {unit['Id']}: `systemd-analyze verify {unit['Id']}` says why"
         if known[0]["ActiveState"] == "active" or self.ctl.attempt("start", self.place.socket).returncode == 0:
             return ""
-        why = sockets.taken(config.addresses) or f"`journalctl -u {self.place.socket}` says why"
+        why = held.taken(config.addresses) or f"`journalctl -u {self.place.socket}` says why"
         return f"{self.place.socket} cannot listen: {why}"
 
     def _units(self, instances: str) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 from gapless.errors import GaplessError
-from gapless.switch.place import Place, release_of
+from gapless.switch.systemd.names import Place, release_of
 
 TAIL = 30  # lines of a failed candidate: enough for a traceback of an import
 

@@ -7,7 +7,7 @@ import enum
 from gapless.errors import GaplessError
 
 
-class State(enum.StrEnum):
+class Stage(enum.StrEnum):
     """The states of an instance; printed in logs, in STATUS= and in the status document."""
 
     LOADING = "loading"
@@ -22,30 +22,30 @@ class State(enum.StrEnum):
 
 
 # SIGTERM may come at any time: every state may end in STOPPED, but only one that served has something to drain.
-MOVES: dict[State, frozenset[State]] = {
-    State.LOADING: frozenset({State.STARTING, State.STOPPED}),
-    State.STARTING: frozenset({State.CHECKING, State.STOPPED}),
-    State.CHECKING: frozenset({State.WARMING, State.STOPPED}),
-    State.WARMING: frozenset({State.PROVEN, State.STOPPED}),
-    State.PROVEN: frozenset({State.SERVING, State.STOPPED}),
-    State.SERVING: frozenset({State.STANDING_BY, State.DRAINING}),
-    State.STANDING_BY: frozenset({State.SERVING, State.DRAINING}),
-    State.DRAINING: frozenset({State.STOPPED}),
-    State.STOPPED: frozenset(),
+MOVES: dict[Stage, frozenset[Stage]] = {
+    Stage.LOADING: frozenset({Stage.STARTING, Stage.STOPPED}),
+    Stage.STARTING: frozenset({Stage.CHECKING, Stage.STOPPED}),
+    Stage.CHECKING: frozenset({Stage.WARMING, Stage.STOPPED}),
+    Stage.WARMING: frozenset({Stage.PROVEN, Stage.STOPPED}),
+    Stage.PROVEN: frozenset({Stage.SERVING, Stage.STOPPED}),
+    Stage.SERVING: frozenset({Stage.STANDING_BY, Stage.DRAINING}),
+    Stage.STANDING_BY: frozenset({Stage.SERVING, Stage.DRAINING}),
+    Stage.DRAINING: frozenset({Stage.STOPPED}),
+    Stage.STOPPED: frozenset(),
 }
 
 
-def move(old: State, new: State) -> State:
+def move(old: Stage, new: Stage) -> Stage:
     """Return `new` if the table allows it; an illegal move is a bug of ours."""
     if new not in MOVES[old]:
         raise AssertionError(f"illegal move of an instance: {old} -> {new}")
     return new
 
 
-ON_DUTY = (State.SERVING, State.STANDING_BY)  # proven, and not told to go
+ON_DUTY = (Stage.SERVING, Stage.STANDING_BY)  # proven, and not told to go
 
 
-def must_turn(old: State, wanted: State) -> bool:
+def must_turn(old: Stage, wanted: Stage) -> bool:
     """Whether an instance that serves or stands by has to change to do as `wanted`; raises GaplessError for others."""
     if old not in ON_DUTY:
         raise GaplessError("turn to", wanted, f"the instance is {old}", "only one that serves can stand by and resume")

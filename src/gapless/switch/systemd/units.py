@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gapless import environment
+from gapless.address import Address
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.switch.place import Place, release_of
-from gapless.switch.sockets import Address
+from gapless.switch.systemd.names import Place, release_of
 
 if TYPE_CHECKING:
     import jinja2
@@ -108,7 +108,7 @@ def program(written: str, directory: Path, path: str = PATH) -> Path:
 
 def shown(program: Path) -> list[str]:
     """What must be seen in spite of these: our own Python, where the program is of its environment."""
-    ours = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]]  # an editable install is elsewhere
+    ours = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[3]]  # an editable install is elsewhere
     if not any(program.is_relative_to(one) for one in ours):
         return []
     return [str(one) for one in dict.fromkeys(ours) if any(one.is_relative_to(home) for home in HIDDEN)]

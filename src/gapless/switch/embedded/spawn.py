@@ -13,9 +13,9 @@ from typing import NoReturn
 
 from gapless import environment as fixed
 from gapless.config import Config
-from gapless.switch import records
-from gapless.switch.home import Home
-from gapless.switch.records import Record
+from gapless.home import Home
+from gapless.switch.embedded import records
+from gapless.switch.embedded.records import Record
 
 FIRST = 3  # SD_LISTEN_FDS_START
 CLEAR = 64  # descriptors are moved above this before the low ones are overwritten

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from gapless.errors import GaplessError
-from gapless.switch.control import PATIENCE, Request
-from gapless.switch.home import Home, short
+from gapless.home import Home
+from gapless.switch.embedded.control import PATIENCE, Request
+from gapless.switch.embedded.lock import short
 
 LONGEST = 1 << 16  # bytes of a request
 

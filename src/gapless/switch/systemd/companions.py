@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from gapless.config import Config
-from gapless.switch import units
-from gapless.switch.place import Place, release_of
-from gapless.switch.systemctl import GONE, Systemctl
+from gapless.switch.systemd import units
+from gapless.switch.systemd.names import Place, release_of
+from gapless.switch.systemd.systemctl import GONE, Systemctl
 
 
 def settle(place: Place, ctl: Systemctl, config: Config, release: str, running: Callable[[], Collection[str]]) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from gapless.config import Config
 from gapless.linux.files import replace
 from gapless.linux.unix_http import get
-from gapless.switch import journal, units
-from gapless.switch.guard import stopped_with_us
-from gapless.switch.place import Place
-from gapless.switch.systemctl import Systemctl
+from gapless.switch.systemd import journal, units
+from gapless.switch.systemd.deadman import stopped_with_us
+from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.systemctl import Systemctl
 
 EXCERPT = 200  # characters of a failed answer
 WAIT = 0.1  # seconds between two attempts

@@ -1,4 +1,4 @@
-"""The held sockets: bound once, and taken back from a running instance when the supervisor was killed."""
+"""The sockets that the supervisor holds: bound once, and taken back from a running instance when it was killed."""
 
 from __future__ import annotations
 
@@ -7,78 +7,14 @@ import errno
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from gapless.address import Address
 from gapless.errors import GaplessError
 from gapless.linux import procfs
-from gapless.listen import BACKLOG, bind, listen
-from gapless.switch.records import Record
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where to listen: `written` as in gapless.toml, `name` as bind(2) takes and getsockname(2) gives it."""
-
-    written: str
-    family: socket.AddressFamily
-    name: tuple[str, int] | str
-
-    @classmethod
-    def parse(cls, written: str) -> Address:
-        """`host:port`, `[v6]:port` or `unix:/path`; raises GaplessError (status 2). Names are not resolved."""
-        if written.startswith("unix:"):
-            path = written.removeprefix("unix:")
-            if not path.startswith("/") or len(os.fsencode(path)) > 107:
-                raise _unusable(written, "the path of a Unix socket must start with / and have at most 107 bytes")
-            return cls(written, socket.AF_UNIX, path)
-        host, colon, port = written.rpartition(":")
-        if not colon or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise _unusable(written, "it has no port between 1 and 65535")
-        if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-        host = {"localhost": "127.0.0.1", "": "0.0.0.0", "*": "0.0.0.0"}.get(host, host)  # noqa: S104 -- asked for
-        for family in (socket.AF_INET, socket.AF_INET6):
-            with contextlib.suppress(OSError):
-                packed = socket.inet_pton(family, host)
-                return cls(written, family, (socket.inet_ntop(family, packed), int(port)))
-        raise _unusable(written, f"{host!r} is not an IP address")
-
-    @property
-    def reached(self) -> str:
-        """What reaches it on this host: `host:port`, `[v6]:port`, or the path of its Unix socket."""
-        if isinstance(self.name, str):
-            return self.name
-        host, port = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.name[0], self.name[0]), self.name[1]  # noqa: S104 -- read
-        return f"[{host}]:{port}" if self.family == socket.AF_INET6 else f"{host}:{port}"
-
-    def is_of(self, held: socket.socket) -> bool:
-        """Whether `held` listens here."""
-        name = held.getsockname()
-        return held.family == self.family and (name if isinstance(name, str) else name[:2]) == self.name
-
-
-def absent(addresses: Iterable[str]) -> list[str]:
-    """Those of `addresses` that this host does not have now: the network may bring them later, or it is a slip."""
-    found = []
-    for address in map(Address.parse, addresses):
-        if isinstance(address.name, tuple):
-            with socket.socket(address.family) as probe:
-                try:
-                    probe.bind((address.name[0], 0))
-                except OSError as error:
-                    if error.errno == errno.EADDRNOTAVAIL:
-                        found.append(address.written)
-    return found
-
-
-def taken(addresses: Iterable[str]) -> str:
-    """Which of `addresses` others listen on, and who; empty when none is known."""
-    found = []
-    for address in map(Address.parse, addresses):
-        if isinstance(address.name, tuple) and (who := procfs.listener(address.name[1])):
-            found.append(f"{address.written} is in use by {who}")
-    return "; ".join(found)
+from gapless.listen import bind, listen
+from gapless.switch.embedded.records import Record
+from gapless.switch.held import inode, put_right
 
 
 def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socket.socket]:
@@ -117,39 +53,9 @@ def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socke
     return {address.written: held[address.written] for address in wanted}
 
 
-def inode(held: socket.socket) -> int:
-    """The number that /proc shows for the socket: the same in every process that has it."""
-    return os.fstat(held.fileno()).st_ino
-
-
 def _activated() -> list[socket.socket]:
     """The sockets that we were started with, if `gapless run` itself is socket-activated (sd_listen_fds(3))."""
     return listen() if "LISTEN_FDS" in os.environ else []
-
-
-def put_right(held: Iterable[socket.socket]) -> None:
-    """Undo what an instance did to the open file description that all share: a cut backlog, a blocking accept."""
-    for one in held:
-        one.setblocking(False)
-        socket.socket.listen(one, BACKLOG)  # also where a subclass protects the backlog from apps
-
-
-def put_right_in(pid: int, addresses: Iterable[str]) -> None:
-    """The same, for what the process `pid` has of `addresses`; one that has none, or ended, is no error."""
-    wanted = [Address.parse(written) for written in addresses]
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        for descriptor in procfs.sockets(pid).values():
-            with contextlib.suppress(OSError), socket.socket(fileno=procfs.take(pidfd, descriptor)) as one:
-                if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and any(each.is_of(one) for each in wanted):
-                    put_right([one])
-    except (FileNotFoundError, ProcessLookupError):
-        return  # it ended while we looked
-    finally:
-        os.close(pidfd)
 
 
 def _take_back(record: Record, have: set[int]) -> list[socket.socket]:
@@ -224,8 +130,3 @@ def _changed(taken: socket.socket, record: Record) -> GaplessError:
 def _where(held: socket.socket) -> str:
     name = held.getsockname()
     return name if isinstance(name, str) else f"{name[0]}:{name[1]}"
-
-
-def _unusable(written: str, cause: str) -> GaplessError:
-    hint = 'write it like "127.0.0.1:8000", "[::1]:8000" or "unix:/run/app.sock"'
-    return GaplessError("listen on", repr(written), cause, hint, status=2)

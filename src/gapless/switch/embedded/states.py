@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 
-class State(enum.StrEnum):
+class InstanceState(enum.StrEnum):
     """Where an instance is; it is ready in READY and DRAINING, and retiring in LEAVING and DRAINING."""
 
     BOOTING = "booting"  # it was started and has not said READY=1
@@ -16,18 +16,18 @@ class State(enum.StrEnum):
 
     @property
     def is_ready(self) -> bool:
-        return self in {State.READY, State.DRAINING}
+        return self in {InstanceState.READY, InstanceState.DRAINING}
 
     @property
     def is_retiring(self) -> bool:
-        return self in {State.LEAVING, State.DRAINING}
+        return self in {InstanceState.LEAVING, InstanceState.DRAINING}
 
 
-MOVES: dict[State, frozenset[State]] = {
-    State.BOOTING: frozenset({State.READY, State.LEAVING, State.GONE}),
-    State.READY: frozenset({State.DRAINING, State.GONE}),
+MOVES: dict[InstanceState, frozenset[InstanceState]] = {
+    InstanceState.BOOTING: frozenset({InstanceState.READY, InstanceState.LEAVING, InstanceState.GONE}),
+    InstanceState.READY: frozenset({InstanceState.DRAINING, InstanceState.GONE}),
     # READY=1 crossed with the signal: it may have accepted a connection, so it gets the whole drain.
-    State.LEAVING: frozenset({State.DRAINING, State.GONE}),
-    State.DRAINING: frozenset({State.GONE}),
-    State.GONE: frozenset(),
+    InstanceState.LEAVING: frozenset({InstanceState.DRAINING, InstanceState.GONE}),
+    InstanceState.DRAINING: frozenset({InstanceState.GONE}),
+    InstanceState.GONE: frozenset(),
 }

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gapless.switch.home import Home
-from gapless.switch.logs import Follower
+from gapless.home import Home
+from gapless.switch.embedded.logs import Follower
 
 INTERVAL = 0.2  # seconds between two looks at the logs
 OURS = "gapless"  # in the place of the release, for the supervisor's own words
 
 
-class Console:
+class LogOutput:
     """Follows a release's log while an instance of it runs; `emit` gets every line."""
 
     def __init__(self, home: Home, emit: Callable[[str], None]) -> None:

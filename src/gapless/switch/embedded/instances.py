@@ -11,44 +11,45 @@ from pathlib import Path
 
 from gapless import config as configuration
 from gapless.errors import GaplessError
-from gapless.switch import records, sockets, spawn
-from gapless.switch.backoff import Backoff
-from gapless.switch.console import Console
-from gapless.switch.home import Home
+from gapless.home import Home
+from gapless.switch.embedded import records, spawn
+from gapless.switch.embedded.backoff import Backoff
+from gapless.switch.embedded.instance import Supervised
+from gapless.switch.embedded.log_output import LogOutput
+from gapless.switch.embedded.records import Record
+from gapless.switch.embedded.spawn import Launch
+from gapless.switch.embedded.states import InstanceState
+from gapless.switch.held import inode, put_right
 from gapless.switch.manager import Instance, Role
-from gapless.switch.records import Record
-from gapless.switch.running import Running
-from gapless.switch.spawn import Launch
-from gapless.switch.states import State
 
 
-class Roster:
+class Instances:
     """Everything happens on one event loop: no step of one decision interleaves with another's."""
 
     def __init__(
-        self, home: Home, held: Mapping[str, socket.socket], console: Console, on_end: Callable[[], None]
+        self, home: Home, held: Mapping[str, socket.socket], log: LogOutput, on_end: Callable[[], None]
     ) -> None:
         self._home = home
         self._held = held
-        self._console = console
+        self._log = log
         self._on_end = on_end
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, Supervised] = {}
         self._backoff = Backoff()
         self._restart: asyncio.TimerHandle | None = None
         self._closed = False
         self._named: str | None = None
-        self.inodes = {address: sockets.inode(one) for address, one in held.items()}
+        self.inodes = {address: inode(one) for address, one in held.items()}
 
-    def __iter__(self) -> Iterator[Running]:
+    def __iter__(self) -> Iterator[Supervised]:
         """The instances that run, oldest first; they may end during the iteration."""
         return iter(list(self._running.values()))
 
-    def get(self, instance: str, pid: int) -> Running | None:
+    def get(self, instance: str, pid: int) -> Supervised | None:
         """The very instance that is meant, or None when it is gone."""
         running = self._running.get(instance)
         return running if running and running.record.pid == pid else None
 
-    def live(self) -> Running | None:
+    def live(self) -> Supervised | None:
         """The instance of the current release that is not retiring; after it is told to go there may be another."""
         return next((running for running in self if self.role(running) is Role.LIVE), None)
 
@@ -60,13 +61,13 @@ class Roster:
         self._named = self._home.current() or self._named
         return self._named
 
-    def role(self, running: Running) -> Role:
+    def role(self, running: Supervised) -> Role:
         """Derived at each call from the commit file."""
         if running.state.is_retiring:
             return Role.RETIRING
         return Role.LIVE if running.record.release == self.current() else Role.CANDIDATE
 
-    def instance(self, running: Running) -> Instance:
+    def instance(self, running: Supervised) -> Instance:
         """The instance as the protocol shows it."""
         record, ready = running.record, running.state.is_ready
         return Instance(record.id, record.release, self.role(running), record.pid, record.since, ready, record.private)
@@ -91,7 +92,7 @@ class Roster:
             timeout = float(configuration.load(self._home.release(current)).check.timeout)
             self.launch(current).limit(timeout, f"it was not ready within {timeout:g} s")
         except GaplessError as error:
-            self._console.say(f"{error}; trying again")
+            self._log.say(f"{error}; trying again")
             self.settle()
 
     def close(self) -> None:
@@ -105,7 +106,7 @@ class Roster:
         for one in self._held.values():
             one.close()
 
-    def launch(self, release: str) -> Running:
+    def launch(self, release: str) -> Supervised:
         """Start an instance of `release`; raises GaplessError, and then nothing runs."""
         if self._closed:
             raise GaplessError("start", release, "the supervisor is stopping", "start it again with `gapless run`")
@@ -124,40 +125,40 @@ class Roster:
         env = spawn.environment(self._home, record, config)
         descriptors = [one.fileno() for one in self._held.values()]
         try:
-            self._console.open(instance, release)
+            self._log.open(instance, release)
             launch = Launch(self._home, record, config.argv, env, directory, descriptors)
-            running = Running.launched(launch, self._changed)
+            running = Supervised.launched(launch, self._changed)
         except OSError as error:
-            self._console.shut(instance)
+            self._log.shut(instance)
             raise GaplessError("start", release, str(error)) from error
         self._running[instance] = running
-        self._console.say(f"{instance} (pid {running.record.pid}) was started")
+        self._log.say(f"{instance} (pid {running.record.pid}) was started")
         return running
 
     def adopt(self, record: Record) -> None:
         """Take over an instance that a killed supervisor left; one that has just ended is forgotten. Raises OSError."""
-        running = Running.adopted(self._home, record, self._changed)
+        running = Supervised.adopted(self._home, record, self._changed)
         if running is None:
             records.erase(self._home, record)
             return
         self._running[record.id] = running
-        self._console.open(record.id, record.release)
-        self._console.say(f"{record.id} (pid {record.pid}) was found {record.state} and adopted")
-        if record.state is State.BOOTING and self.role(running) is Role.CANDIDATE:
+        self._log.open(record.id, record.release)
+        self._log.say(f"{record.id} (pid {record.pid}) was found {record.state} and adopted")
+        if record.state is InstanceState.BOOTING and self.role(running) is Role.CANDIDATE:
             running.retire("its deployer lost the supervisor")
 
-    def _changed(self, running: Running) -> None:
+    def _changed(self, running: Supervised) -> None:
         record = running.record
         reasons = "; ".join(filter(None, [running.cause, running.trouble]))
         why = f" ({reasons})" if reasons else ""
-        gone = running.state is State.GONE
-        self._console.say(f"{record.id} (pid {record.pid}) {running.status if gone else f'is {record.state}'}{why}")
+        gone = running.state is InstanceState.GONE
+        self._log.say(f"{record.id} (pid {record.pid}) {running.status if gone else f'is {record.state}'}{why}")
         if gone:
             del self._running[record.id]
-            self._console.shut(record.id)
+            self._log.shut(record.id)
             self._backoff.ended(record.release, time.time() - record.since)
         if not self._closed:
-            sockets.put_right(self._held.values())
+            put_right(self._held.values())
             self.settle()
         if gone:
             self._on_end()

@@ -14,15 +14,16 @@ from typing import Any, assert_never
 
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.switch import control, control_server, records, sockets
-from gapless.switch.console import Console
-from gapless.switch.control import About, Request
-from gapless.switch.home import Home, locked
+from gapless.home import Home
+from gapless.switch.embedded import control, control_server, records, sockets
+from gapless.switch.embedded.control import About, Request
+from gapless.switch.embedded.instance import Supervised
+from gapless.switch.embedded.instances import Instances
+from gapless.switch.embedded.lock import locked
+from gapless.switch.embedded.log_output import LogOutput
+from gapless.switch.embedded.records import Record
+from gapless.switch.embedded.states import InstanceState
 from gapless.switch.manager import Readiness, Role, Started
-from gapless.switch.records import Record
-from gapless.switch.roster import Roster
-from gapless.switch.running import Running
-from gapless.switch.states import State
 
 STOP_ANSWER = 5.0  # seconds after which `stop` answers that the instance is still there
 Emit = Callable[[str], None]
@@ -43,7 +44,7 @@ def run(home: Path, config: Config, emit: Emit, *, first: First | None = None) -
             found = records.running(place)
             held = sockets.hold(config.addresses, found)
             try:
-                return asyncio.run(Supervisor(place, held, Console(place, emit)).run(found, first))
+                return asyncio.run(Supervisor(place, held, LogOutput(place, emit)).run(found, first))
             finally:
                 for one in held.values():
                     one.close()
@@ -53,12 +54,12 @@ def run(home: Path, config: Config, emit: Emit, *, first: First | None = None) -
 
 
 class Supervisor:
-    """Answers requests and signals; the roster knows the instances."""
+    """Answers requests and signals; `Instances` knows them."""
 
-    def __init__(self, home: Home, held: dict[str, socket.socket], console: Console) -> None:
+    def __init__(self, home: Home, held: dict[str, socket.socket], log: LogOutput) -> None:
         self._home = home
-        self._console = console
-        self._roster = Roster(home, held, console, self._end_if_done)
+        self._log = log
+        self._instances = Instances(home, held, log, self._end_if_done)
         self._since = time.time()
         self._first = 0  # pid of the command that makes the first release
         self._stopping: int | None = None  # the exit status, once we are to end
@@ -70,17 +71,17 @@ class Supervisor:
         loop.set_exception_handler(self._failed)
         self._handle_signals(loop)
         for record in found:
-            self._roster.adopt(record)
+            self._instances.adopt(record)
         server = await control_server.serve(control_server.bind(self._home), self._answer)
-        following = asyncio.create_task(self._console.follow())
+        following = asyncio.create_task(self._log.follow())
         try:
-            self._roster.start_current()
-            if first and self._roster.current() is None:
+            self._instances.start_current()
+            if first and self._instances.current() is None:
                 self._make_first(first())
             await self._ended.wait()
         finally:
             following.cancel()
-            self._console.close()
+            self._log.close()
             server.close()
             self._home.control.unlink(missing_ok=True)
         return self._stopping or 0
@@ -90,24 +91,24 @@ class Supervisor:
             case control.Start():
                 return await self._start(request.release, request.timeout, hung_up())
             case control.Retire():
-                if running := self._roster.get(request.id, request.pid):
+                if running := self._instances.get(request.id, request.pid):
                     running.retire("it was told to retire")
             case control.Stop():
-                return await self._stop_instance(self._roster.get(request.id, request.pid))
+                return await self._stop_instance(self._instances.get(request.id, request.pid))
             case control.Instances():
-                return [self._roster.instance(running) for running in self._roster]
+                return [self._instances.instance(running) for running in self._instances]
             case control.Info():
-                return About(os.getpid(), self._since, self._roster.inodes)
+                return About(os.getpid(), self._since, self._instances.inodes)
             case control.Settle():
-                self._roster.settle()
+                self._instances.settle()
             case _:
                 assert_never(request)
         return True
 
     async def _start(self, release: str, timeout: float, hung_up: Awaitable[None]) -> Started:
-        if release == self._roster.current() and (live := self._roster.live()):
+        if release == self._instances.current() and (live := self._instances.live()):
             raise GaplessError("start", release, f"it is the current release and runs already (pid {live.record.pid})")
-        running = self._roster.launch(release)
+        running = self._instances.launch(release)
         waits = [asyncio.ensure_future(running.settled.wait()), asyncio.ensure_future(hung_up)]
         try:
             await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -115,10 +116,10 @@ class Supervisor:
             for wait in waits:
                 wait.cancel()
         running.hear()  # what it said before this moment counts
-        instance = self._roster.instance(running)
+        instance = self._instances.instance(running)
         if running.state.is_ready:
             return Started(instance, Readiness.READY)
-        if running.state is State.GONE:
+        if running.state is InstanceState.GONE:
             said = f": {running.said}" if running.said else ""
             hint = " (it must stay in the foreground)" if running.status == "exited with status 0" else ""
             cause = running.cause or f"{running.status} before it was ready{hint}{said}"
@@ -129,7 +130,7 @@ class Supervisor:
             running.retire(cause)
         return Started(instance, Readiness.TIMED_OUT, cause)
 
-    async def _stop_instance(self, running: Running | None) -> bool:
+    async def _stop_instance(self, running: Supervised | None) -> bool:
         if running is None:
             return True
         running.retire("it was told to stop")
@@ -155,18 +156,18 @@ class Supervisor:
         again = self._stopping is not None
         if not again:
             self._stopping = status
-        self._console.say("stopping; again to hurry" if not again else "hurrying")
+        self._log.say("stopping; again to hurry" if not again else "hurrying")
         if self._first:
             os.kill(self._first, signal.SIGTERM)
-        for running in self._roster:
+        for running in self._instances:
             if again:
                 running.send(signal.SIGTERM)
             running.retire("the supervisor stops")
-        self._roster.close()
+        self._instances.close()
         self._end_if_done()
 
     def _pass_on(self, number: int) -> None:
-        if live := self._roster.live():
+        if live := self._instances.live():
             live.send(number)
 
     def _reap(self) -> None:
@@ -179,7 +180,7 @@ class Supervisor:
                 return
             if result is None:
                 return
-            running = next((running for running in self._roster if running.record.pid == result.si_pid), None)
+            running = next((running for running in self._instances if running.record.pid == result.si_pid), None)
             if running:
                 running.reap()
                 continue
@@ -193,16 +194,16 @@ class Supervisor:
         self._first = os.posix_spawnp(argv[0], argv, os.environ, setsigdef=(signal.SIGPIPE,))
 
     def _first_ended(self, status: int) -> None:
-        if self._roster.current() is None and self._stopping is None:
-            self._console.say(f"there is no first release: the command that makes it ended with status {status}")
+        if self._instances.current() is None and self._stopping is None:
+            self._log.say(f"there is no first release: the command that makes it ended with status {status}")
             self._stop(1)
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._stopping is not None and not self._first and not any(True for _ in self._roster):
+        if self._stopping is not None and not self._first and not any(True for _ in self._instances):
             self._ended.set()
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bug of ours in one callback: show it, and go on holding the sockets."""
         error = context.get("exception")
-        self._console.say("".join(traceback.format_exception(error)) if error else str(context["message"]))
+        self._log.say("".join(traceback.format_exception(error)) if error else str(context["message"]))

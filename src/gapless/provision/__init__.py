@@ -1,0 +1,1 @@
+"""What `gapless up` makes on a host and `gapless down` removes."""

@@ -1,0 +1,51 @@
+"""The open file description that all who hold a socket share: who has it, and what an instance did to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterable
+
+from gapless.address import Address
+from gapless.linux import procfs
+from gapless.listen import BACKLOG
+
+
+def taken(addresses: Iterable[str]) -> str:
+    """Which of `addresses` others listen on, and who; empty when none is known."""
+    found = []
+    for address in map(Address.parse, addresses):
+        if isinstance(address.name, tuple) and (who := procfs.listener(address.name[1])):
+            found.append(f"{address.written} is in use by {who}")
+    return "; ".join(found)
+
+
+def inode(held: socket.socket) -> int:
+    """The number that /proc shows for the socket: the same in every process that has it."""
+    return os.fstat(held.fileno()).st_ino
+
+
+def put_right(held: Iterable[socket.socket]) -> None:
+    """Undo what an instance did to the open file description that all share: a cut backlog, a blocking accept."""
+    for one in held:
+        one.setblocking(False)
+        socket.socket.listen(one, BACKLOG)  # also where a subclass protects the backlog from apps
+
+
+def put_right_in(pid: int, addresses: Iterable[str]) -> None:
+    """The same, for what the process `pid` has of `addresses`; one that has none, or ended, is no error."""
+    wanted = [Address.parse(written) for written in addresses]
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        for descriptor in procfs.sockets(pid).values():
+            with contextlib.suppress(OSError), socket.socket(fileno=procfs.take(pidfd, descriptor)) as one:
+                if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and any(each.is_of(one) for each in wanted):
+                    put_right([one])
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it ended while we looked
+    finally:
+        os.close(pidfd)
