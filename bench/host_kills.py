@@ -26,9 +26,9 @@ from bench.on_host import OnHost
 from bench.switchovers import RATE
 from gapless.demo.compare import Measured, mixed, weigh
 from gapless.errors import GaplessError
+from gapless.prove.background import load
 from gapless.prove.kinds import Failure, Result, Sample
-from gapless.prove.load import load
-from gapless.prove.plan import Plan
+from gapless.prove.workload import Workload
 from gapless.switch.manager import Role
 
 PATIENCE = 60.0  # seconds until something answers again, a boot of the app included
@@ -60,7 +60,7 @@ class HostOutcome(Outcome):
             (moment - start for start, _ in self.instances + self.power if start <= moment), default=float("inf")
         )
 
-    def excuses(self, sample: Sample, plan: Plan) -> bool:
+    def excuses(self, sample: Sample, plan: Workload) -> bool:
         """Whether the request was lost in the hands of something that was killed."""
         began = sample.scheduled_at - plan.lead_seconds(sample.kind)
 

@@ -22,7 +22,7 @@ from typing import Protocol
 from bench.switchovers import RATE
 from gapless.demo.compare import Measured, mixed, weigh
 from gapless.demo.ways import Gapless
-from gapless.prove.load import load
+from gapless.prove.background import load
 
 BOOT = 0.3  # seconds
 

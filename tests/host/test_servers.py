@@ -19,7 +19,7 @@ from tests.support import wait_until
 PORT = 8000
 KILL_GUARD = """
 for process in /proc/[0-9]*; do
-    ! tr '\\0' '\\n' < "$process/cmdline" | grep -qx guard || kill -KILL "${process#/proc/}"
+    ! tr '\\0' '\\n' < "$process/cmdline" | grep -qx deadman || kill -KILL "${process#/proc/}"
 done
 """
 # What makes each example answer 500, everywhere and on its check.

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from gapless.prove.kinds import Kind, Sample
-from gapless.prove.plan import Plan
 from gapless.prove.probe import probe
+from gapless.prove.workload import Workload
 from tests.host.host import Host
 from tests.support import wait_until
 
@@ -43,7 +43,7 @@ def traffic(host: Host, port: int) -> Iterator[Traffic]:
     """New connections, keep-alive GETs, and some that pause before they send, from inside the host's network."""
     seen = Traffic()
     ready = threading.Event()
-    plan = Plan(f"http://{host.address}:{port}", rate=60, kinds=KINDS, timeout_seconds=20)
+    workload = Workload(f"http://{host.address}:{port}", rate=60, kinds=KINDS, timeout_seconds=20)
     stop: list[asyncio.Event] = []
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -51,7 +51,7 @@ def traffic(host: Host, port: int) -> Iterator[Traffic]:
         stop.append(asyncio.Event())
         loops.append(asyncio.get_running_loop())
         ready.set()
-        await probe(plan, seen.samples.append, stop[0])
+        await probe(workload, seen.samples.append, stop[0])
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         running = thread.submit(host.inside, lambda: asyncio.run(send()))

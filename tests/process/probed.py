@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from gapless.prove.kinds import Failure, Kind, Result
-from gapless.prove.plan import Plan
 from gapless.prove.probe import probe
+from gapless.prove.workload import Workload
 
 DEADLINE = 10.0  # seconds; a condition that takes longer is a failure, not a slow machine
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ngapless-release: r1\r\n\r\nok"
@@ -107,7 +107,7 @@ def run(handler: Handler, kind: Kind, **changes: object) -> tuple[Result, Server
     return asyncio.run(both())
 
 
-def plan_for(url: str, kind: Kind, **changes: object) -> Plan:
+def plan_for(url: str, kind: Kind, **changes: object) -> Workload:
     usual: dict[str, object] = {
         "rate": 100.0,
         "duration_seconds": 0.15,
@@ -115,7 +115,7 @@ def plan_for(url: str, kind: Kind, **changes: object) -> Plan:
         "pause_seconds": 0.2,
         "upload_seconds": 0.2,
     }
-    return Plan(url, kinds={kind: 1.0}, **{**usual, **changes})  # type: ignore[arg-type]
+    return Workload(url, kinds={kind: 1.0}, **{**usual, **changes})  # type: ignore[arg-type]
 
 
 def failures(result: Result) -> set[Failure | None]:

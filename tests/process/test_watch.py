@@ -1,4 +1,4 @@
-"""`deploy --watch`: the previous release stays warm, and takes over again when the new one fails on trial."""
+"""`deploy --watch`: the previous release stays warm, and takes over again when the new one fails."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_release_that_stands_its_trial_stays(project: Project) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_watch_leaves_the_release_live(project: Project, number: signal.Signals) -> None:
-    """Ctrl-C ends the trial, not the release: the commit stands, the old one retires, exit status 130."""
+    """Ctrl-C ends the watch, not the release: the commit stands, the old one retires, exit status 130."""
     project.supervise()
     project.app("two")
     deploy = project.start("deploy", "--watch", "60s")

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gapless.release.attempt import Site
+from gapless.release.attempt import Target
+from gapless.release.deploy import deploy
 from gapless.release.ledger import Outcome
-from gapless.release.steps import deploy
 from gapless.switch.manager import Instance, Readiness, Role, Started
 
 CONFIG = 'name = "shop"\ncommand = "serve"\n'
@@ -180,7 +180,7 @@ def main(argv: Iterable[str]) -> None:
     manager = ScriptedManager(home, {at: _kill})
     if at == "prune":
         shutil.rmtree = lambda _path: _kill()  # type: ignore[assignment]
-    deploy(Site(home, manager), Path(project), source)
+    deploy(Target(home, manager), Path(project), source)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A project, its site and a clock that a test turns."""
+"""A project, its target and a clock that a test turns."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.release.attempt import Site
+from gapless.release.attempt import Target
 from gapless.release.clock import Clock
+from gapless.release.deploy import deploy
 from gapless.release.ledger import Outcome
-from gapless.release.steps import deploy
 from tests.unit.release_kit import Recorder, ScriptedManager
 
 
 @dataclass
 class Shop:
-    """A project with its site."""
+    """A project with its target."""
 
     project: Path
     manager: ScriptedManager
@@ -25,12 +25,12 @@ class Shop:
     time: float = 1795435805.0
 
     @property
-    def site(self) -> Site:
-        return Site(self.project / ".gapless", self.manager, self.observer, clock=Clock(now=lambda: self.time))
+    def target(self) -> Target:
+        return Target(self.project / ".gapless", self.manager, self.observer, clock=Clock(now=lambda: self.time))
 
     def deploy(self, drained: bool = True) -> str:
         self.time += 60
-        release = deploy(self.site, self.project).release
+        release = deploy(self.target, self.project).release
         if drained:
             self.manager.end_retired()
         return release
@@ -38,11 +38,11 @@ class Shop:
     def fail(self, error: str) -> GaplessError:
         self.time += 60
         with pytest.raises(GaplessError, match=error) as failed:
-            deploy(self.site, self.project)
+            deploy(self.target, self.project)
         return failed.value
 
     def outcomes(self) -> list[Outcome]:
-        return [entry.outcome for entry in self.site.ledger.entries()]
+        return [entry.outcome for entry in self.target.ledger.entries()]
 
     def files(self) -> dict[str, bytes]:
         return {str(path): path.read_bytes() for path in self.project.parent.rglob("*") if path.is_file()}

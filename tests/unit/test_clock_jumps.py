@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gapless.release.deploy import prune, rollback
 from gapless.release.ledger import Outcome
 from gapless.release.lock import acquire_hold, release_hold
-from gapless.release.steps import prune, rollback
 from tests.unit.release_kit import ScriptedManager, make_project
 from tests.unit.release_shop import Shop
 
@@ -30,20 +30,20 @@ def test_a_clock_that_jumps_leaves_the_order_of_releases(shop: Shop, jump: float
     fourth = shop.deploy()
     shop.time -= 2 * jump
     fifth = shop.deploy()
-    assert shop.site.store.names() == [first, second, third, fourth, fifth]
-    assert shop.site.store.names() == sorted({first, second, third, fourth, fifth})
+    assert shop.target.store.names() == [first, second, third, fourth, fifth]
+    assert shop.target.store.names() == sorted({first, second, third, fourth, fifth})
     assert shop.outcomes() == [Outcome.SUCCEEDED] * 5
-    assert rollback(shop.site).release == fourth
+    assert rollback(shop.target).release == fourth
     shop.manager.end_retired()
-    assert prune(shop.site, 3) == [first, second]
-    assert all(phase.seconds >= 0 for entry in shop.site.ledger.entries() for phase in entry.phases)
+    assert prune(shop.target, 3) == [first, second]
+    assert all(phase.seconds >= 0 for entry in shop.target.ledger.entries() for phase in entry.phases)
 
 
 def test_a_hold_survives_a_clock_that_jumps(shop: Shop) -> None:
     """A hold is on until it is released, whatever the clock says."""
     shop.deploy()
-    acquire_hold(shop.site.home, "a feast", shop.site.clock)
+    acquire_hold(shop.target.home, "a feast", shop.target.clock)
     shop.time -= 365 * DAY
     shop.fail("a feast")
-    release_hold(shop.site.home)
+    release_hold(shop.target.home)
     shop.deploy()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.release.attempt import Site
+from gapless.release.attempt import Target
+from gapless.release.deploy import deploy, prune, rollback
 from gapless.release.ledger import Outcome
 from gapless.release.lock import holder
-from gapless.release.steps import deploy, prune, rollback
 from gapless.switch.manager import Role
 from tests.unit.release_kit import ScriptedManager, commit, configure, deploy_killed, git, make_project
 
@@ -29,8 +29,8 @@ def manager(project: Path) -> ScriptedManager:
 
 
 @pytest.fixture
-def site(project: Path, manager: ScriptedManager) -> Site:
-    return Site(project / ".gapless", manager)
+def target(project: Path, manager: ScriptedManager) -> Target:
+    return Target(project / ".gapless", manager)
 
 
 def die_in_install(project: Path) -> None:
@@ -61,87 +61,87 @@ PHASES = {
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_killed_before_the_commit(project: Path, site: Site, manager: ScriptedManager, phase: str) -> None:
+def test_killed_before_the_commit(project: Path, target: Target, manager: ScriptedManager, phase: str) -> None:
     """Invariant 5: the old release stays current, the lock is free, and the next deploy repairs and works."""
-    first = deploy(site, project, "HEAD").release
+    first = deploy(target, project, "HEAD").release
     die, ended = PHASES[phase]
     die(project)
-    assert site.manager.current() == first
-    killed = site.ledger.entries()[-1]
+    assert target.manager.current() == first
+    killed = target.ledger.entries()[-1]
     assert (killed.outcome, [one.name for one in killed.phases]) == (Outcome.INTERRUPTED, ended)
     git(project, "config", "filter.deadly.smudge", "cat")
     configure(project, "")
 
-    result = deploy(Site(site.home, site.manager, lock_wait=20), project, "HEAD")  # the orphan may end just now
+    result = deploy(Target(target.home, target.manager, lock_wait=20), project, "HEAD")  # the orphan may end just now
     assert result.previous == first
-    assert [entry.outcome for entry in site.ledger.entries()] == ["succeeded", "interrupted", "succeeded"]
-    assert site.ledger.entries()[1].error == "the deploy was killed"
-    assert site.ledger.unfinished() == []
-    roles = {one.release: one.role for one in site.manager.instances()}
+    assert [entry.outcome for entry in target.ledger.entries()] == ["succeeded", "interrupted", "succeeded"]
+    assert target.ledger.entries()[1].error == "the deploy was killed"
+    assert target.ledger.unfinished() == []
+    roles = {one.release: one.role for one in target.manager.instances()}
     assert roles.pop(result.release) is Role.LIVE
     assert set(roles.values()) == {Role.RETIRING}
     manager.end_retired()  # a killed deployer's candidate may have run until now, and kept its release
-    prune(site, 5)
-    assert sorted(path.name for path in site.store.releases.iterdir()) == [first, result.release]
-    assert rollback(site).release == first
+    prune(target, 5)
+    assert sorted(path.name for path in target.store.releases.iterdir()) == [first, result.release]
+    assert rollback(target).release == first
 
 
-def test_killed_in_the_first_copy_leaves_only_an_incoming_release(project: Path, site: Site) -> None:
+def test_killed_in_the_first_copy_leaves_only_an_incoming_release(project: Path, target: Target) -> None:
     """Invariant 5: a half-installed release is not visible as one."""
     die_in_install(project)
-    assert site.store.names() == []
-    assert len(list(site.store.releases.glob(".incoming-*"))) == 1
+    assert target.store.names() == []
+    assert len(list(target.store.releases.glob(".incoming-*"))) == 1
     with pytest.raises(GaplessError, match="cannot roll back from nothing"):
-        rollback(site)
-    assert list(site.store.releases.iterdir()) == []
+        rollback(target)
+    assert list(target.store.releases.iterdir()) == []
 
 
 @pytest.mark.parametrize("at", ["after point", "retire"])
-def test_killed_after_the_commit(project: Path, site: Site, at: str) -> None:
+def test_killed_after_the_commit(project: Path, target: Target, at: str) -> None:
     """Invariant 5: the new release is current and good, and the next command retires the old one."""
-    first = deploy(site, project, "HEAD").release
+    first = deploy(target, project, "HEAD").release
     deploy_killed(project, at=at)
-    second = site.manager.current()
+    second = target.manager.current()
     assert second not in (None, first)
-    assert rollback(site, second).release == second  # already; but it repairs
-    assert {one.release: one.role for one in site.manager.instances()} == {
+    assert rollback(target, second).release == second  # already; but it repairs
+    assert {one.release: one.role for one in target.manager.instances()} == {
         first: Role.RETIRING,
         second: Role.LIVE,
     }
-    assert site.ledger.entries()[-1].outcome is Outcome.INTERRUPTED
-    assert not site.ledger.bad(str(second))
-    assert rollback(site).release == first
+    assert target.ledger.entries()[-1].outcome is Outcome.INTERRUPTED
+    assert not target.ledger.bad(str(second))
+    assert rollback(target).release == first
 
 
-def test_killed_in_the_prune(project: Path, site: Site) -> None:
+def test_killed_in_the_prune(project: Path, target: Target) -> None:
     """Invariant 5: a half-removed release is not visible, and the next command removes the rest of it."""
     configure(project, '[build]\nrun = "exit 1"\n')
     with pytest.raises(GaplessError):
-        deploy(site, project, "HEAD")
+        deploy(target, project, "HEAD")
     configure(project, "")
     deploy_killed(project, at="prune")
-    current = site.manager.current()
-    assert site.store.names() == [current]
-    assert len(list(site.store.releases.glob(".removing-*"))) == 1
-    assert site.ledger.entries()[-1].outcome is Outcome.SUCCEEDED
-    rollback(site, current)
-    assert [path.name for path in site.store.releases.iterdir()] == [current]
+    current = target.manager.current()
+    assert target.store.names() == [current]
+    assert len(list(target.store.releases.glob(".removing-*"))) == 1
+    assert target.ledger.entries()[-1].outcome is Outcome.SUCCEEDED
+    rollback(target, current)
+    assert [path.name for path in target.store.releases.iterdir()] == [current]
 
 
-def test_an_orphan_migration_keeps_a_second_one_out(project: Path, site: Site, tmp_path: Path) -> None:
+def test_an_orphan_migration_keeps_a_second_one_out(project: Path, target: Target, tmp_path: Path) -> None:
     """Invariant 2: while a killed deployer's migration runs no other deploy starts; then the next one works."""
-    first = deploy(site, project, "HEAD").release
+    first = deploy(target, project, "HEAD").release
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     configure(project, f'[release]\nmigrate = "{KILL}; read line < {gate}"\n')
     deploy_killed(project)
     with pytest.raises(GaplessError, match="its deployer is gone, but a command") as refused:
-        deploy(site, project, "HEAD")
+        deploy(target, project, "HEAD")
     assert refused.value.status == 75
     assert "(migrate)" in refused.value.cause
-    assert site.ledger.entries()[-1].to in refused.value.cause
-    assert site.manager.current() == first
+    assert target.ledger.entries()[-1].to in refused.value.cause
+    assert target.manager.current() == first
     gate.write_text("go\n")
     configure(project, "")
-    assert deploy(Site(site.home, site.manager, lock_wait=20), project, "HEAD").previous == first
-    assert holder(site.home) is None
+    assert deploy(Target(target.home, target.manager, lock_wait=20), project, "HEAD").previous == first
+    assert holder(target.home) is None

@@ -17,8 +17,8 @@ import pytest
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.provision import install
+from gapless.release.deploy import deploy
 from gapless.release.lock import deploy_lock, hold, holder
-from gapless.release.steps import deploy
 from gapless.release.store import Store
 from gapless.switch.systemd.names import Place
 from gapless.switch.systemd.systemctl import Systemctl
@@ -181,9 +181,9 @@ except GaplessError as error:
 """
     (project / "migrate.py").write_text(script)
     configure(project, f"[release]\nmigrate = '{shlex.join([sys.executable, 'migrate.py'])}'\n")
-    release = deploy(shop.site, project).release
-    home = shop.site.home
-    assert shop.site.store.log(release).read_text().splitlines() == [f"{home / 'migration.lock'} True 0", "75"]
+    release = deploy(shop.target, project).release
+    home = shop.target.home
+    assert shop.target.store.log(release).read_text().splitlines() == [f"{home / 'migration.lock'} True 0", "75"]
     assert not list(home.glob("migration.lock"))
 
 

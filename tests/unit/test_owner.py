@@ -17,9 +17,9 @@ import pytest
 from gapless import environment
 from gapless.errors import GaplessError
 from gapless.release import owner
-from gapless.release.attempt import Site
+from gapless.release.attempt import Target
 from gapless.release.commands import interact
-from gapless.release.steps import deploy
+from gapless.release.deploy import deploy
 from tests.unit.release_kit import ScriptedManager, configure, make_project
 
 OWNER = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -33,8 +33,8 @@ def project() -> Iterator[Path]:
         yield make_project(Path(folder) / "shop")
 
 
-def site(project: Path) -> Site:
-    return Site(project / ".gapless", ScriptedManager(project / ".gapless"), owner=OWNER)
+def target(project: Path) -> Target:
+    return Target(project / ".gapless", ScriptedManager(project / ".gapless"), owner=OWNER)
 
 
 WHOLE = """
@@ -57,7 +57,7 @@ def test_build_and_migrate_run_as_the_owner_of_the_release(project: Path) -> Non
     """User, groups, umask, home and tree are the owner's; so is a copy of the secrets, until the command ends."""
     (project / "key.secret").write_text("hunter2")
     configure(project, WHOLE)
-    place = site(project)
+    place = target(project)
     before = Path("/etc/passwd").stat().st_uid
     release = deploy(place, project).release
     user = pwd.getpwnam(OWNER)
@@ -79,7 +79,7 @@ def test_a_command_is_run_as_the_owner_too(project: Path) -> None:
     """`gapless exec` is the same way in, and its copy of the secrets goes when it ends."""
     (project / "key.secret").write_text("hunter2")
     configure(project, WHOLE)
-    place = site(project)
+    place = target(project)
     release = deploy(place, project).release
     said = project / "said"
     said.touch()
@@ -147,7 +147,7 @@ def test_what_a_manager_told_the_deployer_comes_to_nobody_else(project: Path, mo
         monkeypatch.setenv("NOTIFY_SOCKET", str(project.parent / "notify"))
         monkeypatch.setenv("LISTENING", "is no word of a manager")
         configure(project, BUILD)
-        place = site(project)
+        place = target(project)
         shared = place.store.shared
         shared.mkdir(parents=True, exist_ok=True)
         shared.chmod(0o777)

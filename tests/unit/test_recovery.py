@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.release.deploy import prune, rollback
 from gapless.release.recovery import current
-from gapless.release.steps import prune, rollback
 from gapless.switch.engine import repair
 from gapless.switch.manager import Readiness, Role
 from tests.unit.release_kit import ScriptedManager, make_project
@@ -33,8 +33,8 @@ def test_the_only_one_that_serves_is_the_current_one(shop: Shop) -> None:
     first, second = shop.deploy(), shop.deploy()
     for serving in (first, second):
         lose(shop, serving)
-        assert current(shop.site) == serving
-        prune(shop.site, 5)
+        assert current(shop.target) == serving
+        prune(shop.target, 5)
         assert shop.manager.current() == serving
         assert [one.role for one in shop.manager.instances()] == [Role.LIVE]
     assert "names no release" not in "".join(shop.observer.warnings[:-2])
@@ -44,21 +44,21 @@ def test_the_only_one_that_serves_is_the_current_one(shop: Shop) -> None:
 def test_where_several_serve_or_none_the_ledger_knows(shop: Shop) -> None:
     """Invariant 11: the last switch counts, a rollback's and a turning back included; then the link `current`."""
     first, second, third = shop.deploy(), shop.deploy(), shop.deploy()
-    rollback(shop.site)
+    rollback(shop.target)
     shop.manager.end_retired()
     for serving in ([], [first, second, third]):
         lose(shop, *serving)
-        assert current(shop.site) == second
-    (shop.site.home / "ledger.jsonl").unlink()
-    (shop.site.home / "current").symlink_to(f"releases/{first}")
+        assert current(shop.target) == second
+    (shop.target.home / "ledger.jsonl").unlink()
+    (shop.target.home / "current").symlink_to(f"releases/{first}")
     for serving in ([], [first, second]):
         lose(shop, *serving)
-        assert current(shop.site) == first
+        assert current(shop.target) == first
     lose(shop, second, third)
     with pytest.raises(GaplessError, match="2 releases serve") as doubt:
-        current(shop.site)
+        current(shop.target)
     assert f"({second})" in doubt.value.hint
-    for command in (lambda: prune(shop.site, 5), lambda: rollback(shop.site), shop.deploy):
+    for command in (lambda: prune(shop.target, 5), lambda: rollback(shop.target), shop.deploy):
         with pytest.raises(GaplessError, match="cannot tell the current release"):
             command()
     assert {one.role for one in shop.manager.instances()} == {Role.CANDIDATE}  # none was told to go
@@ -68,22 +68,22 @@ def test_a_name_of_nobody_is_no_name(shop: Shop) -> None:
     """Invariant 11: a damaged file may name a release that never was; one that serves without its directory stays."""
     first = shop.deploy()
     lose(shop, first, named="20200101T000000Z-0000000")
-    assert current(shop.site) == first
+    assert current(shop.target) == first
     lose(shop, "removed", named="removed")
-    assert current(shop.site) == "removed"
+    assert current(shop.target) == "removed"
 
 
 def test_without_a_release_there_is_none(shop: Shop) -> None:
     """A first deploy that failed, and a ledger that outlived `down`, are no sign of a current release."""
-    assert current(shop.site) is None
+    assert current(shop.target) is None
     shop.manager.readiness = Readiness.EXITED
     shop.fail("it said no")
-    assert current(shop.site) is None
+    assert current(shop.target) is None
     shop.manager.readiness = Readiness.READY
     release = shop.deploy()
-    shop.site.store.remove(release)
+    shop.target.store.remove(release)
     lose(shop)
-    assert current(shop.site) is None
+    assert current(shop.target) is None
 
 
 def test_the_last_that_answers_is_not_retired(shop: Shop) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.release.plan import plan_deploy, plan_rollback
-from gapless.release.steps import Result, prune, rollback
+from gapless.release.deploy import Result, prune, rollback
+from gapless.release.preview import plan_deploy, plan_rollback
 from gapless.switch.engine import Outcome as Switched
 from gapless.switch.manager import Readiness
 from tests.unit.release_kit import ScriptedManager, configure, make_project
@@ -24,16 +24,16 @@ def shop(tmp_path: Path) -> Shop:
 def test_rollback(shop: Shop) -> None:
     """Rolling back goes one release at a time, and to the current one by name is already done (invariant 7)."""
     first, second, third = shop.deploy(), shop.deploy(), shop.deploy()
-    assert rollback(shop.site).release == second
-    assert rollback(shop.site).release == first
+    assert rollback(shop.target).release == second
+    assert rollback(shop.target).release == first
     before = shop.files()
-    assert rollback(shop.site, first) == Result(first, first, Switched.ALREADY_LIVE)
-    assert {**shop.files(), str(shop.site.home / "lock"): b""} == before
+    assert rollback(shop.target, first) == Result(first, first, Switched.ALREADY_LIVE)
+    assert {**shop.files(), str(shop.target.home / "lock"): b""} == before
     with pytest.raises(GaplessError, match="no older good release"):
-        rollback(shop.site)
-    assert rollback(shop.site, third).previous == first
+        rollback(shop.target)
+    assert rollback(shop.target, third).previous == first
     assert shop.manager.current() == third
-    assert [entry.verb for entry in shop.site.ledger.entries()][3:] == ["rollback"] * 3
+    assert [entry.verb for entry in shop.target.ledger.entries()][3:] == ["rollback"] * 3
 
 
 def test_rollback_refuses_bad_and_missing_releases(shop: Shop) -> None:
@@ -41,14 +41,14 @@ def test_rollback_refuses_bad_and_missing_releases(shop: Shop) -> None:
     first = shop.deploy()
     configure(shop.project, '[build]\nrun = "exit 1"\n')
     shop.fail("status 1")
-    bad = shop.site.ledger.entries()[-1].to
+    bad = shop.target.ledger.entries()[-1].to
     with pytest.raises(GaplessError, match="its deploy failed"):
-        rollback(shop.site, bad)
+        rollback(shop.target, bad)
     with pytest.raises(GaplessError, match="no such release") as refused:
-        rollback(shop.site, "r0")
+        rollback(shop.target, "r0")
     assert first in refused.value.hint
     with pytest.raises(GaplessError, match="no older good release"):
-        rollback(shop.site)
+        rollback(shop.target)
 
 
 def test_prune_keeps_good_ones_and_what_is_in_use(shop: Shop) -> None:
@@ -58,33 +58,33 @@ def test_prune_keeps_good_ones_and_what_is_in_use(shop: Shop) -> None:
     second = shop.deploy(drained=False)
     shop.manager.readiness = Readiness.EXITED
     shop.fail("it said no")
-    assert len(shop.site.store.names()) == 3
+    assert len(shop.target.store.names()) == 3
     shop.manager.readiness = Readiness.READY
     third = shop.deploy(drained=False)
-    assert shop.site.store.names() == [first, second, third]  # the first one still drains
+    assert shop.target.store.names() == [first, second, third]  # the first one still drains
     shop.manager.end_retired()
-    assert prune(shop.site, 2) == [first]
-    assert prune(shop.site, 2) == []
-    rollback(shop.site)
+    assert prune(shop.target, 2) == [first]
+    assert prune(shop.target, 2) == []
+    rollback(shop.target)
     shop.manager.end_retired()
     fourth = shop.deploy()
-    assert shop.site.store.names() == [second, third, fourth]  # the rollback target beyond the two kept
-    assert not shop.site.store.log(first).exists()
+    assert shop.target.store.names() == [second, third, fourth]  # the rollback target beyond the two kept
+    assert not shop.target.store.log(first).exists()
 
 
 def test_dry_runs_change_nothing(shop: Shop) -> None:
     """A dry run says every step in a sentence and leaves every file as it was."""
     configure(shop.project, '[build]\nrun = "make"\n[release]\nmigrate = ["./migrate", "a b"]\nkeep = 2\n')
     clean = Shop(shop.project, shop.manager)
-    plan = plan_deploy(clean.site, clean.project)
-    assert not clean.site.home.exists()
+    plan = plan_deploy(clean.target, clean.project)
+    assert not clean.target.home.exists()
     assert len(plan) == 5
     assert plan[1:3] == ["Build it within 900 s: make", "Migrate within 300 s: ./migrate 'a b'"]
     assert plan[-1].endswith("the current release; it is the first.")
     configure(shop.project, "[release]\nkeep = 2\n")
     first, second = shop.deploy(), shop.deploy()
     before = shop.files()
-    assert plan_deploy(shop.site, shop.project)[-1] == f"Remove release {first}."
-    assert plan_rollback(shop.site)[-1] == f"Make {first} the current release instead of {second}, which then drains."
-    assert plan_rollback(shop.site, second) == []
+    assert plan_deploy(shop.target, shop.project)[-1] == f"Remove release {first}."
+    assert plan_rollback(shop.target)[-1] == f"Make {first} the current release instead of {second}, which then drains."
+    assert plan_rollback(shop.target, second) == []
     assert shop.files() == before

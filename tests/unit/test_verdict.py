@@ -10,9 +10,9 @@ import pytest
 
 from gapless.errors import GaplessError
 from gapless.prove.kinds import Failure, Kind, Result, Sample, parse_kinds
-from gapless.prove.plan import Plan
 from gapless.prove.probe import schedule
 from gapless.prove.verdict import LISTED_LOSSES, Verdict, judge, windowed
+from gapless.prove.workload import Workload
 
 START = 1_800_000_000.0
 
@@ -181,7 +181,7 @@ def test_unreadable_kinds_are_named(text: str, says: str) -> None:
 def test_bad_urls_are_refused_before_anything_is_sent(url: str) -> None:
     """A URL that cannot be probed is refused when the plan is made."""
     with pytest.raises(GaplessError, match="cannot probe") as raised:
-        Plan(url)
+        Workload(url)
     assert raised.value.status == 2
 
 
@@ -202,12 +202,12 @@ def test_bad_urls_are_refused_before_anything_is_sent(url: str) -> None:
 def test_unusable_numbers_are_refused(wrong: dict[str, float]) -> None:
     """Numbers that make no load are refused, by name."""
     with pytest.raises(GaplessError, match=next(iter(wrong))):
-        Plan("http://127.0.0.1", **wrong)  # type: ignore[arg-type]
+        Workload("http://127.0.0.1", **wrong)  # type: ignore[arg-type]
 
 
 def test_targets_keep_the_path_of_the_url() -> None:
     """A path in the URL comes before the kind's own; slow uploads go where posts go."""
-    plan = Plan("wss://user@example.org/app/", post_path="/orders", path="/?q=1")
+    plan = Workload("wss://user@example.org/app/", post_path="/orders", path="/?q=1")
     assert plan.target(Kind.GET) == "/app/?q=1"
     assert plan.target(Kind.SLOW) == plan.target(Kind.POST) == "/app/orders"
     assert plan.target(Kind.LONG) == "/app/slow"

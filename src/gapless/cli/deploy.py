@@ -9,10 +9,10 @@ import click
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
-from gapless.cli.trial import on_trial, trial
 from gapless.cli.types import SPAN
-from gapless.release import steps
-from gapless.release.plan import plan_deploy
+from gapless.cli.watch import wanted_watch, watch_options
+from gapless.release import deploy
+from gapless.release.preview import plan_deploy
 from gapless.switch.engine import Outcome
 
 lock_wait = click.option(
@@ -22,7 +22,7 @@ lock_wait = click.option(
 
 @click.command()
 @click.argument("source", required=False)
-@on_trial
+@watch_options
 @dry_run
 @lock_wait
 @common
@@ -43,17 +43,17 @@ def command(
 
     A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
     """
-    site = project.site(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
-    on = trial(project, watch, prove, prove_url, max_latency)
+    target = project.target(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
+    on = wanted_watch(project, watch, prove, prove_url, max_latency)
     if dry_run:
-        plan = plan_deploy(site, project.directory, source, on)
+        plan = plan_deploy(target, project.directory, source, on)
         output.result({"plan": plan}, *plan)
         return
     stop_like_ctrl_c()
     if project.place:
         go_on_without_terminal(output)
     os.nice(10)  # neither this nor a build may delay those who serve
-    result = steps.deploy(site, project.directory, source, on)
+    result = deploy.deploy(target, project.directory, source, on)
     document, lines = switched(result)
     output.result(document, *lines)
     _warn_of_other_address(output, project)
@@ -76,7 +76,7 @@ def _warn_of_other_address(output: Output, project: Project) -> None:
         output.warn(f"`listen` says {wanted}, but {', '.join(held)} stays open: restarting `gapless run` changes it")
 
 
-def switched(result: steps.Result) -> tuple[object, list[str]]:
+def switched(result: deploy.Result) -> tuple[object, list[str]]:
     """What deploy and rollback answer, as a document and as lines."""
     phases = [{"name": one.name, "seconds": one.seconds, "outcome": one.outcome} for one in result.phases]
     document = {

@@ -22,10 +22,10 @@ def command(project: Project, release: str | None, argv: tuple[str, ...]) -> Non
 
     The exit status is the command's own, 128 + n when signal n ended it, 127 when it cannot be started.
     """
-    site = project.site(SILENT)
+    target = project.target(SILENT)
     wanted = release or project.current
     if wanted is None:
         raise GaplessError("run", argv[0], "nothing was deployed yet", "gapless run, or gapless deploy")
     Home(project.home).release(wanted)  # says which there are
     stop_like_ctrl_c()
-    sys.exit(interact(argv, store=site.store, release=wanted, owner=site.owner))
+    sys.exit(interact(argv, store=target.store, release=wanted, owner=target.owner))

@@ -19,7 +19,7 @@ from gapless.cli.output import Output
 from gapless.config import FILE, Config, load
 from gapless.errors import GaplessError
 from gapless.linux.upwards import upwards
-from gapless.release.attempt import Observer, Site
+from gapless.release.attempt import Observer, Target
 from gapless.release.disk import refusal
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
@@ -91,12 +91,12 @@ class Project:
         except UnreachableError:  # no supervisor runs, so there is nobody to ask what serves
             return self.manager.current()
 
-    def site(self, observer: Observer, lock_wait: float = 0.0) -> Site:
+    def target(self, observer: Observer, lock_wait: float = 0.0) -> Target:
         """What the release steps work on. Raises GaplessError when only root may."""
         owner = self.place.owner if self.place else ""
         if owner:
             need_root(f"change {self.config.name}")
-        return Site(self.home, self.manager, observer, lock_wait, owner=owner)
+        return Target(self.home, self.manager, observer, lock_wait, owner=owner)
 
     def prepare(self) -> None:
         """Make `.gapless`, invisible to git without a line in the project's own .gitignore."""

@@ -22,8 +22,8 @@ from gapless.errors import GaplessError
 
 if TYPE_CHECKING:
     from gapless.prove.kinds import Result, Sample
-    from gapless.prove.plan import Plan
     from gapless.prove.verdict import Latency, Verdict
+    from gapless.prove.workload import Workload
     from gapless.release.ledger import Deploy
 
 
@@ -68,11 +68,11 @@ def command(
     Exit status 1 if anything was lost or delayed. Ctrl-C ends it with the result so far.
     """
     from gapless.prove.kinds import parse_kinds
-    from gapless.prove.plan import Plan
     from gapless.prove.verdict import judge
+    from gapless.prove.workload import Workload
 
     headers = dict(map(_header, header))
-    plan = Plan(
+    workload = Workload(
         url,
         rate=rate,
         duration_seconds=duration,
@@ -86,7 +86,7 @@ def command(
     )
     until = f"for {duration:g} s" if duration else "until Ctrl-C"
     output.say(f"{rate:g} requests a second to {url}, {until}.")
-    result = asyncio.run(watch(plan, output))
+    result = asyncio.run(watch(workload, output))
     verdict = judge(result, max_latency)
     output.result(verdict.to_json(), *summary(verdict))
     if report:
@@ -96,7 +96,7 @@ def command(
         sys.exit(1)
 
 
-async def watch(plan: Plan, output: Output) -> Result:
+async def watch(workload: Workload, output: Output) -> Result:
     """Run the probe; a live line on a terminal. Ctrl-C stops it, a second one does not wait for what is under way."""
     from gapless.prove.probe import probe
 
@@ -116,7 +116,7 @@ async def watch(plan: Plan, output: Output) -> Result:
             click.echo(f"\r{line[: shutil.get_terminal_size().columns - 1]}", nl=False, err=True)
             worst = 0.0
 
-    running = asyncio.create_task(probe(plan, on_sample, stop))
+    running = asyncio.create_task(probe(workload, on_sample, stop))
 
     def interrupted() -> None:
         if stop.is_set():

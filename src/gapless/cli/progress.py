@@ -9,7 +9,7 @@ import click
 
 from gapless.cli.output import Output
 from gapless.release.ledger import SWITCH, TURN_BACK, Outcome
-from gapless.release.trial import BASELINE, WATCH
+from gapless.release.watch import BASELINE, WATCH
 from gapless.span import show
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import click
 from gapless.cli.options import Project, common, dry_run
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
-from gapless.release import steps
+from gapless.release import deploy
 from gapless.release.prune import superfluous
 
 
@@ -23,7 +23,7 @@ def command(output: Output, /, project: Project, keep: int | None, dry_run: bool
         current, manager = project.current, project.manager
         gone = superfluous(project.ledger, project.store.names(), current, manager.in_use(), wanted)
     else:
-        gone = steps.prune(project.site(Progress(output)), wanted)
+        gone = deploy.prune(project.target(Progress(output)), wanted)
     verb = "Would remove" if dry_run else "Removed"
     lines = [f"{verb} {release}." for release in gone] or ["Already pruned: nothing to remove."]
     output.result({"removed": gone, "dry_run": dry_run}, *lines)

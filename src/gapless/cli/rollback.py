@@ -10,14 +10,14 @@ from gapless.cli.deploy import lock_wait, switched
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c, yes
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
-from gapless.cli.trial import on_trial, trial
-from gapless.release import steps
-from gapless.release.plan import plan_rollback
+from gapless.cli.watch import wanted_watch, watch_options
+from gapless.release import deploy
+from gapless.release.preview import plan_rollback
 
 
 @click.command()
 @click.argument("release", required=False)
-@on_trial
+@watch_options
 @dry_run
 @yes
 @lock_wait
@@ -40,17 +40,17 @@ def command(
 
     While another terminal watches a deploy, that deploy turns back at once.
     """
-    site = project.site(Progress(output), lock_wait)
-    on = trial(project, watch, prove, prove_url, max_latency)
+    target = project.target(Progress(output), lock_wait)
+    on = wanted_watch(project, watch, prove, prove_url, max_latency)
     if dry_run:
-        plan = plan_rollback(site, release, on)
+        plan = plan_rollback(target, release, on)
         output.result({"plan": plan}, *(plan or ["Nothing: that release is live already."]))
         return
-    target = steps.pick(site, project.current, release)
+    chosen = deploy.pick(target, project.current, release)
     if not yes and not output.json and sys.stdin.isatty():
-        click.confirm(f"Roll back from {project.current} to {target}?", default=True, abort=True)
+        click.confirm(f"Roll back from {project.current} to {chosen}?", default=True, abort=True)
     stop_like_ctrl_c()
     if project.place:
         go_on_without_terminal(output)
-    document, lines = switched(steps.rollback(site, target, on))
+    document, lines = switched(deploy.rollback(target, chosen, on))
     output.result(document, *lines)

@@ -14,10 +14,10 @@ from gapless.cli.progress import Progress
 from gapless.config import load
 from gapless.errors import GaplessError
 from gapless.provision import install
-from gapless.release import recovery, steps
-from gapless.release.attempt import Site
+from gapless.release import deploy, recovery
+from gapless.release.attempt import Target
 from gapless.release.lock import deploy_lock
-from gapless.release.plan import plan_deploy
+from gapless.release.preview import plan_deploy
 from gapless.switch.systemd.manager import SystemdManager
 from gapless.switch.systemd.names import Place
 
@@ -39,8 +39,8 @@ def command(
     install.require_systemd(place)
     manager = SystemdManager(place)
     install.refuse_foreign(place)
-    site = Site(place.root, manager, Progress(output), lock_wait, owner=place.owner)
-    current = recovery.current(site) or ""
+    target = Target(place.root, manager, Progress(output), lock_wait, owner=place.owner)
+    current = recovery.current(target) or ""
     first, lost = not current, current != (manager.current() or "")
     changes = install.examine(project.config, place, current)
     if lost:
@@ -49,7 +49,7 @@ def command(
         hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
         raise GaplessError("change", "the held socket", f"{changes.closes}: it must be closed for that", hint)
     if dry_run:
-        plan = [*changes.sentences, *(plan_deploy(site, project.directory) if first else [])]
+        plan = [*changes.sentences, *(plan_deploy(target, project.directory) if first else [])]
         output.result({"plan": plan, "diff": changes.diff}, *(plan or ["Nothing: it is up already."]), *changes.diff)
         return
     if place.owner:
@@ -57,21 +57,23 @@ def command(
     go_on_without_terminal(output)
     os.nice(10)
     if changes.sentences:
-        _install(output, project, site, manager, changes)
+        _install(output, project, target, manager, changes)
     for missing in address.absent(project.config.addresses):
         output.warn(f"this host has no address {missing.rpartition(':')[0]} now: nobody reaches {missing} until it has")
     document: dict[str, object] = {"changed": changes.sentences, "deployed": None}
     lines = ["Already up: nothing to change." if not changes.sentences else f"{place.name} is up."]
     if first:
-        document["deployed"], lines = switched(steps.deploy(site, project.directory))
-    elif load(site.store.path(current)) != project.config:
+        document["deployed"], lines = switched(deploy.deploy(target, project.directory))
+    elif load(target.store.path(current)) != project.config:
         lines.append("Other settings reach the next release: `gapless deploy`.")
     output.result(document, *lines)
 
 
-def _install(output: Output, project: Project, site: Site, manager: SystemdManager, changes: install.Changes) -> None:
-    with deploy_lock(site.home, why="up", wait=site.lock_wait):
-        recovery.restore(site)
+def _install(
+    output: Output, project: Project, target: Target, manager: SystemdManager, changes: install.Changes
+) -> None:
+    with deploy_lock(target.home, why="up", wait=target.lock_wait):
+        recovery.restore(target)
         install.apply(project.config, manager.place, manager.ctl)
         for sentence in changes.sentences:
             output.say(sentence)

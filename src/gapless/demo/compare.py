@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gapless.demo.ways import Way
+from gapless.prove.background import Progress, load
 from gapless.prove.kinds import Kind, Result
-from gapless.prove.load import Progress, load
-from gapless.prove.plan import Plan
 from gapless.prove.verdict import Verdict, Windowed, judge, windowed
+from gapless.prove.workload import Workload
 
 # The mixed traffic: each kind has caught a way of deploying that loses it and not the others.
 TRAFFIC: Mapping[Kind, float] = {Kind.NEW: 4, Kind.GET: 4, Kind.POST: 6, Kind.PAUSE: 2, Kind.SLOW: 2, Kind.WS: 2}
@@ -66,9 +66,9 @@ async def measure(
     return weigh(way.name, running.result, windows, way.ledger)
 
 
-def mixed(url: str, rate: float, kinds: Mapping[Kind, float] = TRAFFIC) -> Plan:
+def mixed(url: str, rate: float, kinds: Mapping[Kind, float] = TRAFFIC) -> Workload:
     """The mixed traffic, `rate` requests a second of it."""
-    return Plan(url, rate=rate, kinds=kinds, timeout_seconds=20, pause_seconds=0.3, upload_seconds=0.6)
+    return Workload(url, rate=rate, kinds=kinds, timeout_seconds=20, pause_seconds=0.3, upload_seconds=0.6)
 
 
 def weigh(name: str, result: Result, windows: Sequence[tuple[float, float]], ledger: Path) -> Measured:

@@ -11,7 +11,7 @@ from gapless.doctor import command, installed, leftovers, machine, proxy
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.release import lock, recovery
-from gapless.release.attempt import Site
+from gapless.release.attempt import Target
 from gapless.release.store import Store
 from gapless.switch.embedded.control import UnreachableError
 from gapless.switch.embedded.manager import EmbeddedManager
@@ -26,8 +26,8 @@ def examine(config: Config, project: Path, place: Place | None) -> list[Finding]
     Nothing is changed. What the caller may not see is UNKNOWN.
     """
     home = place.root if place else project / ".gapless"
-    site = Site(home, SystemdManager(place) if place else EmbeddedManager(home))
-    current, commit = _current(site)
+    target = Target(home, SystemdManager(place) if place else EmbeddedManager(home))
+    current, commit = _current(target)
     found = _guarded("systemd", lambda: [machine.systemd(place)])
     installed_there = place is not None and place.installed
     if place is not None:
@@ -43,8 +43,8 @@ def examine(config: Config, project: Path, place: Place | None) -> list[Finding]
     found += _guarded("command", lambda: [command.wrapper(config.argv)])
     if place is None or installed_there:
         found.append(commit)
-        found += _guarded("programs", lambda: [_programs(config, project, place, site, current)])
-        found += _guarded("leftovers", lambda: _leftovers(site, place, current))
+        found += _guarded("programs", lambda: [_programs(config, project, place, target, current)])
+        found += _guarded("leftovers", lambda: _leftovers(target, place, current))
     return found + _guarded("Caddy", lambda: _caddy(config))
 
 
@@ -61,15 +61,15 @@ def _guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
         return [Finding(name, Severity.FAILED, str(error))]
 
 
-def _current(site: Site) -> tuple[str | None, Finding]:
+def _current(target: Target) -> tuple[str | None, Finding]:
     """The current release, as far as it can be known, and whether the commit file names it."""
     known: list[str | None] = []
 
     def look() -> list[Finding]:
-        named = site.manager.current()
+        named = target.manager.current()
         known.append(named)
-        known.append(recovery.current(site))
-        return [leftovers.commit(site.manager.commit, named, known[-1])]
+        known.append(recovery.current(target))
+        return [leftovers.commit(target.manager.commit, named, known[-1])]
 
     [finding] = _guarded("commit", look)
     return (known or [None])[-1], finding
@@ -85,26 +85,26 @@ def _clock(home: Path) -> Finding:
     return machine.clock(synchronized, time.time(), max(Store(home).names(), default=None))
 
 
-def _programs(config: Config, project: Path, place: Place | None, site: Site, current: str | None) -> Finding:
+def _programs(config: Config, project: Path, place: Place | None, target: Target, current: str | None) -> Finding:
     if current is None and config.build.run:
         return Finding("programs", Severity.UNKNOWN, "there is no release yet, and its build may make its programs")
-    directory = site.store.path(current) if current else project
+    directory = target.store.path(current) if current else project
     homes_hidden = place is not None and bool(place.owner)
     return command.programs(config, directory, sandboxed=place is not None, homes_hidden=homes_hidden)
 
 
-def _leftovers(site: Site, place: Place | None, current: str | None) -> list[Finding]:
-    if holder := lock.holder(site.home):
+def _leftovers(target: Target, place: Place | None, current: str | None) -> list[Finding]:
+    if holder := lock.holder(target.home):
         return [Finding("leftovers", Severity.OK, f"not looked for, because this is under way: {holder}")]
-    found = [leftovers.halves(site.store.releases), leftovers.temporaries(site.home, place)]
-    return found + _guarded("instances", lambda: _running(site, place, current))
+    found = [leftovers.halves(target.store.releases), leftovers.temporaries(target.home, place)]
+    return found + _guarded("instances", lambda: _running(target, place, current))
 
 
-def _running(site: Site, place: Place | None, current: str | None) -> list[Finding]:
-    running = recovery.seen(site.manager.instances(), current)
+def _running(target: Target, place: Place | None, current: str | None) -> list[Finding]:
+    running = recovery.seen(target.manager.instances(), current)
     found = [leftovers.instances(running)]
     if place is not None:
-        found.append(leftovers.unit_files(place, site.store.names(), {one.release for one in running}))
+        found.append(leftovers.unit_files(place, target.store.names(), {one.release for one in running}))
     return found
 
 

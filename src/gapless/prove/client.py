@@ -12,7 +12,7 @@ import h11
 
 from gapless.errors import GaplessError
 from gapless.prove.kinds import Answer, Failure, RequestLost
-from gapless.prove.plan import Plan
+from gapless.prove.workload import Workload
 
 
 class Lane(asyncio.Protocol):
@@ -146,21 +146,21 @@ class Lane(asyncio.Protocol):
 class Dialer:
     """Opens lanes to one address and closes all that are left."""
 
-    def __init__(self, plan: Plan, address: str) -> None:
-        self._plan = plan
+    def __init__(self, workload: Workload, address: str) -> None:
+        self._workload = workload
         self._address = address
-        self._tls = ssl.create_default_context() if plan.tls else None
+        self._tls = ssl.create_default_context() if workload.tls else None
         self._open: set[Lane] = set()
 
     async def dial(self) -> Lane:
         """Connect; raises OSError."""
-        plan = self._plan
+        workload = self._workload
         _, lane = await asyncio.get_running_loop().create_connection(
-            lambda: Lane(plan.release_header, self._open),
+            lambda: Lane(workload.release_header, self._open),
             self._address,
-            plan.port,
+            workload.port,
             ssl=self._tls,
-            server_hostname=plan.host if plan.tls else None,
+            server_hostname=workload.host if workload.tls else None,
         )
         return lane
 
@@ -172,22 +172,22 @@ class Dialer:
         await asyncio.gather(*(lane.ended for lane in left))
 
 
-async def resolve(plan: Plan) -> str:
+async def resolve(workload: Workload) -> str:
     """The one IP address that the whole probe talks to: the first of the host's that accepts a connection.
 
     Looked up once: a look-up for each connection would measure the resolver. Raises GaplessError.
     """
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(plan.host, plan.port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(workload.host, workload.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise GaplessError("look up", plan.host, str(error), "check the host in the URL") from None
+        raise GaplessError("look up", workload.host, str(error), "check the host in the URL") from None
     addresses = [str(info[4][0]) for info in found]
     if len(addresses) > 1:  # `localhost` is two, and the server may listen on one of them
         for address in addresses:
             try:
                 async with asyncio.timeout(2):
-                    transport, _ = await loop.create_connection(asyncio.Protocol, address, plan.port)
+                    transport, _ = await loop.create_connection(asyncio.Protocol, address, workload.port)
             except OSError:
                 continue
             transport.close()

@@ -9,7 +9,7 @@ import h11
 
 from gapless.prove.client import Dialer, Lane
 from gapless.prove.kinds import Answer, Kind
-from gapless.prove.plan import Plan
+from gapless.prove.workload import Workload
 
 _PADDING = 200  # bytes in each later piece of a slow upload
 
@@ -21,16 +21,16 @@ class HttpLoad:
     waits for the server.
     """
 
-    def __init__(self, plan: Plan, dialer: Dialer) -> None:
-        self._plan = plan
+    def __init__(self, workload: Workload, dialer: Dialer) -> None:
+        self._workload = workload
         self._dialer = dialer
         kept = (Kind.GET, Kind.POST, Kind.LONG)
         self._idle: dict[Kind, deque[Lane]] = {kind: deque() for kind in kept}
         self._opened = dict.fromkeys(kept, 0)
         self._headers = {
-            "host": plan.authority,
+            "host": workload.authority,
             "user-agent": "gapless-probe",
-            **{name.lower(): value for name, value in plan.headers.items()},
+            **{name.lower(): value for name, value in workload.headers.items()},
         }
 
     async def new(self, due: float, id_: str) -> Answer:  # noqa: ARG002  (all kinds are called alike)
@@ -56,15 +56,15 @@ class HttpLoad:
     async def pause(self, due: float, id_: str) -> Answer:  # noqa: ARG002
         lane = await self._dialer.dial()
         try:
-            await _until(due + self._plan.pause_seconds, lane)
+            await _until(due + self._workload.pause_seconds, lane)
             lane.send(self._request(Kind.PAUSE), h11.EndOfMessage())
             return await lane.outcome
         finally:
             lane.close()
 
     async def slow(self, due: float, id_: str) -> Answer:
-        pieces = _pieces(id_, self._plan.upload_pieces)
-        step = self._plan.upload_seconds / (len(pieces) - 1)
+        pieces = _pieces(id_, self._workload.upload_pieces)
+        step = self._workload.upload_seconds / (len(pieces) - 1)
         lane = await self._dialer.dial()
         try:
             lane.send(self._request(Kind.SLOW, sum(map(len, pieces))), h11.Data(pieces[0]))
@@ -85,7 +85,7 @@ class HttpLoad:
         except BaseException:  # a time-out too: what is still to come would answer the next request
             lane.abort()
             raise
-        if len(idle) < self._plan.lanes and lane.renew():
+        if len(idle) < self._workload.lanes and lane.renew():
             idle.append(lane)
         else:
             lane.close()
@@ -93,7 +93,7 @@ class HttpLoad:
 
     async def _take(self, kind: Kind) -> Lane:
         idle = self._idle[kind]
-        if self._opened[kind] < self._plan.lanes:  # at first one each, so that several stay open and take turns
+        if self._opened[kind] < self._workload.lanes:  # at first one each, so that several stay open and take turns
             self._opened[kind] += 1
             return await self._dialer.dial()
         while idle:
@@ -108,7 +108,7 @@ class HttpLoad:
         if length is not None:
             headers += [("content-type", "application/json"), ("content-length", str(length))]
         method = "GET" if length is None else "POST"
-        return h11.Request(method=method, target=self._plan.target(kind), headers=headers)
+        return h11.Request(method=method, target=self._workload.target(kind), headers=headers)
 
 
 async def _until(moment: float, lane: Lane) -> None:

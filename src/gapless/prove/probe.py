@@ -14,26 +14,26 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from gapless.prove.client import Dialer, resolve
 from gapless.prove.kinds import Answer, Failure, Kind, RequestLost, Result, Sample, lost_to
 from gapless.prove.lanes import HttpLoad
-from gapless.prove.plan import Plan
 from gapless.prove.websocket import Channel
+from gapless.prove.workload import Workload
 
 _Send = Callable[[float, str], Awaitable[Answer]]
 
 
 async def probe(
-    plan: Plan,
+    workload: Workload,
     on_sample: Callable[[Sample], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> Result:
-    """Send what the plan says and return what became of every request that was due; it never retries one.
+    """Send the workload and return what became of every request that was due; it never retries one.
 
-    `on_sample` is called in the event loop with each sample as it ends. Ends after the plan's duration or
+    `on_sample` is called in the event loop with each sample as it ends. Ends after the workload's duration or
     once `stop` is set: no more requests leave then, and those under way get up to their time-out to
     finish. A server that never answers is a result (all lost), not an error. Raises GaplessError if the
     host cannot be looked up. Cancelling it drops what is under way and closes every connection.
     """
-    address = await resolve(plan)
-    run = _Run(plan, address, on_sample)
+    address = await resolve(workload)
+    run = _Run(workload, address, on_sample)
     usual = gc.get_threshold()
     gc.set_threshold(*usual[:2], 1 << 30)  # a look over all samples so far would show up as latency
     try:
@@ -65,10 +65,10 @@ def _beats(kind: Kind, interval: float, phase: float) -> Iterator[tuple[float, K
 
 
 class _Run:
-    """One run of a plan: what is open, what was seen."""
+    """One run of a workload: what is open, what was seen."""
 
-    def __init__(self, plan: Plan, address: str, on_sample: Callable[[Sample], None] | None) -> None:
-        self._plan = plan
+    def __init__(self, workload: Workload, address: str, on_sample: Callable[[Sample], None] | None) -> None:
+        self._workload = workload
         self._on_sample = on_sample
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
@@ -77,9 +77,9 @@ class _Run:
         self._samples: list[Sample] = []
         self._closes: Counter[int] = Counter()
         self._under_way = 0
-        self._dialer = Dialer(plan, address)
-        http = HttpLoad(plan, self._dialer)
-        self._channels = [Channel(plan, address, self._closes) for _ in range(plan.lanes)]
+        self._dialer = Dialer(workload, address)
+        http = HttpLoad(workload, self._dialer)
+        self._channels = [Channel(workload, address, self._closes) for _ in range(workload.lanes)]
         self._turns = itertools.cycle(self._channels)
         self._senders: dict[Kind, _Send] = {
             Kind.NEW: http.new,
@@ -92,17 +92,17 @@ class _Run:
         }
 
     async def follow_schedule(self, under_way: asyncio.TaskGroup, stop: asyncio.Event) -> None:
-        plan = self._plan
-        end = self._start + plan.duration_seconds if plan.duration_seconds else float("inf")
-        for offset, kind in schedule(plan.kinds, plan.rate):
+        workload = self._workload
+        end = self._start + workload.duration_seconds if workload.duration_seconds else float("inf")
+        for offset, kind in schedule(workload.kinds, workload.rate):
             due = self._start + offset
             if await _set_before(min(due, end), stop) or due >= end:
                 return
-            if self._under_way < plan.max_under_way:
+            if self._under_way < workload.max_under_way:
                 self._under_way += 1
                 under_way.create_task(self._request(kind, due))
             else:
-                limit = f"{plan.max_under_way} requests were under way"
+                limit = f"{workload.max_under_way} requests were under way"
                 self._record(kind, due, "", RequestLost(Failure.OVERRUN, limit), self._loop.time() - due)
 
     async def close(self) -> None:
@@ -115,17 +115,17 @@ class _Run:
         return Result(self._samples, started_at, self._epoch + self._loop.time(), dict(self._closes))
 
     async def _request(self, kind: Kind, due: float) -> None:
-        plan = self._plan
+        workload = self._workload
         late = self._loop.time() - due
         id_ = uuid.uuid4().hex if kind in (Kind.POST, Kind.SLOW, Kind.WS) else ""
         outcome: Answer | RequestLost
         try:
-            async with asyncio.timeout_at(due + plan.lead_seconds(kind) + plan.timeout_seconds):
+            async with asyncio.timeout_at(due + workload.lead_seconds(kind) + workload.timeout_seconds):
                 outcome = await self._senders[kind](due, id_)
         except RequestLost as lost:
             outcome = lost
         except TimeoutError:
-            outcome = RequestLost(Failure.TIMEOUT, f"no complete response in {plan.timeout_seconds:g} s")
+            outcome = RequestLost(Failure.TIMEOUT, f"no complete response in {workload.timeout_seconds:g} s")
         except OSError as error:
             outcome = lost_to(error)
         finally:
@@ -136,7 +136,7 @@ class _Run:
         return await next(self._turns).ask(id_)
 
     def _record(self, kind: Kind, due: float, id_: str, outcome: Answer | RequestLost, late: float) -> None:
-        moment = due + self._plan.lead_seconds(kind)
+        moment = due + self._workload.lead_seconds(kind)
         lost = outcome if isinstance(outcome, RequestLost) else None
         sample = Sample(
             kind=kind,

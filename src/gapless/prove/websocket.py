@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 
 from gapless.prove.kinds import Answer, Failure, Kind, RequestLost, lost_to
-from gapless.prove.plan import Plan
+from gapless.prove.workload import Workload
 
 SERVICE_RESTART = 1012
 _BROKEN = 1006  # what RFC 6455 calls an end without a close frame
@@ -70,8 +70,8 @@ class Channel:
     hand a stream over, not a retry of the probe. Any other end while a message is unanswered loses it.
     """
 
-    def __init__(self, plan: Plan, address: str, closes: Counter[int]) -> None:
-        self._plan = plan
+    def __init__(self, workload: Workload, address: str, closes: Counter[int]) -> None:
+        self._workload = workload
         self._address = address
         self._closes = closes
         self._opening: asyncio.Task[_Link] | None = None
@@ -115,7 +115,7 @@ class Channel:
             self._opening = None  # the next message tries again
 
     async def _connect(self) -> _Link:
-        link = _Link(await _connect(self._plan, self._address), self._plan.release_header)
+        link = _Link(await _connect(self._workload, self._address), self._workload.release_header)
         reading = asyncio.create_task(self._read(link))
         self._reading.add(reading)
         reading.add_done_callback(self._reading.discard)
@@ -133,23 +133,23 @@ class Channel:
             self._open()
 
 
-async def _connect(plan: Plan, address: str) -> ClientConnection:
+async def _connect(workload: Workload, address: str) -> ClientConnection:
     try:
         return await connect(
-            f"{'wss' if plan.tls else 'ws'}://{plan.authority}{plan.target(Kind.WS)}",
+            f"{'wss' if workload.tls else 'ws'}://{workload.authority}{workload.target(Kind.WS)}",
             host=address,
-            port=plan.port,
-            additional_headers=dict(plan.headers),
+            port=workload.port,
+            additional_headers=dict(workload.headers),
             user_agent_header="gapless-probe",
             compression=None,
             proxy=None,  # measure the server that was named, whatever the environment says
-            open_timeout=plan.timeout_seconds,
+            open_timeout=workload.timeout_seconds,
             ping_interval=None,
             close_timeout=1,
         )
     except InvalidStatus as refusal:
         status = refusal.response.status_code
-        release = refusal.response.headers.get(plan.release_header, "")
+        release = refusal.response.headers.get(workload.release_header, "")
         raise RequestLost(Failure.STATUS, f"handshake status {status}", status, release) from None
     except InvalidHandshake as wrong:
         ended = isinstance(wrong, InvalidMessage) and isinstance(wrong.__cause__, EOFError)

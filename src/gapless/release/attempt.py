@@ -43,7 +43,7 @@ SILENT = Silent()
 
 
 @dataclass(frozen=True)
-class Site:
+class Target:
     """Where releases go and who runs them; a command waits `lock_wait` seconds for another deploy to end.
 
     Releases, and the commands that run in them, belong to the user `owner`; "" is whoever deploys.
@@ -71,19 +71,19 @@ class Attempt:
     From the moment `committed` is set nothing fails it: what goes wrong then is a warning.
     """
 
-    def __init__(self, site: Site, verb: str, release: str, previous: str | None, revision: str) -> None:
-        self.site = site
+    def __init__(self, target: Target, verb: str, release: str, previous: str | None, revision: str) -> None:
+        self.target = target
         self.release = release
         self.previous = previous
         self.phases: list[Phase] = []
         self.committed = False
         self.report = ""
-        self._id = site.ledger.start(verb, me(), site.clock.now(), previous, release, revision)
+        self._id = target.ledger.start(verb, me(), target.clock.now(), previous, release, revision)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time what is done inside; record it and tell the observer."""
-        clock, observer = self.site.clock, self.site.observer
+        clock, observer = self.target.clock, self.target.observer
         observer.phase_started(name)
         started, began = clock.now(), clock.monotonic()
         error: BaseException | None = None
@@ -97,7 +97,7 @@ class Attempt:
             phase = Phase(self._id, name, started, clock.monotonic() - began, outcome)
             self.phases.append(phase)
             observer.phase_ended(name, phase.seconds, outcome)
-            self._record(lambda: self.site.ledger.append(phase), error)
+            self._record(lambda: self.target.ledger.append(phase), error)
 
     def __enter__(self) -> Self:
         return self
@@ -106,8 +106,8 @@ class Attempt:
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         text = "" if error is None else str(error) or type(error).__name__
-        finished = Finished(self._id, self.site.clock.now(), ending(error), text, self.report)
-        self._record(lambda: self.site.ledger.append(finished), error)
+        finished = Finished(self._id, self.target.clock.now(), ending(error), text, self.report)
+        self._record(lambda: self.target.ledger.append(finished), error)
 
     def _record(self, write: Callable[[], None], first: BaseException | None) -> None:
         try:
@@ -116,7 +116,7 @@ class Attempt:
             if first is not None:
                 first.add_note(f"and {error}")
             elif self.committed:
-                self.site.observer.warning(str(error))
+                self.target.observer.warning(str(error))
             else:
                 raise
 

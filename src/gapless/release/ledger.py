@@ -84,7 +84,7 @@ class Deploy(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
     @property
     def turned_back(self) -> bool:
-        """Whether `to` became the current release and `from` took its place again, because it failed on trial."""
+        """Whether `to` became the current release and `from` took its place again, as its watch found it unfit."""
         return self._did(TURN_BACK)
 
     def _did(self, name: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from gapless.errors import GaplessError
-from gapless.release.attempt import Site
+from gapless.release.attempt import Target
 from gapless.release.disk import refusal
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
@@ -65,17 +65,19 @@ def seen(instances: Iterable[Instance], release: str | None) -> list[Instance]:
     ]
 
 
-def restore(site: Site) -> None:
+def restore(target: Target) -> None:
     """Write a commit file again that is no use, and tell the observer. Only under the deploy lock.
 
     Raises GaplessError in doubt, and when the file cannot be written.
     """
-    release, named = current(site), site.manager.current()
+    release, named = current(target), target.manager.current()
     if release is None or release == named:
         return
     try:
-        site.manager.point(release)
+        target.manager.point(release)
     except OSError as error:
-        raise refusal("write again", str(site.manager.commit), error) from error
+        raise refusal("write again", str(target.manager.commit), error) from error
     was = f"named {named}, which is gone" if named else "named no release"
-    site.observer.warning(f"{site.manager.commit} {was}; now it names {release}, the one that serves or served last")
+    target.observer.warning(
+        f"{target.manager.commit} {was}; now it names {release}, the one that serves or served last"
+    )

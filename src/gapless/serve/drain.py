@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from gapless.serve.http import Http
+from gapless.serve.connections import Http
 from gapless.serve.settings import Settings
 
 log = logging.getLogger("gapless.serve")

@@ -12,7 +12,7 @@ import traceback
 from typing import Any
 
 from gapless.errors import GaplessError
-from gapless.serve.load import ASGIApp
+from gapless.serve.app import ASGIApp
 
 log = logging.getLogger("gapless.serve")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import uvicorn
 
 from gapless.listen import listen
+from gapless.serve.app import ASGIApp, load
 from gapless.serve.channel import Channel
-from gapless.serve.load import ASGIApp, load
 from gapless.serve.server import Server
 from gapless.serve.settings import Settings
 from gapless.serve.workers import Parent

@@ -16,12 +16,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from gapless import notify
 from gapless.errors import GaplessError
 from gapless.linux import priority, unix_http
-from gapless.serve import check, private
+from gapless.serve import check, instance_socket
 from gapless.serve.accept import Acceptor, descriptors
+from gapless.serve.app import ASGIApp
+from gapless.serve.connections import Http
 from gapless.serve.drain import Drain, is_websocket
-from gapless.serve.http import Http
 from gapless.serve.lifespan import Lifespan
-from gapless.serve.load import ASGIApp
 from gapless.serve.settings import Settings
 from gapless.serve.stage import ON_DUTY, Stage, move, must_turn
 
@@ -151,9 +151,9 @@ class Server:
     async def _open_private(self) -> None:
         if not self.settings.private:
             return
-        sock = private.open_private(self.settings.private)
+        sock = instance_socket.open_private(self.settings.private)
         # A worker takes orders from its parent alone, who speaks for all of them.
-        app = private.private_app(self.app, self.status, self.turn if self.proven is None else None)
+        app = instance_socket.private_app(self.app, self.status, self.turn if self.proven is None else None)
         http = Http(app, self._lifespan.state, self.settings.release, self.settings.linger)
         self._private = Acceptor([sock], http.protocol, reserve=0)
         self._private.start()
@@ -178,7 +178,7 @@ class Server:
             await asyncio.gather(*self._drains.values())
         await self._lifespan.shutdown(max(self.settings.requests, 1))
         if self._private is not None:
-            private.close_private(self.settings.private)
+            instance_socket.close_private(self.settings.private)
             await self._private.stop()
         self._enter(Stage.STOPPED)
 

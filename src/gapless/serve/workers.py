@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gapless import notify
 from gapless.errors import GaplessError
-from gapless.serve.private import ORDERS, close_private, open_private, read_request, refusal, respond
+from gapless.serve.instance_socket import ORDERS, close_private, open_private, read_request, refusal, respond
 from gapless.serve.settings import Settings
 from gapless.serve.stage import ON_DUTY, Stage, move, must_turn
 from gapless.serve.worker import Worker

@@ -30,7 +30,7 @@ class Step(enum.StrEnum):
     STARTING = "starting"  # the candidate boots and proves itself; it accepts nothing
     PROVEN = "proven"  # it is ready: both releases accept from the one queue
     COMMITTED = "committed"  # the new release is the current one
-    WATCHING = "watching"  # it is on trial: the old instances stand by, where they can
+    WATCHING = "watching"  # it is watched: the old instances stand by, where they can
     DONE = "done"  # the old instances were told to retire
     TURNED_BACK = "turned back"  # the previous release is the current one again, and the new instances retire
     FAILED = "failed"  # the candidate is gone; what served goes on serving

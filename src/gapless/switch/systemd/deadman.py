@@ -29,18 +29,18 @@ $SYSTEMCTL daemon-reload
 def stopped_with_us(ctl: Systemctl, *units: str, remove: Sequence[Path] = ()) -> Iterator[None]:
     """See to it that `units` are stopped, in that order, and `remove` is removed, if we are killed inside the block."""
     script = SCRIPT.replace("$SYSTEMCTL", shlex.join(ctl.argv()))
-    guard = subprocess.Popen(
-        ["/bin/sh", "-c", script, "guard", *units, "--", *map(str, remove)],
+    deadman = subprocess.Popen(
+        ["/bin/sh", "-c", script, "deadman", *units, "--", *map(str, remove)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # what kills our group, or closes our terminal, must not kill it
     )
-    assert guard.stdin is not None  # noqa: S101 -- for the type checker: it is a pipe
+    assert deadman.stdin is not None  # noqa: S101 -- for the type checker: it is a pipe
     try:
         yield
     finally:
-        with contextlib.suppress(BrokenPipeError):  # somebody killed the guard: then nothing waits for this
-            guard.stdin.write(b"done\n")
-            guard.stdin.close()
-        guard.wait()
+        with contextlib.suppress(BrokenPipeError):  # somebody killed it: then nothing waits for this
+            deadman.stdin.write(b"done\n")
+            deadman.stdin.close()
+        deadman.wait()

@@ -46,7 +46,7 @@ def rehearse(place: Place, ctl: Systemctl, config: Config, release: str) -> tupl
 
 
 def clear(place: Place, ctl: Systemctl) -> None:
-    """End every rehearsal and remove what it left: ours, and one whose deployer was killed together with its guard."""
+    """End every rehearsal and remove what it left: ours, and one whose deployer and deadman were killed."""
     found = [path for kind in KINDS for path in sorted(place.volatile.glob(place.other("rehearsal", "*", kind)))]
     for path in found:
         ctl.attempt("stop", path.name)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.release.deploy import deploy
 from gapless.release.ledger import Outcome
 from gapless.release.lock import holder
-from gapless.release.steps import deploy
 from gapless.switch.engine import Outcome as Switched
 from gapless.switch.manager import Readiness, Role
 from tests.unit.release_kit import ScriptedManager, configure, make_project
@@ -26,21 +26,21 @@ def test_a_deploy_from_end_to_end(shop: Shop) -> None:
     """A release is installed, built, migrated, switched to and recorded, phase by phase."""
     configure(shop.project, '[build]\nrun = "touch built"\n[release]\nmigrate = ["touch", "migrated"]\n')
     first = shop.deploy()
-    result = deploy(shop.site, shop.project)
+    result = deploy(shop.target, shop.project)
     assert (result.previous, result.outcome) == (first, Switched.SWITCHED)
     assert [phase.name for phase in result.phases] == ["install", "build", "migrate", "switch over", "prune"]
     assert shop.observer.phases[5:] == [(phase.name, Outcome.SUCCEEDED) for phase in result.phases]
-    assert {"built", "migrated", "app.py"} <= {path.name for path in shop.site.store.path(first).iterdir()}
+    assert {"built", "migrated", "app.py"} <= {path.name for path in shop.target.store.path(first).iterdir()}
     assert shop.manager.current() == result.release != first
     assert {one.release: one.role for one in shop.manager.instances()} == {
         first: Role.RETIRING,
         result.release: Role.LIVE,
     }
-    entry = shop.site.ledger.entries()[-1]
+    entry = shop.target.ledger.entries()[-1]
     assert (entry.verb, entry.from_, entry.to, entry.outcome) == ("deploy", first, result.release, "succeeded")
     assert entry.revision.endswith("(main)")
     assert len(entry.phases) == 5
-    assert holder(shop.site.home) is None
+    assert holder(shop.target.home) is None
     assert shop.observer.warnings == []
 
 
@@ -67,10 +67,10 @@ def test_a_failed_deploy_changes_nothing_that_serves(shop: Shop, failing: str) -
     assert error.details == (() if failing == "install" else ("why",))
     assert shop.manager.current() == first
     assert [(one.release, one.role) for one in shop.manager.instances()] == [(first, Role.LIVE)]
-    entry = shop.site.ledger.entries()[-1]
+    entry = shop.target.ledger.entries()[-1]
     assert (entry.outcome, entry.error) == (Outcome.FAILED, str(error))
     assert (entry.phases[-1].name, entry.phases[-1].outcome) == (failing, Outcome.FAILED)
-    assert shop.site.ledger.bad(entry.to)
+    assert shop.target.ledger.bad(entry.to)
     shop.manager.readiness = Readiness.READY
     configure(shop.project, "")
     assert shop.deploy() == shop.manager.current()
@@ -94,7 +94,7 @@ def test_ctrl_c_is_recorded(shop: Shop) -> None:
         shop.deploy()
     assert shop.outcomes()[-1] is Outcome.INTERRUPTED
     assert shop.manager.current() == first
-    assert holder(shop.site.home) is None
+    assert holder(shop.target.home) is None
 
 
 def test_ctrl_c_after_the_commit(shop: Shop) -> None:
@@ -105,7 +105,7 @@ def test_ctrl_c_after_the_commit(shop: Shop) -> None:
         shop.deploy()
     second = shop.manager.current()
     assert second not in (None, first)
-    assert not shop.site.ledger.bad(str(second))
+    assert not shop.target.ledger.bad(str(second))
 
 
 def interrupt() -> None:
@@ -131,11 +131,11 @@ def test_a_failing_prune_is_a_warning(shop: Shop) -> None:
     shop.deploy()
 
     def fail() -> None:
-        if (shop.manager.current(), shop.outcomes()[-1]) == (shop.site.store.names()[-1], Outcome.SUCCEEDED):
+        if (shop.manager.current(), shop.outcomes()[-1]) == (shop.target.store.names()[-1], Outcome.SUCCEEDED):
             raise GaplessError("list", "instances", "the manager is gone")
 
     shop.manager.hooks["after point"] = lambda: shop.manager.hooks.update(instances=fail)
-    result = deploy(shop.site, shop.project)
+    result = deploy(shop.target, shop.project)
     assert result.outcome is Switched.SWITCHED
     assert shop.observer.warnings == ["cannot list instances: the manager is gone"]
     assert shop.outcomes() == [Outcome.SUCCEEDED] * 2
@@ -143,7 +143,7 @@ def test_a_failing_prune_is_a_warning(shop: Shop) -> None:
 
 def test_an_unwritable_ledger_does_not_hide_the_first_error(shop: Shop) -> None:
     """Invariant 8: when the ledger cannot be written either, the build's failure is what is raised, with a note."""
-    ledger = shop.site.ledger.path  # a directory in its place stops root too
+    ledger = shop.target.ledger.path  # a directory in its place stops root too
     configure(shop.project, f'[build]\nrun = "mv {ledger} {ledger}.old; mkdir {ledger}; exit 4"\n')
     error = shop.fail("it exited with status 4")
     assert len(error.__notes__) == 2
@@ -152,7 +152,7 @@ def test_an_unwritable_ledger_does_not_hide_the_first_error(shop: Shop) -> None:
 
 def test_an_unwritable_ledger_after_the_commit_is_a_warning(shop: Shop) -> None:
     """After the commit a ledger that cannot be written does not make the deploy fail."""
-    path = shop.site.ledger.path
+    path = shop.target.ledger.path
 
     def spoil() -> None:
         path.rename(path.with_suffix(".old"))
@@ -173,7 +173,7 @@ def test_a_commit_that_fails(shop: Shop) -> None:
     shop.manager.hooks["before point"] = refuse
     assert shop.fail("No space left on device").cause.endswith(f"{first} goes on serving")
     assert shop.manager.current() == first
-    assert shop.site.ledger.bad(shop.site.ledger.entries()[-1].to)
+    assert shop.target.ledger.bad(shop.target.ledger.entries()[-1].to)
 
 
 def test_a_second_deploy_is_refused(shop: Shop) -> None:
@@ -182,7 +182,7 @@ def test_a_second_deploy_is_refused(shop: Shop) -> None:
 
     def second() -> None:
         with pytest.raises(GaplessError) as refused:
-            deploy(shop.site, shop.project)
+            deploy(shop.target, shop.project)
         seen.append(refused.value)
 
     shop.manager.hooks["start"] = second

@@ -18,7 +18,7 @@ def _reads_only() -> dict[Kind, float]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Workload:
     """An open-loop load; the defaults only read, so they are safe against a site in use.
 
     - `url`: `http://host:port` or https (ws and wss mean the same); a path in it is put before the others.

@@ -14,7 +14,7 @@ from typing import Any
 from gapless.errors import GaplessError
 from gapless.linux.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH
 from gapless.listen import bind
-from gapless.serve.load import ASGIApp
+from gapless.serve.app import ASGIApp
 from gapless.serve.stage import Stage
 
 ORDERS = {  # each asks for a state

@@ -14,26 +14,26 @@ from multiprocessing.connection import Connection
 from gapless.errors import GaplessError
 from gapless.linux import priority
 from gapless.prove.kinds import Result, Sample
-from gapless.prove.plan import Plan
 from gapless.prove.probe import probe
+from gapless.prove.workload import Workload
 
 INTERVAL = 0.5  # seconds between two reports of progress
 Progress = Callable[[int, int], None]  # requests, lost
 
 
-class Load:
+class BackgroundProbe:
     """A load that runs from its making until `stop`; `alarm` is the first bad sample (see `is_bad`)."""
 
     result: Result
 
-    def __init__(self, plan: Plan, on_progress: Progress, max_latency_seconds: float | None = None) -> None:
-        """Send what `plan` says; `on_progress` is called in a thread, every half second."""
+    def __init__(self, workload: Workload, on_progress: Progress, max_latency_seconds: float | None = None) -> None:
+        """Send the `workload`; `on_progress` is called in a thread, every half second."""
         self.alarm: Sample | None = None
-        self._url = plan.url
+        self._url = workload.url
         self._on_progress = on_progress
         context = multiprocessing.get_context("spawn")  # a fork would copy our event loop
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_run, args=(plan, max_latency_seconds, theirs))
+        self._process = context.Process(target=_run, args=(workload, max_latency_seconds, theirs))
         self._process.start()
         theirs.close()
         self._hearing = threading.Thread(target=self._hear, daemon=True)
@@ -78,23 +78,25 @@ def is_bad(sample: Sample, max_latency_seconds: float | None) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def load(plan: Plan, on_progress: Progress = lambda _requests, _lost: None) -> AsyncIterator[Load]:
-    """Send what `plan` says while the context is open. Raises GaplessError if the load itself dies."""
-    running = Load(plan, on_progress)
+async def load(
+    workload: Workload, on_progress: Progress = lambda _requests, _lost: None
+) -> AsyncIterator[BackgroundProbe]:
+    """Send the `workload` while the context is open. Raises GaplessError if the load itself dies."""
+    running = BackgroundProbe(workload, on_progress)
     try:
         yield running
     finally:
         await asyncio.to_thread(running.stop)
 
 
-def _run(plan: Plan, max_latency_seconds: float | None, pipe: Connection) -> None:
+def _run(workload: Workload, max_latency_seconds: float | None, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to the parent, who stops us
     os.setsid()
     priority.autogroup(os.getpid(), -10)  # a clock that waits for the processor measures itself (root only)
-    pipe.send(asyncio.run(_probe(plan, max_latency_seconds, pipe)))
+    pipe.send(asyncio.run(_probe(workload, max_latency_seconds, pipe)))
 
 
-async def _probe(plan: Plan, max_latency_seconds: float | None, pipe: Connection) -> Result:
+async def _probe(workload: Workload, max_latency_seconds: float | None, pipe: Connection) -> Result:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(pipe.fileno(), stop.set)  # "stop", or the parent's end
     counts = [0, 0]
@@ -115,7 +117,7 @@ async def _probe(plan: Plan, max_latency_seconds: float | None, pipe: Connection
 
     reporting = asyncio.create_task(report())
     try:
-        return await probe(plan, count, stop)
+        return await probe(workload, count, stop)
     finally:
         reporting.cancel()
         asyncio.get_running_loop().remove_reader(pipe.fileno())

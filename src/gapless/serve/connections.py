@@ -10,8 +10,8 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
+from gapless.serve.app import ASGIApp
 from gapless.serve.check import RELEASE_HEADER
-from gapless.serve.load import ASGIApp
 
 
 class Http:

@@ -1,4 +1,4 @@
-"""The probe as the guard of a deploy: it begins before the switchover, raises an alarm, and leaves a page."""
+"""The probe as the monitor of a deploy: it begins before the switchover, raises an alarm, and leaves a page."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 
 from gapless.errors import GaplessError
 from gapless.prove import report
+from gapless.prove.background import BackgroundProbe
 from gapless.prove.kinds import Failure, Result, Sample
-from gapless.prove.load import Load
-from gapless.prove.plan import Plan
 from gapless.prove.timeline import Phase
 from gapless.prove.verdict import judge
+from gapless.prove.workload import Workload
 from gapless.span import show
 
 BASELINE = 1.0  # seconds of what is usual, before anything happens
 
 
-class ProbeGuard:
-    """Sends what `plan` says; a lost request, or an answer slower than the bound (seconds), is its verdict."""
+class LiveProbe:
+    """Sends the `workload`; a lost request, or an answer slower than the bound (seconds), is its verdict."""
 
-    def __init__(self, plan: Plan, max_latency_seconds: float | None = None) -> None:
-        """`plan` should only read: it goes to an app in use."""
+    def __init__(self, workload: Workload, max_latency_seconds: float | None = None) -> None:
+        """`workload` should only read: it goes to an app in use."""
         bound = "" if max_latency_seconds is None else f" or takes longer than {show(max_latency_seconds)}"
-        self.promise = f"a request to {plan.url} is lost{bound}"
-        self._plan = plan
+        self.promise = f"a request to {workload.url} is lost{bound}"
+        self._workload = workload
         self._bound = max_latency_seconds
-        self._load: Load | None = None
+        self._load: BackgroundProbe | None = None
         self._result: Result | None = None
         self._trouble = ""
         self._began = threading.Event()
@@ -37,11 +37,11 @@ class ProbeGuard:
     def begin(self) -> None:
         """Start the probe; returns after a second of it, or at the first alarm. Raises GaplessError."""
         self.enter("baseline")
-        self._load = Load(self._plan, self._count, self._bound)
-        patience = time.monotonic() + self._plan.timeout_seconds + 10  # a slow answer is a result, too
+        self._load = BackgroundProbe(self._workload, self._count, self._bound)
+        patience = time.monotonic() + self._workload.timeout_seconds + 10  # a slow answer is a result, too
         while not self._began.wait(0.05):
             if not self._load.runs or time.monotonic() > patience:
-                raise GaplessError("probe", self._plan.url, self.stop() or "it did not begin")
+                raise GaplessError("probe", self._workload.url, self.stop() or "it did not begin")
         ends = time.monotonic() + BASELINE
         while not self._load.alarm and time.monotonic() < ends:
             time.sleep(0.05)

@@ -8,54 +8,54 @@ from pathlib import Path
 
 from gapless.config import Command, load
 from gapless.release import recovery, sources
-from gapless.release.attempt import Site
+from gapless.release.attempt import Target
+from gapless.release.deploy import pick
 from gapless.release.prune import superfluous
-from gapless.release.steps import pick
-from gapless.release.switching import BOOT_MARGIN
-from gapless.release.trial import Trial
+from gapless.release.switchover import BOOT_MARGIN
+from gapless.release.watch import Watch
 
 
-def plan_deploy(site: Site, project: Path, source: str | None = None, trial: Trial | None = None) -> list[str]:
+def plan_deploy(target: Target, project: Path, source: str | None = None, watch: Watch | None = None) -> list[str]:
     """The steps of `deploy`; the source is read and unpacked, elsewhere. Raises GaplessError, as `deploy` would."""
     found = sources.find(project, source)
     with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch:
         found.install(Path(scratch))
         config = load(Path(scratch))
-    current = recovery.current(site)
-    release = site.store.new_name(site.clock.now(), found.short)
+    current = recovery.current(target)
+    release = target.store.new_name(target.clock.now(), found.short)
     plan = [f"Install {found.what} ({found.revision}) as release {release}."]
     if config.build.run:
         plan.append(f"Build it within {config.build.timeout:g} s: {_shown(config.build.run)}")
     if config.release.migrate:
         plan.append(f"Migrate within {config.release.timeout:g} s: {_shown(config.release.migrate)}")
-    plan += _switch(release, current, config.check.timeout, trial)
-    in_use = {*site.manager.in_use(), *filter(None, [current])}
-    present = [*site.store.names(), release]
-    for old in superfluous(site.ledger, present, release, in_use, config.release.keep):
+    plan += _switch(release, current, config.check.timeout, watch)
+    in_use = {*target.manager.in_use(), *filter(None, [current])}
+    present = [*target.store.names(), release]
+    for old in superfluous(target.ledger, present, release, in_use, config.release.keep):
         plan.append(f"Remove release {old}.")
     return plan
 
 
-def plan_rollback(site: Site, to: str | None = None, trial: Trial | None = None) -> list[str]:
+def plan_rollback(target: Target, to: str | None = None, watch: Watch | None = None) -> list[str]:
     """The steps of `rollback`; none when that release is live already. Raises GaplessError, as `rollback` would."""
-    current = recovery.current(site)
-    release = pick(site, current, to)
+    current = recovery.current(target)
+    release = pick(target, current, to)
     if release == current:
         return []
-    return _switch(release, current, load(site.store.path(release)).check.timeout, trial)
+    return _switch(release, current, load(target.store.path(release)).check.timeout, watch)
 
 
-def _switch(release: str, current: str | None, timeout: float, trial: Trial | None) -> list[str]:
+def _switch(release: str, current: str | None, timeout: float, watch: Watch | None) -> list[str]:
     plan = [f"Start {release} and wait at most {timeout + BOOT_MARGIN:g} s until it is proven."]
     if current is None:
         return [*plan, f"Make {release} the current release; it is the first."]
-    if trial is None:
+    if watch is None:
         return [*plan, f"Make {release} the current release instead of {current}, which then drains."]
-    causes = ["it restarts", "its check fails", *([trial.guard.promise] if trial.guard else [])]
+    causes = ["it restarts", "its check fails", *([watch.monitor.promise] if watch.monitor else [])]
     return [
-        *(["Probe the app for a second, and go on with that to the end."] if trial.guard else []),
+        *(["Probe the app for a second, and go on with that to the end."] if watch.monitor else []),
         *plan,
-        f"Make {release} the current release instead of {current}, which then stands by for {trial.seconds:g} s.",
+        f"Make {release} the current release instead of {current}, which then stands by for {watch.seconds:g} s.",
         f"Turn back to {current} if {', '.join(causes[:-1])} or {causes[-1]}; otherwise {current} then drains.",
     ]
 

@@ -1,4 +1,4 @@
-"""A release on trial, as the release layer sees it; the manager is scripted (see release_kit), so nothing stands by."""
+"""A watched release, as the release layer sees it; the manager is scripted (see release_kit), so nothing stands by."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.release.deploy import deploy, rollback
 from gapless.release.ledger import SWITCH, Finished, Outcome, Phase
-from gapless.release.steps import deploy, rollback
-from gapless.release.trial import Trial
+from gapless.release.watch import Watch
 from gapless.switch.manager import Readiness
 from tests.unit.release_kit import ScriptedManager, make_project
 from tests.unit.release_shop import Shop
@@ -18,7 +18,7 @@ from tests.unit.release_shop import Shop
 
 @dataclass
 class Scripted:
-    """A guard that sees something wrong in one phase."""
+    """A monitor that sees something wrong in one phase."""
 
     wrong_in: str = ""
     promise: str = "the test says so"
@@ -49,29 +49,29 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(project, ScriptedManager(project / ".gapless"))
 
 
-def trial(guard: Scripted | None = None) -> Trial:
-    return Trial(0.0, guard)
+def watch(monitor: Scripted | None = None) -> Watch:
+    return Watch(0.0, monitor)
 
 
-def refused(shop: Shop, guard: Scripted) -> GaplessError:
+def refused(shop: Shop, monitor: Scripted) -> GaplessError:
     shop.time += 60
     with pytest.raises(GaplessError) as failed:
-        deploy(shop.site, shop.project, trial=trial(guard))
-    assert guard.stopped
+        deploy(shop.target, shop.project, watch=watch(monitor))
+    assert monitor.stopped
     return failed.value
 
 
 def test_a_release_that_stands_its_trial(shop: Shop) -> None:
-    """The guard hears of every phase, its page is kept and named, and the release is a good one."""
-    first, guard = shop.deploy(), Scripted()
+    """The monitor hears of every phase, its page is kept and named, and the release is a good one."""
+    first, monitor = shop.deploy(), Scripted()
     shop.time += 60
-    result = deploy(shop.site, shop.project, trial=trial(guard))
-    assert guard.phases == ["baseline", "starting", "proven", "committed", "watching", "done"]
+    result = deploy(shop.target, shop.project, watch=watch(monitor))
+    assert monitor.phases == ["baseline", "starting", "proven", "committed", "watching", "done"]
     assert [phase.name for phase in result.phases] == ["install", "baseline", "switch over", "watch", "prune"]
-    assert Path(result.report).read_text() == " ".join(guard.phases)
-    assert shop.site.ledger.entries()[-1].report == result.report
-    assert rollback(shop.site).release == first
-    shop.site.store.remove(result.release)
+    assert Path(result.report).read_text() == " ".join(monitor.phases)
+    assert shop.target.ledger.entries()[-1].report == result.report
+    assert rollback(shop.target).release == first
+    shop.target.store.remove(result.release)
     assert not Path(result.report).exists()
 
 
@@ -82,9 +82,9 @@ def test_what_is_wrong_before_the_commit_prevents_it(shop: Shop, phase: str) -> 
     error = refused(shop, Scripted(phase))
     assert "a request was lost" in str(error)
     assert shop.manager.current() == first
-    entry = shop.site.ledger.entries()[-1]
+    entry = shop.target.ledger.entries()[-1]
     assert (entry.outcome, entry.switched, entry.turned_back) == (Outcome.FAILED, False, False)
-    assert shop.site.ledger.bad(entry.to)
+    assert shop.target.ledger.bad(entry.to)
 
 
 @pytest.mark.parametrize("phase", ["watching", "the end"])
@@ -95,72 +95,72 @@ def test_what_is_wrong_after_it_turns_the_release_back(shop: Shop, phase: str) -
     assert "lost" in str(error)
     assert f"{first} serves again" in str(error)
     assert shop.manager.current() == first
-    entry = shop.site.ledger.entries()[-1]
+    entry = shop.target.ledger.entries()[-1]
     assert [one.name for one in entry.phases] == ["install", "baseline", "switch over", "watch", "turn back"]
     assert (entry.outcome, entry.switched, entry.turned_back) == (Outcome.FAILED, False, True)
-    assert shop.site.ledger.bad(entry.to)
-    assert rollback(shop.site).release == older
+    assert shop.target.ledger.bad(entry.to)
+    assert rollback(shop.target).release == older
 
 
 def test_a_rollback_that_is_turned_back_makes_its_release_bad(shop: Shop) -> None:
     """The next rollback goes past it, although it was good once."""
     older, target, current = shop.deploy(), shop.deploy(), shop.deploy()
     with pytest.raises(GaplessError, match="serves again"):
-        rollback(shop.site, trial=trial(Scripted("watching")))
+        rollback(shop.target, watch=watch(Scripted("watching")))
     assert shop.manager.current() == current
-    assert shop.site.ledger.bad(target)
-    assert rollback(shop.site).release == older
+    assert shop.target.ledger.bad(target)
+    assert rollback(shop.target).release == older
 
 
 def test_a_release_stays_when_the_previous_one_does_not_come_up(shop: Shop) -> None:
     """Turning back may fail: then the new release goes on serving, and both causes are named."""
     first = shop.deploy()
-    guard = Scripted("watching")
+    monitor = Scripted("watching")
 
     def enter(phase: str) -> None:
-        guard.phases.append(phase)
+        monitor.phases.append(phase)
         if phase == "watching":
             shop.manager.readiness = Readiness.EXITED
 
-    guard.enter = enter  # type: ignore[method-assign]
-    error = refused(shop, guard)
+    monitor.enter = enter  # type: ignore[method-assign]
+    error = refused(shop, monitor)
     assert f"{first} could not serve again (it said no)" in str(error)
-    entry = shop.site.ledger.entries()[-1]
+    entry = shop.target.ledger.entries()[-1]
     assert shop.manager.current() == entry.to
     assert (entry.outcome, entry.switched) == (Outcome.FAILED, True)
 
 
 def test_the_first_release_is_not_on_trial(shop: Shop) -> None:
     """There is nothing to turn back to: that is said, and the deploy goes on."""
-    guard = Scripted("baseline")
-    result = deploy(shop.site, shop.project, trial=trial(guard))
+    monitor = Scripted("baseline")
+    result = deploy(shop.target, shop.project, watch=watch(monitor))
     assert [phase.name for phase in result.phases] == ["install", "switch over", "prune"]
-    assert (guard.phases, result.report) == ([], "")
+    assert (monitor.phases, result.report) == ([], "")
     assert "no release to turn back to" in shop.observer.warnings[0]
 
 
 def test_killed_between_turning_back_and_the_record_of_it(shop: Shop) -> None:
     """Invariant 5: the next command finds the previous release current, and writes down what that means."""
     first = shop.deploy()
-    site = shop.site
-    release = deploy(site, shop.project).release
-    attempt = site.ledger.start("deploy", "ada@host", 1.0, first, release, "abc")
-    site.ledger.append(Phase(attempt, SWITCH, 1.0, 1.0, Outcome.SUCCEEDED))
+    target = shop.target
+    release = deploy(target, shop.project).release
+    attempt = target.ledger.start("deploy", "ada@host", 1.0, first, release, "abc")
+    target.ledger.append(Phase(attempt, SWITCH, 1.0, 1.0, Outcome.SUCCEEDED))
     shop.manager.point(first)
     shop.deploy()
-    entry = next(entry for entry in site.ledger.entries() if entry.id == attempt)
+    entry = next(entry for entry in target.ledger.entries() if entry.id == attempt)
     assert (entry.outcome, entry.turned_back) == (Outcome.INTERRUPTED, True)
-    assert site.ledger.bad(release)
+    assert target.ledger.bad(release)
 
 
 def test_records_of_an_older_gapless_have_no_report(shop: Shop) -> None:
     """The field is new and optional: a ledger from before is read as it is."""
-    site = shop.site
-    site.home.mkdir()
-    attempt = site.ledger.start("deploy", "ada@host", 1.0, None, "r1", "abc")
+    target = shop.target
+    target.home.mkdir()
+    attempt = target.ledger.start("deploy", "ada@host", 1.0, None, "r1", "abc")
     line = f'{{"record":"finished","attempt":"{attempt}","when":2.0,"outcome":"succeeded","error":""}}\n'
-    with site.ledger.path.open("a") as file:
+    with target.ledger.path.open("a") as file:
         file.write(line)
-    (entry,) = site.ledger.entries()
+    (entry,) = target.ledger.entries()
     assert (entry.outcome, entry.report) == (Outcome.SUCCEEDED, "")
     assert Finished(attempt, 2.0, Outcome.SUCCEEDED, "").report == ""

@@ -1,4 +1,4 @@
-"""--watch and --prove: how deploy and rollback put a release on trial."""
+"""--watch and --prove: how deploy and rollback watch a release."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from gapless.cli.options import Function, Project
 from gapless.cli.types import SPAN
 from gapless.errors import GaplessError
-from gapless.release.trial import Trial
+from gapless.release.watch import Watch
 
 AFTER = 3.0  # seconds that a proof goes on after the commit, without --watch
 
@@ -32,29 +32,29 @@ _OPTIONS: list[Callable[[Function], Function]] = [
 ]
 
 
-def on_trial(function: Function) -> Function:
-    """The options of a trial; `trial` makes one of them."""
+def watch_options(function: Function) -> Function:
+    """The options of a watch; `wanted_watch` makes one of them."""
     for option in _OPTIONS:
         function = option(function)
     return function
 
 
-def trial(
+def wanted_watch(
     project: Project, watch: float | None, prove: bool, prove_url: str | None, max_latency: float | None
-) -> Trial | None:
+) -> Watch | None:
     """What the options ask for, or None. Raises GaplessError (status 2) for an address that cannot be probed."""
     if prove_url is None and not prove:
         if max_latency is not None:
             raise click.UsageError("--max-latency needs --prove")
-        return None if watch is None else Trial(watch)
-    from gapless.prove.guard import ProbeGuard
-    from gapless.prove.plan import Plan
+        return None if watch is None else Watch(watch)
+    from gapless.prove.live import LiveProbe
+    from gapless.prove.workload import Workload
 
     check = project.config.check
     # Asked past the proxy, the app gets the host name that its own check is asked with.
     headers = {} if prove_url else {"host": check.host}
-    plan = Plan(prove_url or _url(project.config.addresses[0]), path=check.path or "/", headers=headers)
-    return Trial(AFTER if watch is None else watch, ProbeGuard(plan, max_latency))
+    workload = Workload(prove_url or _url(project.config.addresses[0]), path=check.path or "/", headers=headers)
+    return Watch(AFTER if watch is None else watch, LiveProbe(workload, max_latency))
 
 
 def _url(address: str) -> str:

@@ -1,0 +1,179 @@
+"""What a deploy and a rollback do, in the order in which they do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gapless import environment
+from gapless.config import Command, Config, load
+from gapless.errors import GaplessError
+from gapless.release import recovery, sources
+from gapless.release.attempt import Attempt, Target
+from gapless.release.commands import run
+from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
+from gapless.release.lock import DeployLock, deploy_lock
+from gapless.release.owner import give
+from gapless.release.prune import remove_old
+from gapless.release.switchover import switch_over
+from gapless.release.watch import Watch, end_watch
+from gapless.switch import engine
+
+TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was done: `outcome` is SWITCHED, or ALREADY_LIVE when nothing had to be done; `report` may be empty."""
+
+    release: str
+    previous: str | None
+    outcome: engine.Outcome
+    phases: tuple[Phase, ...] = ()
+    report: str = ""
+
+
+def deploy(target: Target, project: Path, source: str | None = None, watch: Watch | None = None) -> Result:
+    """Make a new release of `source` (see `sources.find`) the current one; keep it if its `watch` finds it fit.
+
+    Raises GaplessError; unless the commit happened, what served before goes on serving (invariant 3), and after
+    a watch that found it unfit it serves again.
+    """
+    with _locked(target, "deploy") as lock:
+        found = sources.find(project, source)
+        release = target.store.new_name(target.clock.now(), found.short)
+        lock.name(release=release)
+        with Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt:
+            with attempt.phase("install"):
+                config = _install(target, project, found, release)
+            _build(target, attempt, config)
+            _migrate(target, attempt, config, lock)
+            switch_over(target, attempt, config, lock, watch)
+        _prune(target, attempt, config)
+    return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
+
+
+def rollback(target: Target, to: str | None = None, watch: Watch | None = None) -> Result:
+    """Make an older release the current one again: `to`, or the newest good one before the current.
+
+    A release that another command watches is turned back by that command, at once.
+    Raises GaplessError, as `deploy`. Nothing is migrated back: releases must live with their neighbours' data.
+    """
+    on_trial = recovery.current(target)
+    asked = to != on_trial and end_watch(target)
+    if asked:
+        to = to or pick(target, on_trial, None)
+        target = replace(target, lock_wait=max(target.lock_wait, TURN_BACK_WAIT))
+    with _locked(target, "rollback") as lock:
+        current = target.manager.current()
+        release = pick(target, current, to)
+        if release == current:
+            if asked:  # the other command did it
+                return Result(release, on_trial, engine.Outcome.SWITCHED)
+            return Result(release, current, engine.Outcome.ALREADY_LIVE)
+        config = load(target.store.path(release))
+        lock.name(release=release)
+        with Attempt(target, "rollback", release, current, _revision(target, release)) as attempt:
+            switch_over(target, attempt, config, lock, watch)
+    return Result(release, current, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
+
+
+def prune(target: Target, keep: int) -> list[str]:
+    """Remove every release but the newest `keep` good ones and those in use; returns what went."""
+    with _locked(target, "prune"):
+        return remove_old(target.store, target.ledger, target.manager, keep)
+
+
+def pick(target: Target, current: str | None, to: str | None) -> str:
+    """The release a rollback would go to. Raises GaplessError when there is none, or `to` is not fit for it."""
+    present = target.store.names()
+    if to is None:
+        return target.ledger.rollback_target(current, present)
+    if to not in present:
+        there = ", ".join(present) or "none"
+        raise GaplessError("roll back to", to, "there is no such release", f"there are: {there}", status=2)
+    if to != current and target.ledger.bad(to):
+        cause = "its deploy failed, was turned back, or was killed before it served"
+        raise GaplessError("roll back to", to, cause, "pick another one; `gapless releases` lists them")
+    return to
+
+
+@contextmanager
+def _locked(target: Target, verb: str) -> Iterator[DeployLock]:
+    """The lock, and everything that a killed command left behind repaired (invariant 5)."""
+    with deploy_lock(target.home, why=verb, wait=target.lock_wait, clock=target.clock) as lock:
+        try:
+            target.store.clean()
+        except GaplessError as error:
+            target.observer.warning(str(error))
+        recovery.restore(target)
+        current = target.manager.current()
+        for killed in target.ledger.unfinished():
+            now = target.clock.now()
+            if current and killed.to == current:
+                _finish_commit(target, current)
+            if killed.to == current and killed.from_ != current and not killed.switched:
+                # It died between the commit and the record of it.
+                target.ledger.append(Phase(killed.id, SWITCH, now, 0.0, Outcome.SUCCEEDED))
+            elif killed.switched and current == killed.from_ != killed.to:  # the same, of turning back
+                target.ledger.append(Phase(killed.id, TURN_BACK, now, 0.0, Outcome.SUCCEEDED))
+            target.ledger.append(Finished(killed.id, now, Outcome.INTERRUPTED, f"the {killed.verb} was killed"))
+        engine.repair(target.manager)
+        yield lock
+
+
+def _finish_commit(target: Target, current: str) -> None:
+    """Again what follows a commit: its deployer may have died before all of it was done."""
+    try:
+        target.manager.point(current)
+    except (GaplessError, OSError) as error:  # the disk is full: a prune must be possible all the same
+        target.observer.warning(f"cannot finish the commit of {current}: {error}")
+
+
+def _install(target: Target, project: Path, found: sources.Source, release: str) -> Config:
+    def fill(tree: Path) -> None:
+        found.install(tree)
+        config = load(tree)
+        sources.leave_out(tree, (config.env_file, *config.secrets.values()))
+
+    directory = target.store.add(release, fill)
+    config = load(directory)
+    environment.fix(target.home, release, config, project)
+    if target.owner:
+        give(directory, target.owner)
+    return config
+
+
+def _build(target: Target, attempt: Attempt, config: Config) -> None:
+    if config.build.run:
+        with attempt.phase("build"):
+            _run(target, attempt, "build", config.build.run, config.build.timeout)
+
+
+def _migrate(target: Target, attempt: Attempt, config: Config, lock: DeployLock) -> None:
+    if config.release.migrate:
+        with attempt.phase("migrate"), lock.migrating() as kept:
+            lock.name(why=f"{lock.holder.why} (migrate)")
+            _run(target, attempt, "migration", config.release.migrate, config.release.timeout, (kept,))
+            lock.name(why=lock.holder.why.removesuffix(" (migrate)"))
+
+
+def _run(
+    target: Target, attempt: Attempt, what: str, command: Command, timeout: float, pass_fds: Sequence[int] = ()
+) -> None:
+    release, owner = attempt.release, target.owner
+    run(what, command, store=target.store, release=release, timeout=timeout, owner=owner, pass_fds=pass_fds)
+
+
+def _prune(target: Target, attempt: Attempt, config: Config) -> None:
+    try:
+        with attempt.phase("prune"):
+            remove_old(target.store, target.ledger, target.manager, config.release.keep)
+    except Exception as error:  # the deploy itself succeeded, whatever it is
+        target.observer.warning(str(error))
+
+
+def _revision(target: Target, release: str) -> str:
+    return next((entry.revision for entry in target.ledger.entries() if entry.to == release), release)

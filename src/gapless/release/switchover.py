@@ -1,0 +1,125 @@
+"""The one phase in which a release takes over, and its watch afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import NoReturn
+
+from gapless.config import Config, load
+from gapless.errors import GaplessError
+from gapless.release.attempt import Attempt, Target
+from gapless.release.commands import tail
+from gapless.release.ledger import SWITCH, TURN_BACK
+from gapless.release.lock import DeployLock
+from gapless.release.watch import WATCH, TurnBackError, Watch, monitored, must_be_well, observe
+from gapless.switch import engine
+
+BOOT_MARGIN = 5.0  # seconds the engine waits beyond the release's own check
+AFTER = 1.0  # seconds that the monitor still looks after a release was turned back: did it help?
+
+
+def switch_over(target: Target, attempt: Attempt, config: Config, lock: DeployLock, watch: Watch | None) -> None:
+    """Make the attempt's release the current one, and `watch` it if that is asked for. Raises GaplessError.
+
+    Before the commit nothing that serves is touched; a release that its watch finds unfit is turned back.
+    """
+    if watch and attempt.previous is None:
+        target.observer.warning("there is no release to turn back to, so this first one is not watched")
+        watch = None
+    monitor = watch.monitor if watch else None
+
+    def moved(state: engine.Step) -> None:
+        if monitor:
+            monitor.enter(state)
+            if state is engine.Step.PROVEN:
+                must_be_well(monitor, attempt.release, f"{attempt.previous} goes on serving")
+
+    timeout = config.check.timeout + BOOT_MARGIN
+    switchover = engine.Switchover(target.manager, attempt.release, timeout, moved, keep=watch is not None)
+    with monitored(target, attempt, monitor):
+        _commit(target, attempt, switchover)
+        if watch and switchover.state is engine.Step.WATCHING:
+            _try(target, attempt, switchover, config, lock, watch)
+
+
+def _commit(target: Target, attempt: Attempt, switchover: engine.Switchover) -> None:
+    interrupt: BaseException | None = None
+    with attempt.phase(SWITCH):
+        # The release is on disk before the commit names it. One call for the whole tree: an fsync for each file
+        # takes a minute for a large one, and every journal commit holds up what the live release writes.
+        os.sync()
+        try:
+            attempt.committed = switchover.run() is engine.Outcome.SWITCHED
+        except BaseException as error:
+            attempt.committed = _committed(target, switchover)
+            if not attempt.committed:
+                raise
+            target.observer.warning(f"{attempt.release} is the current release, but then: {error!r}")
+            interrupt = None if isinstance(error, Exception) else error
+        if not attempt.committed:
+            raise _not_switched(target, attempt, switchover)
+    if interrupt is not None:  # raised here: the switchover itself was complete, and is recorded so
+        raise interrupt
+
+
+def _try(
+    target: Target, attempt: Attempt, switchover: engine.Switchover, config: Config, lock: DeployLock, watch: Watch
+) -> None:
+    proven = switchover.instance
+    assert proven is not None  # noqa: S101 -- for mypy: it is WATCHING
+    try:
+        with attempt.phase(WATCH):
+            observe(target, watch, proven, config.check, lock)
+        switchover.settle()
+    except TurnBackError as unfit:
+        _turn_back(target, attempt, switchover, watch, unfit.cause)
+    except BaseException as error:
+        said = "" if isinstance(error, KeyboardInterrupt) else f": {error!r}"
+        target.observer.warning(f"{attempt.release} is live and stays so, but its watch was cut short{said}")
+        with contextlib.suppress(GaplessError):  # the manager cannot be reached: the next command repairs
+            engine.repair(target.manager)
+        if not isinstance(error, Exception):
+            raise
+
+
+def _turn_back(target: Target, attempt: Attempt, switchover: engine.Switchover, watch: Watch, cause: str) -> NoReturn:
+    details, hint = tail(target.store.log(attempt.release)), f"all its output: `gapless logs {attempt.release}`"
+    if watch.monitor:
+        watch.monitor.enter(TURN_BACK)
+        hint += f"; the proof: {target.store.report(attempt.release)}"
+    with attempt.phase(TURN_BACK):
+        previous = attempt.previous or ""
+        timeout = load(target.store.path(previous)).check.timeout + BOOT_MARGIN
+        if not switchover.turn_back(timeout):
+            cause += f"; {previous} could not serve again ({switchover.cause}), so {attempt.release} goes on serving"
+            raise GaplessError("turn back from", attempt.release, cause, hint, details=details)
+    if watch.monitor:
+        target.clock.sleep(AFTER)
+    raise GaplessError("keep", attempt.release, f"{cause}; {previous} serves again", hint, details=details)
+
+
+def _not_switched(target: Target, attempt: Attempt, switchover: engine.Switchover) -> GaplessError:
+    log = target.store.log(attempt.release)
+    serving = f"{attempt.previous} goes on serving" if attempt.previous else "no release serves"
+    cause = f"{switchover.cause}; {serving}"
+    return GaplessError(
+        "switch over to",
+        attempt.release,
+        cause,
+        f"all its output: `gapless logs {attempt.release}`",
+        details=switchover.log or tail(log),
+    )
+
+
+def _committed(target: Target, switchover: engine.Switchover) -> bool:
+    if switchover.state in (
+        engine.Step.COMMITTED,
+        engine.Step.WATCHING,
+        engine.Step.DONE,
+    ):
+        return True
+    try:
+        return target.manager.current() == switchover.release
+    except GaplessError:
+        return False
