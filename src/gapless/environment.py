@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gapless.config import VARIABLE, Config, load
 from gapless.errors import GaplessError
+from gapless.home import Home
 
 OURS = ("GAPLESS_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # how the manager and its instances speak with each other
 # What systemd tells the one process that it starts (systemd.exec(5), "Environment variables in spawned processes").
@@ -44,7 +45,7 @@ def fix(home: Path, release: str, config: Config, project: Path) -> None:
     Raises GaplessError that names the files that are missing, or the line that is no assignment; never a value.
     """
     try:
-        if not _file(home, release).exists():
+        if not variables_file(home, release).exists():
             forget(home, release)  # what a killed one left
             _fix(home, release, config, project)
     except OSError as error:
@@ -75,7 +76,7 @@ def _fix(home: Path, release: str, config: Config, project: Path) -> None:
         for name, secret in config.secrets.items():
             _copy(project / secret, incoming / name, 0o600)
         incoming.rename(directory)
-    file = _file(home, release)
+    file = variables_file(home, release)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, new = tempfile.mkstemp(prefix=f".{release}-", dir=file.parent)  # mode 0600
     with os.fdopen(descriptor, "wb") as output:
@@ -85,11 +86,11 @@ def _fix(home: Path, release: str, config: Config, project: Path) -> None:
 
 def read(home: Path, release: str) -> dict[str, str]:
     """The variables of `release`; its own [env] when it was made by a gapless that fixed none. Raises GaplessError."""
-    file = _file(home, release)
+    file = variables_file(home, release)
     try:
         return parse(file.read_bytes(), file)
     except FileNotFoundError:
-        return dict(load(home / "releases" / release).env)
+        return dict(load(Home(home).releases / release).env)
     except OSError as error:
         raise _refusal("read the environment of", release, error) from error
 
@@ -110,12 +111,12 @@ def search_path(directory: Path, path: str) -> str:
 
 def secrets(home: Path, release: str) -> Path:
     """The directory of the release's secrets, absolute; it does not exist when there are none."""
-    return (home / "secrets" / release).absolute()
+    return (Home(home).secrets / release).absolute()
 
 
 def forget(home: Path, release: str) -> None:
     """Remove what `fix` wrote, whole or half; already gone is no error. Raises GaplessError."""
-    for path in (_file(home, release), secrets(home, release)):
+    for path in (variables_file(home, release), secrets(home, release)):
         for one in (path, *path.parent.glob(f".{release}-*")):  # the latter are half-written
             _remove(one)
 
@@ -185,8 +186,9 @@ def _assignment(name: str, value: str, release: str) -> str:
     return f'{name}="{escaped}"\n'
 
 
-def _file(home: Path, release: str) -> Path:
-    return home / "env" / f"{release}.env"
+def variables_file(home: Path, release: str) -> Path:
+    """The file with the release's variables, absolute."""
+    return (Home(home).env / f"{release}.env").absolute()
 
 
 def _scratch(parent: Path, prefix: str) -> Path:

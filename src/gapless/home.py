@@ -1,10 +1,11 @@
-"""The embedded manager's directory: where everything is, who holds it, and the one file that commits."""
+"""Where an app keeps what it has, and the link that names its current release.
+
+Under the embedded manager that is `.gapless` in its project, under systemd /srv/NAME. Every path in it is spelled here.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import hashlib
 import os
 import uuid
 from dataclasses import dataclass
@@ -12,51 +13,113 @@ from pathlib import Path
 
 from gapless.errors import GaplessError
 
-LONGEST_PATH = 100  # bytes; sun_path has 108 (unix(7)), and some clients append to the name
+EMBEDDED = ".gapless"  # in the project's directory
 
 
 @dataclass(frozen=True)
 class Home:
-    """`<project>/.gapless` and the paths inside."""
+    """The directory `root` and the paths inside; nothing is made or read before it is asked for."""
 
     root: Path
 
     @property
-    def run(self) -> Path:
-        return self.root / "run"
-
-    @property
-    def control(self) -> Path:
-        return self.run / "control.sock"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "log"
+    def releases(self) -> Path:
+        return self.root / "releases"
 
     @property
     def shared(self) -> Path:
+        """The app's own data: no release, no prune touches it."""
         return self.root / "shared"
+
+    @property
+    def log(self) -> Path:
+        """What builds, migrations and, under the embedded manager, instances wrote."""
+        return self.root / "log"
+
+    @property
+    def env(self) -> Path:
+        """The variables of each release."""
+        return self.root / "env"
+
+    @property
+    def secrets(self) -> Path:
+        """A directory for each release that has secrets."""
+        return self.root / "secrets"
+
+    @property
+    def reports(self) -> Path:
+        """What probes saw of switchovers."""
+        return self.root / "reports"
+
+    @property
+    def ledger(self) -> Path:
+        """Every deploy and rollback."""
+        return self.root / "ledger.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """What a deployer locks; it is never written."""
+        return self.root / "lock"
+
+    @property
+    def holder(self) -> Path:
+        """Who holds the lock, for everybody to read."""
+        return self.root / "holder.json"
+
+    @property
+    def migration(self) -> Path:
+        """What a migration keeps locked, should its deployer be killed."""
+        return self.root / "migration.lock"
+
+    @property
+    def hold(self) -> Path:
+        """The manual hold."""
+        return self.root / "hold.json"
+
+    @property
+    def turn_back(self) -> Path:
+        """Somebody's wish that a release that is watched be turned back."""
+        return self.root / "turn-back"
+
+    @property
+    def link(self) -> Path:
+        """The link to the current release: the commit itself under the embedded manager, under systemd for people."""
+        return self.root / "current"
+
+    @property
+    def half_made(self) -> list[Path]:
+        """What was to be renamed to the link by somebody who was killed."""
+        return sorted(self.root.glob("current.new*"))  # with a star: else glob() does not see a link to nowhere
+
+    @property
+    def closed(self) -> tuple[Path, ...]:
+        """The directories that other users have no business in."""
+        return self.log, self.env, self.secrets, self.reports
+
+    @property
+    def kept(self) -> tuple[Path, ...]:
+        """What outlives `gapless down`."""
+        return self.shared, self.ledger
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether there is a directory that is not gapless's: neither used nor, for a moment, only locked."""
+        ours = any(path.exists() for path in (self.releases, *self.kept))
+        locked = {self.lock, self.holder, self.holder.with_suffix(".new")}
+        return self.root.exists() and not ours and not {*self.root.iterdir()} <= locked
 
     def release(self, release: str) -> Path:
         """The directory of `release`; raises GaplessError when there is none or the name is not one of a release."""
-        directory = self.root / "releases" / release
+        directory = self.releases / release
         if "\0" in release or release in {"", ".", ".."} or Path(release).name != release or not directory.is_dir():
-            hint = f"releases are the directories in {self.root / 'releases'}"
+            hint = f"releases are the directories in {self.releases}"
             raise GaplessError("find", f"the release {release!r}", f"there is no directory {directory}", hint)
         return directory
-
-    def make(self) -> None:
-        """Create what the supervisor needs; `run` is for its owner only, and so are the sockets inside."""
-        (self.root / "releases").mkdir(parents=True, exist_ok=True)
-        self.shared.mkdir(mode=0o750, exist_ok=True)
-        self.log.mkdir(mode=0o700, exist_ok=True)
-        self.run.mkdir(mode=0o700, exist_ok=True)
-        self.run.chmod(0o700)
 
     def current(self) -> str | None:
         """The release that the commit file names, or None before the first commit."""
         try:
-            return (self.root / "current").readlink().name
+            return self.link.readlink().name
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -74,40 +137,10 @@ class Home:
         # Two that point at once each have a name of their own. No lock: everybody can open, and so lock, the directory.
         fresh = self.root / f"current.new-{uuid.uuid4().hex}"
         try:
-            fresh.symlink_to(Path("releases") / release)
+            fresh.symlink_to(Path(self.releases.name) / release)
             os.fsync(directory)
-            fresh.rename(self.root / "current")
+            fresh.rename(self.link)
             os.fsync(directory)
         finally:
             os.close(directory)
             fresh.unlink(missing_ok=True)
-
-    @property
-    def _elsewhere(self) -> Path:
-        key = hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:16]
-        base = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 -- the directory is 0700 and checked
-        return base / f"gapless-{os.getuid()}-{key}"
-
-    def tidy(self) -> None:
-        """Remove the directory of private sockets outside the project, unless an instance still has one there."""
-        with contextlib.suppress(OSError):
-            self._elsewhere.rmdir()
-
-    def private(self, instance: str) -> str:
-        """The path of an instance's private socket, short enough for sun_path however deep the project is."""
-        near = str(self.run / f"{instance}.sock")
-        if len(os.fsencode(near)) <= LONGEST_PATH:
-            return near
-        directory = self._elsewhere
-        with contextlib.suppress(FileExistsError):
-            directory.mkdir(mode=0o700)
-        found = directory.lstat()
-        if found.st_uid != os.getuid() or found.st_mode & 0o170777 != 0o040700:
-            hint = f"remove {directory}, or set XDG_RUNTIME_DIR to a directory of your own"
-            raise GaplessError("use", str(directory), "it is not a directory that only you can enter", hint)
-        return str(directory / f"{hashlib.sha256(instance.encode()).hexdigest()[:24]}.sock")
-
-    def notify(self, instance: str) -> str:
-        """The abstract name of an instance's notify socket: the same for every supervisor, so it can be bound again."""
-        key = hashlib.sha256(os.fsencode(self.root.resolve()) + b"\0" + instance.encode()).hexdigest()[:32]
-        return f"\0gapless/{key}"

@@ -16,10 +16,10 @@ import msgspec
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.home import Home
 from gapless.linux import procfs
 from gapless.switch.embedded import instance as running_module
 from gapless.switch.embedded import records, spawn
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.instance import Supervised
 from gapless.switch.embedded.records import Record
 from gapless.switch.embedded.states import MOVES, InstanceState
@@ -34,14 +34,16 @@ def say(text): s.send(text.encode())
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    place = Home(tmp_path)
+def home(tmp_path: Path) -> EmbeddedHome:
+    place = EmbeddedHome(tmp_path)
     place.make()
     return place
 
 
 @asynccontextmanager
-async def launched(home: Home, code: str, drain: float = 30.0) -> AsyncIterator[tuple[Supervised, list[InstanceState]]]:
+async def launched(
+    home: EmbeddedHome, code: str, drain: float = 30.0
+) -> AsyncIterator[tuple[Supervised, list[InstanceState]]]:
     """An instance that runs `code`, and the states that it was seen in."""
     private = home.private("r1.1")
     record = Record(id="r1.1", release="r1", since=time.time(), drain=drain, private=private, sockets={})
@@ -68,7 +70,7 @@ def within(seconds: float, test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
-def test_a_retiring_instance_is_killed_when_its_budget_is_over(home: Home) -> None:
+def test_a_retiring_instance_is_killed_when_its_budget_is_over(home: EmbeddedHome) -> None:
     """Invariant 6, trap 8: not before, and its end has a cause."""
 
     async def test() -> None:
@@ -88,7 +90,7 @@ def test_a_retiring_instance_is_killed_when_its_budget_is_over(home: Home) -> No
     within(60, test)
 
 
-def test_a_drain_may_ask_for_more_time(home: Home) -> None:
+def test_a_drain_may_ask_for_more_time(home: EmbeddedHome) -> None:
     """EXTEND_TIMEOUT_USEC of sd_notify(3): the deadline moves, and only forward."""
 
     async def test() -> None:
@@ -106,7 +108,7 @@ def test_a_drain_may_ask_for_more_time(home: Home) -> None:
 
 
 def test_ready_that_crosses_with_the_order_to_leave_gets_the_whole_drain(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    home: EmbeddedHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Invariant 6: it may have accepted a connection in that moment, so the short deadline no longer holds."""
     monkeypatch.setattr(running_module, "LEAVE", 0.5)
@@ -137,7 +139,7 @@ def catches_sigterm(pid: int) -> bool:
     return bool(int(caught, 16) & 1 << (signal.SIGTERM - 1))
 
 
-def test_an_instance_that_falls_silent_is_ended(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_instance_that_falls_silent_is_ended(home: EmbeddedHome, monkeypatch: pytest.MonkeyPatch) -> None:
     """WATCHDOG=1 of sd_notify(3): SIGABRT, and SIGKILL if that does not help."""
     monkeypatch.setattr(spawn, "WATCHDOG", 0.5)
     monkeypatch.setattr(running_module, "ABORT", 0.2)
@@ -158,7 +160,9 @@ def test_an_instance_that_falls_silent_is_ended(home: Home, monkeypatch: pytest.
     within(60, test)
 
 
-def test_an_instance_that_never_used_the_watchdog_may_be_silent(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_instance_that_never_used_the_watchdog_may_be_silent(
+    home: EmbeddedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Most apps know nothing of it."""
     monkeypatch.setattr(spawn, "WATCHDOG", 0.1)
 
@@ -170,7 +174,7 @@ def test_an_instance_that_never_used_the_watchdog_may_be_silent(home: Home, monk
     within(60, test)
 
 
-def test_ready_right_before_the_end_counts(home: Home) -> None:
+def test_ready_right_before_the_end_counts(home: EmbeddedHome) -> None:
     """The message and the end may arrive in one turn of the loop; the order is that of the instance."""
 
     async def test() -> None:
@@ -183,7 +187,7 @@ def test_ready_right_before_the_end_counts(home: Home) -> None:
     within(60, test)
 
 
-def test_the_record_follows_the_state_and_goes_with_the_instance(home: Home) -> None:
+def test_the_record_follows_the_state_and_goes_with_the_instance(home: EmbeddedHome) -> None:
     """Invariant 5: it is what a later supervisor will know."""
 
     async def test() -> None:
@@ -201,10 +205,12 @@ def test_the_record_follows_the_state_and_goes_with_the_instance(home: Home) -> 
     within(60, test)
 
 
-def test_a_full_disk_does_not_keep_an_instance_from_draining(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_keep_an_instance_from_draining(
+    home: EmbeddedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Invariant 6: only its record is not up to date, and that is said."""
 
-    def full(_home: Home, _record: Record) -> None:
+    def full(_home: EmbeddedHome, _record: Record) -> None:
         raise OSError(28, "No space left on device")
 
     async def test() -> None:
@@ -219,7 +225,7 @@ def test_a_full_disk_does_not_keep_an_instance_from_draining(home: Home, monkeyp
     within(60, test)
 
 
-def test_every_move_outside_the_table_is_refused(home: Home) -> None:
+def test_every_move_outside_the_table_is_refused(home: EmbeddedHome) -> None:
     """The table is the only way."""
 
     async def test() -> None:
@@ -234,7 +240,7 @@ def test_every_move_outside_the_table_is_refused(home: Home) -> None:
     within(60, test)
 
 
-def test_a_launch_that_fails_leaves_nothing(home: Home) -> None:
+def test_a_launch_that_fails_leaves_nothing(home: EmbeddedHome) -> None:
     """Invariant 8: the notify socket's name is taken; no process was started."""
 
     async def test() -> None:
@@ -249,7 +255,7 @@ def test_a_launch_that_fails_leaves_nothing(home: Home) -> None:
 def test_private_sockets_are_not_put_where_others_may_enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A directory that somebody else prepared under /tmp is refused."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    deep = Home(tmp_path.joinpath(*["deep"] * 30))
+    deep = EmbeddedHome(tmp_path.joinpath(*["deep"] * 30))
     found = Path(deep.private("r1.1"))
     assert found.parent.parent == tmp_path
     assert deep.private("r1.1") == str(found)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gapless import home as home_module
 from gapless.errors import GaplessError
+from gapless.switch.embedded import home as home_module
 from gapless.switch.embedded.lock import short
 from gapless.switch.manager import Role
 from tests.contract.worlds import Embedded, Later, ask, live

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gapless.home import Home
 from gapless.switch.embedded import spawn
+from gapless.switch.embedded.home import EmbeddedHome
 from tests.process.test_running import home, launched, within  # noqa: F401 -- home is a fixture
 
 
 def test_a_boot_that_blocks_its_loop_is_left_to_its_own_time_out(
-    home: Home,  # noqa: F811 -- the fixture
+    home: EmbeddedHome,  # noqa: F811 -- the fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Invariant 3: pings before READY=1 start no watchdog, or a slow start-up would be killed within its time."""

@@ -13,9 +13,9 @@ import pytest
 
 from gapless.cli import VERBS, cli
 from gapless.errors import GaplessError
-from gapless.home import Home
 from gapless.release import git, sources
 from gapless.release.store import Store
+from gapless.switch.embedded.home import EmbeddedHome
 from tests.unit.release_kit import commit, make_project
 
 MODES = {"setuid": 0o4755, "setgid": 0o2775, "sticky": 0o1666, "private": 0o600, "tool": 0o700, "for-group": 0o674}
@@ -221,7 +221,7 @@ def test_logs_and_data_stay_private(tmp_path: Path) -> None:
     """Under any umask only their owner reads logs and reports, and others do not enter the data."""
     with umask(0):
         Store(tmp_path / "one").prepare()
-        Home(tmp_path / "two").make()
+        EmbeddedHome(tmp_path / "two").make()
     modes = {path.name: path.stat().st_mode & 0o777 for home in ("one", "two") for path in (tmp_path / home).iterdir()}
     assert modes == {"releases": 0o777, "shared": 0o750, "log": 0o700, "reports": 0o700, "run": 0o700}
 

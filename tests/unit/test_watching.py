@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gapless.home import Home
 from gapless.switch.embedded import logs, notifications
 from gapless.switch.embedded.backoff import Backoff
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.log_output import LogOutput
 from gapless.switch.embedded.logs import Follower
 
@@ -103,7 +103,7 @@ def test_an_endless_line_does_not_fill_the_memory(tmp_path: Path) -> None:
 
 def test_a_console_that_is_gone_does_not_end_what_serves(tmp_path: Path) -> None:
     """Invariant 1: the reader of our output may die; the log files have it all."""
-    home = Home(tmp_path)
+    home = EmbeddedHome(tmp_path)
     home.make()
     calls = []
 
@@ -136,7 +136,7 @@ def test_the_pause_doubles_up_to_ten_seconds_and_a_long_life_ends_that() -> None
 
 def test_two_that_point_at_once_do_not_mix_up(tmp_path: Path) -> None:
     """Invariant 5: after each point, `current` is what one of them said; no temporary file is left."""
-    home = Home(tmp_path)
+    home = EmbeddedHome(tmp_path)
     home.make()
     for name in ("r1", "r2"):
         (tmp_path / "releases" / name).mkdir()

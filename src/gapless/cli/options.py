@@ -18,6 +18,7 @@ import click
 from gapless.cli.output import Output
 from gapless.config import FILE, Config, load
 from gapless.errors import GaplessError
+from gapless.home import EMBEDDED
 from gapless.linux.upwards import upwards
 from gapless.release.attempt import Observer, Target
 from gapless.release.disk import refusal
@@ -39,7 +40,7 @@ class Project:
     @property
     def embedded(self) -> Path:
         """What `gapless run` works in."""
-        return self.directory / ".gapless"
+        return self.directory / EMBEDDED
 
     @cached_property
     def installed(self) -> Place | None:

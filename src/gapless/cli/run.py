@@ -41,4 +41,4 @@ def _name_again(output: Output, project: Project) -> None:
     last = remembered(project.store, project.ledger, present)
     if named not in present and last:
         home.point(last)
-        output.warn(f"{home.root / 'current'} named no release; now it names {last}, the one that served last")
+        output.warn(f"{home.link} named no release; now it names {last}, the one that served last")

@@ -13,7 +13,6 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.cli.releases import ago
 from gapless.errors import GaplessError
-from gapless.home import Home
 from gapless.linux import procfs
 from gapless.release import lock, recovery
 from gapless.release.ledger import Deploy, Outcome
@@ -21,6 +20,7 @@ from gapless.span import show
 from gapless.switch import orders
 from gapless.switch.embedded import records
 from gapless.switch.embedded.control import UnreachableError
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.manager import Instance, Role
 from gapless.switch.systemd.names import Place
 from gapless.switch.systemd.systemctl import Systemctl
@@ -98,7 +98,7 @@ def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | 
         about = EmbeddedManager(project.home).about()
         return msgspec.to_builtins(about), project.manager.instances(), None
     except UnreachableError as error:
-        left = [_left(record, project.current) for record in records.running(Home(project.home))]
+        left = [_left(record, project.current) for record in records.running(EmbeddedHome(project.home))]
         return None, left, error
 
 

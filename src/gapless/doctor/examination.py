@@ -10,6 +10,7 @@ from gapless.config import Config
 from gapless.doctor import command, installed, leftovers, machine, proxy
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
+from gapless.home import EMBEDDED
 from gapless.release import lock, recovery
 from gapless.release.attempt import Target
 from gapless.release.store import Store
@@ -25,7 +26,7 @@ def examine(config: Config, project: Path, place: Place | None) -> list[Finding]
 
     Nothing is changed. What the caller may not see is UNKNOWN.
     """
-    home = place.root if place else project / ".gapless"
+    home = place.root if place else project / EMBEDDED
     target = Target(home, SystemdManager(place) if place else EmbeddedManager(home))
     current, commit = _current(target)
     found = _guarded("systemd", lambda: [machine.systemd(place)])

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from gapless.doctor.finding import Finding, Severity
+from gapless.home import Home
 from gapless.release.store import INCOMING, REMOVING
 from gapless.switch.manager import Instance, Role
 from gapless.switch.systemd.names import Place, release_of
@@ -65,12 +66,11 @@ def halves(releases: Path) -> Finding:
 
 def temporaries(home: Path, place: Place | None) -> Finding:
     """Files that were to be renamed into place; those in directories that only root may read are seen by root."""
-    # With a star: without one, glob() does not see a link that leads nowhere.
-    patterns: list[tuple[Path, str]] = [(home / "env", ".*-*"), (home / "secrets", ".*-*"), (home, "current.new*")]
+    patterns: list[tuple[Path, str]] = [(Home(home).env, ".*-*"), (Home(home).secrets, ".*-*")]
     if place is not None:
         patterns += [(one, f".{place.name}[.@]*.gapless-*") for one in (place.units, place.volatile)]
         patterns += [(one / f"{place.socket}.d", ".*.gapless-*") for one in (place.units, place.volatile)]
-    paths = [path for directory, pattern in patterns for path in sorted(directory.glob(pattern))]
+    paths = Home(home).half_made + [path for where, pattern in patterns for path in sorted(where.glob(pattern))]
     unseen = [str(one) for one, _ in patterns if one.exists() and not os.access(one, os.R_OK | os.X_OK)]
     if unseen and not paths:
         return Finding("temporaries", Severity.UNKNOWN, f"{', '.join(unseen)} cannot be read", "run it as root")

@@ -22,9 +22,6 @@ from gapless.switch.systemd.systemctl import Systemctl
 COMMENT = "made by gapless"  # in the passwd entry of a user of ours
 OLDEST = 249  # Upholds= came with it
 LONGEST = 24 * 3600.0  # seconds: every unit has a TimeoutStopSec of its own
-DATA = ("shared", "ledger.jsonl")  # what `down` leaves without --data
-LOCKED = {"lock", "holder.json", "holder.new"}  # what a command that only has the deploy lock has made
-KEPT_PRIVATE = ("log", "env", "secrets", "reports")
 
 
 @dataclass
@@ -139,7 +136,7 @@ def remove(place: Place, ctl: Systemctl, *, data: bool) -> list[str]:
         gone = _remove_units(place)
         shutil.rmtree(place.run, ignore_errors=True)
         for path in sorted(place.root.iterdir()) if place.root.exists() else []:
-            if data or path.name not in DATA:
+            if data or path not in place.home.kept:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 gone.append(str(path))
         if data and place.root.exists():
@@ -168,13 +165,13 @@ def _remove_units(place: Place) -> list[str]:
 
 
 def _directories(place: Place) -> list[Path]:
-    return [place.root, *(place.root / name for name in ("releases", "shared", *KEPT_PRIVATE))]
+    return [place.root, place.home.releases, place.shared, *place.home.closed]
 
 
 def _make(path: Path, place: Place) -> None:
     path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o700 if path.name in KEPT_PRIVATE else 0o750 if path.name == "shared" else 0o755)
-    if path.name == "shared" and place.owner:
+    path.chmod(0o700 if path in place.home.closed else 0o750 if path == place.shared else 0o755)
+    if path == place.shared and place.owner:
         shutil.chown(path, place.owner, place.owner)
 
 
@@ -214,8 +211,7 @@ def refuse_foreign(place: Place) -> None:
             if unit.exists() and not ours(unit):
                 hint = "choose another `name`, or remove that unit"
                 raise GaplessError("manage", place.name, f"{unit} is not gapless's", hint)
-    inside = {path.name for path in place.root.iterdir()} if place.root.exists() else set()
-    if inside - LOCKED and not inside & {"releases", *DATA}:  # an `up` may have been killed that had only that
+    if place.home.is_foreign:
         hint = "choose another `name`, or move that directory away"
         raise GaplessError("manage", place.name, f"{place.root} is there, and not gapless's", hint)
     if place.owner and (user := _user(place)) and user.pw_uid == 0:

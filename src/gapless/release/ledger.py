@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.release.disk import refusal, sync_directory
 from gapless.release.lock import holder
 
@@ -104,7 +105,7 @@ class Ledger:
 
     @property
     def path(self) -> Path:
-        return self.home / "ledger.jsonl"
+        return Home(self.home).ledger
 
     def start(self, verb: str, who: str, when: float, from_: str | None, to: str, revision: str) -> str:
         """Record that an attempt starts; returns its id. Raises GaplessError."""

@@ -18,11 +18,11 @@ from pathlib import Path
 import msgspec
 
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.linux import procfs
 from gapless.release.clock import CLOCK, Clock
 from gapless.release.disk import refusal
 
-LOCK, HOLDER, MIGRATION = "lock", "holder.json", "migration.lock"
 BUSY = 75
 POLL = 0.05  # seconds
 LONGEST = 1 << 16  # bytes of a holder's name that are read
@@ -81,13 +81,13 @@ class DeployLock:
         self.holder = msgspec.structs.replace(
             self.holder, release=release or self.holder.release, why=why or self.holder.why
         )
-        fresh = self._home / "holder.new"
+        fresh = Home(self._home).holder.with_suffix(".new")
         try:
             fresh.unlink(missing_ok=True)
             with fresh.open("xb") as file:  # no sync: each holds up what the live release writes
                 os.fchmod(file.fileno(), 0o644)
                 file.write(msgspec.json.encode(self.holder))
-            fresh.rename(self._home / HOLDER)
+            fresh.rename(Home(self._home).holder)
         except OSError as error:
             raise refusal("write", "the lock's holder", error) from error
 
@@ -98,7 +98,7 @@ class DeployLock:
         Its file goes at the end: whoever still has it then keeps nobody out, and it is not the deploy lock's own, which
         could be unlocked by it. Raises GaplessError.
         """
-        path = self._home / MIGRATION
+        path = Home(self._home).migration
         try:
             descriptor = _open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL)
             fcntl.flock(descriptor, fcntl.LOCK_SH)  # the shared one is to be had read-only on every file system
@@ -120,7 +120,7 @@ def deploy_lock(home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
-        descriptor = _open(home / LOCK, os.O_RDWR | os.O_CREAT)
+        descriptor = _open(Home(home).lock, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise refusal("lock", str(home), error) from error
     try:
@@ -135,7 +135,7 @@ def deploy_lock(home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK
             yield lock
         finally:
             with contextlib.suppress(OSError):  # the name says nothing once it is unlocked
-                (home / HOLDER).unlink()
+                (Home(home).holder).unlink()
     finally:
         os.close(descriptor)
 
@@ -149,10 +149,10 @@ def _try(descriptor: int, home: Path) -> GaplessError | None:
         if refused is not None:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
     except BlockingIOError:
-        held_by = _read(home / HOLDER)
+        held_by = _read(Home(home).holder)
         if held_by.alive:
             return _busy(home, f"it is locked by {held_by}", "wait for it to end, or pass --lock-wait 10m")
-        return _busy(home, "a process holds its lock that did not say who it is", _find(home / LOCK))
+        return _busy(home, "a process holds its lock that did not say who it is", _find(Home(home).lock))
     except OSError as error:
         raise refusal("lock", str(home), error) from error
     return refused
@@ -165,10 +165,10 @@ def _not_now(home: Path) -> GaplessError | None:
     """
     if on_hold := hold(home):
         return _busy(home, f"deploys are on hold by {on_hold}", "`gapless lock release` ends the hold")
-    path = home / MIGRATION
+    path = Home(home).migration
     if _is_locked(path, fcntl.LOCK_EX):
         cause = "its deployer is gone, but a command that it started still runs and holds the lock"
-        return _busy(home, f"{cause}: {_read(home / HOLDER)}", _find(path))
+        return _busy(home, f"{cause}: {_read(Home(home).holder)}", _find(path))
     path.unlink(missing_ok=True)
     return None
 
@@ -223,25 +223,25 @@ def holder(home: Path) -> Holder | None:
     """
     try:
         # Readers share the lock, and do not take one another for a deploy.
-        if not _is_locked(home / LOCK, fcntl.LOCK_SH) and not _is_locked(home / MIGRATION, fcntl.LOCK_EX):
+        if not _is_locked(Home(home).lock, fcntl.LOCK_SH) and not _is_locked(Home(home).migration, fcntl.LOCK_EX):
             return None
     except PermissionError:
-        said = _read(home / HOLDER)
+        said = _read(Home(home).holder)
         return said if said.alive else None
     except OSError as error:
-        raise refusal("read", str(home / LOCK), error) from error
-    return _read(home / HOLDER)
+        raise refusal("read", str(Home(home).lock), error) from error
+    return _read(Home(home).holder)
 
 
 def hold(home: Path) -> Holder | None:
     """The manual hold, or None."""
-    path = home / "hold.json"
+    path = Home(home).hold
     return _read(path) if path.exists() else None
 
 
 def acquire_hold(home: Path, why: str, clock: Clock = CLOCK) -> bool:
     """Refuse deploys from now on, until `release_hold`; False when a hold was on already. Raises GaplessError."""
-    path = home / "hold.json"
+    path = Home(home).hold
     try:
         home.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
@@ -258,7 +258,7 @@ def acquire_hold(home: Path, why: str, clock: Clock = CLOCK) -> bool:
 def release_hold(home: Path) -> bool:
     """End the manual hold; False when there was none. Raises GaplessError."""
     try:
-        (home / "hold.json").unlink()
+        (Home(home).hold).unlink()
     except FileNotFoundError:
         return False
     except OSError as error:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gapless import environment
+from gapless.home import Home
 from gapless.release.disk import refusal
 
 INCOMING = ".incoming-"
@@ -26,23 +27,23 @@ class Store:
 
     @property
     def releases(self) -> Path:
-        return self.home / "releases"
+        return Home(self.home).releases
 
     @property
     def shared(self) -> Path:
         """The app's own data: no release, no prune touches it."""
-        return self.home / "shared"
+        return Home(self.home).shared
 
     def path(self, release: str) -> Path:
         return self.releases / release
 
     def log(self, release: str) -> Path:
         """What the release's build, migration and instances wrote."""
-        return self.home / "log" / f"{release}.log"
+        return Home(self.home).log / f"{release}.log"
 
     def report(self, release: str) -> Path:
         """What a probe saw of the release's switchover."""
-        return self.home / "reports" / f"{release}.html"
+        return Home(self.home).reports / f"{release}.html"
 
     def exists(self, release: str) -> bool:
         return release in self.names()
@@ -58,7 +59,7 @@ class Store:
 
     def linked(self) -> str | None:
         """The name in the link `current`, which follows the commit; None where there is no such link."""
-        link = self.home / "current"
+        link = Home(self.home).link
         return link.readlink().name if link.is_symlink() else None
 
     def new_name(self, now: float, short: str) -> str:
@@ -71,7 +72,7 @@ class Store:
         try:
             self.releases.mkdir(parents=True, exist_ok=True)
             self.shared.mkdir(mode=0o750, exist_ok=True)
-            for directory in (self.home / "log", self.home / "reports"):
+            for directory in (Home(self.home).log, Home(self.home).reports):
                 directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise refusal("prepare", str(self.home), error) from error
@@ -124,7 +125,7 @@ class Store:
                 except OSError as error:
                     raise refusal("remove", str(path), error) from error
                 left.append(path.name)
-        for path in sorted(self.home.glob("current.new*")):
+        for path in Home(self.home).half_made:
             try:
                 path.unlink()
             except OSError as error:

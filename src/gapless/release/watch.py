@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gapless.config import Check
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.linux.unix_http import STATUS_PATH, get
 from gapless.release.attempt import Attempt, Target
 from gapless.release.disk import refusal
@@ -95,7 +96,7 @@ def observe(target: Target, watch: Watch, proven: Instance, check: Check, lock: 
     """Watch for the time asked for. Raises TurnBackError when the release is not to stay, and as the manager does."""
     from concurrent.futures import ThreadPoolExecutor  # only a watch pays for it
 
-    request = target.home / "turn-back"
+    request = Home(target.home).turn_back
     request.unlink(missing_ok=True)  # before anybody is told that it may be written
     lock.name(why=lock.holder.why + MARK)
     ends = target.clock.monotonic() + watch.seconds
@@ -127,10 +128,11 @@ def end_watch(target: Target) -> bool:
     held = holder(target.home)
     if held is None or not held.why.endswith(MARK):
         return False
-    fresh = target.home / "turn-back.new"
+    wish = Home(target.home).turn_back
+    fresh = wish.with_suffix(".new")
     try:
         fresh.write_text(me())
-        fresh.rename(target.home / "turn-back")
+        fresh.rename(wish)
     except OSError as error:
         raise refusal("write", str(fresh), error) from error
     return True

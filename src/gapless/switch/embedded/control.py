@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gapless.errors import GaplessError
-from gapless.home import Home
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.lock import short
 
 PATIENCE = 10.0  # seconds for a request to arrive, and for an answer on top of what the request may take
@@ -63,7 +63,7 @@ class UnreachableError(GaplessError):
     """No supervisor answers for this home."""
 
 
-def ask(home: Home, request: Request, within: float = 0.0) -> Any:
+def ask(home: EmbeddedHome, request: Request, within: float = 0.0) -> Any:
     """Send `request` and wait for its answer, `within` seconds more than usual; raises GaplessError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(within + PATIENCE)
@@ -88,5 +88,5 @@ def ask(home: Home, request: Request, within: float = 0.0) -> Any:
     return answer["ok"]
 
 
-def _unreachable(home: Home, cause: str, hint: str) -> UnreachableError:
+def _unreachable(home: EmbeddedHome, cause: str, hint: str) -> UnreachableError:
     return UnreachableError("reach", f"the supervisor of {home.root}", cause, hint)

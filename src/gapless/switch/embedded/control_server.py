@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from gapless.errors import GaplessError
-from gapless.home import Home
 from gapless.switch.embedded.control import PATIENCE, Request
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.lock import short
 
 LONGEST = 1 << 16  # bytes of a request
@@ -23,7 +23,7 @@ HungUp = Callable[[], Awaitable[None]]
 Handler = Callable[[Request, HungUp], Awaitable[object]]
 
 
-def bind(home: Home) -> socket.socket:
+def bind(home: EmbeddedHome) -> socket.socket:
     """The control socket; only the holder of the lock calls this, so a file that is there is stale. Raises OSError."""
     home.control.unlink(missing_ok=True)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

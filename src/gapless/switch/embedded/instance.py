@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from gapless.home import Home
 from gapless.linux import priority
 from gapless.switch.embedded import notifications, records, spawn
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.records import Record
 from gapless.switch.embedded.spawn import Launch
 from gapless.switch.embedded.states import MOVES, InstanceState
@@ -27,7 +27,12 @@ class Supervised:
     """`on_change` is called after every move, GONE included; it is called from the event loop."""
 
     def __init__(
-        self, home: Home, record: Record, pidfd: int, notify: socket.socket, on_change: Callable[[Supervised], None]
+        self,
+        home: EmbeddedHome,
+        record: Record,
+        pidfd: int,
+        notify: socket.socket,
+        on_change: Callable[[Supervised], None],
     ) -> None:
         """Watch the process of `record`, a child or an adopted orphan, by its `pidfd`; owns both descriptors."""
         self.record = record
@@ -67,7 +72,7 @@ class Supervised:
         return running
 
     @classmethod
-    def adopted(cls, home: Home, record: Record, on_change: Callable[[Supervised], None]) -> Supervised | None:
+    def adopted(cls, home: EmbeddedHome, record: Record, on_change: Callable[[Supervised], None]) -> Supervised | None:
         """Watch an instance that a killed supervisor left; None when it has just ended. Raises OSError."""
         with contextlib.ExitStack() as undo:
             notify = undo.enter_context(notifications.bind(home.notify(record.id)))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from gapless import config as configuration
 from gapless.errors import GaplessError
-from gapless.home import Home
 from gapless.switch.embedded import records, spawn
 from gapless.switch.embedded.backoff import Backoff
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.instance import Supervised
 from gapless.switch.embedded.log_output import LogOutput
 from gapless.switch.embedded.records import Record
@@ -27,7 +27,7 @@ class Instances:
     """Everything happens on one event loop: no step of one decision interleaves with another's."""
 
     def __init__(
-        self, home: Home, held: Mapping[str, socket.socket], log: LogOutput, on_end: Callable[[], None]
+        self, home: EmbeddedHome, held: Mapping[str, socket.socket], log: LogOutput, on_end: Callable[[], None]
     ) -> None:
         self._home = home
         self._held = held

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gapless.errors import GaplessError
-from gapless.home import Home
+from gapless.switch.embedded.home import EmbeddedHome
 
 LOCK_PATIENCE = 1.0  # seconds: a killed supervisor's half-started child holds the lock until its record is written
 
@@ -26,13 +26,13 @@ def short(path: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def locked(home: Home) -> Iterator[None]:
+def locked(home: EmbeddedHome) -> Iterator[None]:
     """Be the only supervisor of `home`; raises GaplessError that names the pid of the other (flock(2)).
 
     A child between fork and exec still has this descriptor: whoever gets the lock therefore finds the
     record of every instance that a killed supervisor started.
     """
-    descriptor = os.open(home.run / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(home.supervised, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         deadline = time.monotonic() + LOCK_PATIENCE
         while not _try_lock(descriptor):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gapless.home import Home
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.logs import Follower
 
 INTERVAL = 0.2  # seconds between two looks at the logs
@@ -15,7 +15,7 @@ OURS = "gapless"  # in the place of the release, for the supervisor's own words
 class LogOutput:
     """Follows a release's log while an instance of it runs; `emit` gets every line."""
 
-    def __init__(self, home: Home, emit: Callable[[str], None]) -> None:
+    def __init__(self, home: EmbeddedHome, emit: Callable[[str], None]) -> None:
         self._home = home
         self._emit: Callable[[str], None] | None = emit
         self._followers: dict[str, Follower] = {}

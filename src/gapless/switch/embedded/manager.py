@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from gapless.errors import GaplessError
-from gapless.home import Home
 from gapless.linux import procfs
 from gapless.switch.embedded import control
 from gapless.switch.embedded.control import About
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.manager import Instance, Started
 
 
@@ -23,12 +23,12 @@ class EmbeddedManager:
     """
 
     def __init__(self, home: Path) -> None:
-        self._home = Home(home.absolute())
+        self._home = EmbeddedHome(home.absolute())
 
     @property
     def commit(self) -> Path:
         """The link that names the current release."""
-        return self._home.root / "current"
+        return self._home.link
 
     def start(self, release: str, timeout: float) -> Started:
         """Start a candidate and wait at most `timeout` seconds for its readiness.
@@ -56,7 +56,7 @@ class EmbeddedManager:
     def in_use(self) -> Collection[str]:
         """The releases of which any process runs."""
         servers = {one.release for one in self.instances()}
-        return servers | procfs.releases_at_work(self._home.root / "releases", self._home.shared)
+        return servers | procfs.releases_at_work(self._home.releases, self._home.shared)
 
     def tidy(self) -> None:
         """Do nothing: what this manager keeps of an instance goes with that."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from gapless.home import Home
 from gapless.linux import procfs
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.states import InstanceState
 
 
@@ -39,20 +39,20 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return int(found[19]) == self.started and found[0] not in "ZX" and procfs.boot() == self.boot
 
 
-def write(home: Home, record: Record) -> None:
+def write(home: EmbeddedHome, record: Record) -> None:
     """Write the record atomically. It need not survive a crash of the machine: the instance does not either."""
     fresh = _path(home, record.id).with_suffix(".tmp")
     fresh.write_bytes(msgspec.json.encode(record))
     fresh.rename(_path(home, record.id))
 
 
-def erase(home: Home, record: Record) -> None:
+def erase(home: EmbeddedHome, record: Record) -> None:
     """Forget an instance that is gone, and its private socket."""
     _path(home, record.id).unlink(missing_ok=True)
     Path(record.private).unlink(missing_ok=True)
 
 
-def running(home: Home) -> list[Record]:
+def running(home: EmbeddedHome) -> list[Record]:
     """The records of instances that still run, oldest first; the others are erased."""
     found = []
     for path in home.run.glob("*.instance"):
@@ -69,6 +69,6 @@ def running(home: Home) -> list[Record]:
     return sorted(found, key=lambda record: record.since)
 
 
-def _path(home: Home, instance: str) -> Path:
+def _path(home: EmbeddedHome, instance: str) -> Path:
     # A release id may contain dots: no with_suffix on it.
     return home.run / f"{instance}.instance"

@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from gapless import environment as fixed
 from gapless.config import Config
-from gapless.home import Home
 from gapless.switch.embedded import records
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.records import Record
 
 FIRST = 3  # SD_LISTEN_FDS_START
@@ -27,7 +27,7 @@ WATCHDOG = 30.0  # seconds of silence after which an instance that uses the watc
 class Launch:
     """All that the child needs; computed before the fork."""
 
-    home: Home
+    home: EmbeddedHome
     record: Record
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -35,7 +35,7 @@ class Launch:
     sockets: Sequence[int]
 
 
-def environment(home: Home, record: Record, config: Config) -> dict[str, str]:
+def environment(home: EmbeddedHome, record: Record, config: Config) -> dict[str, str]:
     """The instance's environment, less the two variables that hold its own pid; durations are in seconds.
 
     Raises GaplessError.
@@ -45,7 +45,7 @@ def environment(home: Home, record: Record, config: Config) -> dict[str, str]:
     credentials = fixed.secrets(home.root, record.release)
     if credentials.is_dir():
         env["CREDENTIALS_DIRECTORY"] = str(credentials)
-    env["PATH"] = fixed.search_path(home.root / "releases" / record.release, env.get("PATH") or os.defpath)
+    env["PATH"] = fixed.search_path(home.releases / record.release, env.get("PATH") or os.defpath)
     return env | {
         "LISTEN_FDS": str(len(record.sockets)),
         "LISTEN_FDNAMES": ":".join([config.name] * len(record.sockets)),

@@ -14,9 +14,9 @@ from typing import Any, assert_never
 
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.home import Home
 from gapless.switch.embedded import control, control_server, records, sockets
 from gapless.switch.embedded.control import About, Request
+from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.instance import Supervised
 from gapless.switch.embedded.instances import Instances
 from gapless.switch.embedded.lock import locked
@@ -37,7 +37,7 @@ def run(home: Path, config: Config, emit: Emit, *, first: First | None = None) -
     there is no current one and runs once the sockets are up. Raises GaplessError when another supervisor is
     there, an address is taken, or an instance's sockets cannot be taken back.
     """
-    place = Home(home.absolute())
+    place = EmbeddedHome(home.absolute())
     try:
         place.make()
         with locked(place):
@@ -56,7 +56,7 @@ def run(home: Path, config: Config, emit: Emit, *, first: First | None = None) -
 class Supervisor:
     """Answers requests and signals; `Instances` knows them."""
 
-    def __init__(self, home: Home, held: dict[str, socket.socket], log: LogOutput) -> None:
+    def __init__(self, home: EmbeddedHome, held: dict[str, socket.socket], log: LogOutput) -> None:
         self._home = home
         self._log = log
         self._instances = Instances(home, held, log, self._end_if_done)

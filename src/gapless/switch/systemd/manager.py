@@ -120,12 +120,12 @@ class SystemdManager:
         """The releases of which any unit or process runs."""
         shown = self.ctl.show(["Id", "ActiveState"], *self.place.patterns)
         alive = {release_of(self.place.instance(one["Id"])) for one in shown if one["ActiveState"] not in GONE}
-        return alive | procfs.releases_at_work(self.place.root / "releases", self.place.shared)
+        return alive | procfs.releases_at_work(self._home.releases, self._home.shared)
 
     def tidy(self) -> None:
         """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
         for path in (path for pattern in self.place.patterns for path in self.place.units.glob(pattern)):
-            if not (self.place.root / "releases" / release_of(self.place.instance(path.name))).exists():
+            if not (self._home.releases / release_of(self.place.instance(path.name))).exists():
                 path.unlink(missing_ok=True)
 
     def point(self, release: str) -> None:

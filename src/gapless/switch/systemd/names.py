@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gapless.home import Home
+
 MARK = "# Made by gapless "  # every unit of ours begins so
 
 
@@ -27,8 +29,12 @@ class Place:
         return _xdg("XDG_DATA_HOME", ".local/share") / "gapless" / self.name if self.user else Path("/srv", self.name)
 
     @property
+    def home(self) -> Home:
+        return Home(self.root)
+
+    @property
     def shared(self) -> Path:
-        return self.root / "shared"
+        return self.home.shared
 
     @property
     def units(self) -> Path:

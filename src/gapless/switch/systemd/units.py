@@ -74,7 +74,7 @@ def commands(config: Config) -> list[list[str]]:
 
 def unfit(config: Config, place: Place, release: str) -> str:
     """Why the release's programs cannot be executed; empty when they can. systemd would only say status 203."""
-    directory = place.root / "releases" / release
+    directory = place.home.releases / release
     for argv in commands(config):
         path = program(argv[0], directory)
         missing = not path.is_absolute() or not path.exists()
@@ -115,7 +115,7 @@ def shown(program: Path) -> list[str]:
 
 
 def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> dict[str, object]:
-    directory = place.root / "releases" / release
+    directory = place.home.releases / release
     path = program(argv[0], directory)
     return {
         "config": config,
@@ -124,6 +124,8 @@ def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> 
         "directory": str(directory),
         "argv": [str(path), *argv[1:]],
         "path": environment.search_path(directory, PATH),
+        "variables": environment.variables_file(place.root, release),
+        "secrets": environment.secrets(place.root, release),
         "hidden": shown(path),
     }
 
