@@ -15,11 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from gapless import variables
 from gapless.config import VARIABLE, Config, load
 from gapless.errors import GaplessError
 from gapless.home import Home
+from gapless.linux import procfs
 
-OURS = ("GAPLESS_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # how the manager and its instances speak with each other
+OURS = (variables.PREFIX, "LISTEN_", "NOTIFY_", "WATCHDOG_")  # how the manager and its instances speak with each other
 # What systemd tells the one process that it starts (systemd.exec(5), "Environment variables in spawned processes").
 TOLD = {
     *("CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM", "LOG_NAMESPACE", "DEBUG_INVOCATION", "PIDFILE"),
@@ -102,6 +104,29 @@ def inherited() -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in TOLD and not name.startswith((*OURS, *TOLD_PREFIXES))
     }
+
+
+def handed_over(home: Home, release: str) -> dict[str, str]:
+    """What every program of `release` finds in its environment from us."""
+    return {variables.RELEASE: release, variables.SHARED: str(home.shared.absolute())}
+
+
+def for_server(config: Config, private: str) -> dict[str, str]:
+    """What the server of a release finds beside that; without a `private` socket it is rehearsed."""
+    return {
+        **({variables.PRIVATE: private} if private else {}),
+        variables.CHECK: config.check.path,
+        variables.CHECK_HOST: config.check.host,
+        variables.CHECK_TIMEOUT: str(float(config.check.timeout)),
+        variables.LINGER: str(float(config.drain.linger)),
+        variables.REQUESTS: str(float(config.drain.requests)),
+        variables.STREAMS: str(float(config.drain.streams)),
+    }
+
+
+def at_work(home: Home) -> set[str]:
+    """The releases of which any process runs: it works there, its program is from there, or it was started for it."""
+    return procfs.at_work(home.releases, f"{variables.SHARED}={home.shared}", variables.RELEASE)
 
 
 def search_path(directory: Path, path: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gapless.linux.procfs import releases_at_work
+from gapless import environment
+from gapless.home import Home
 from tests.support import wait_until
 
 
@@ -35,7 +36,7 @@ def running(*argv: str, cwd: Path | str = "/", env: dict[str, str] | None = None
 
 
 def at_work(home: Path) -> set[str]:
-    return releases_at_work(home / "releases", home / "shared")
+    return environment.at_work(Home(home))
 
 
 def test_a_process_uses_the_release_that_it_works_in_comes_from_or_was_started_for(home: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from gapless import notify
+from gapless import notify, variables
 from gapless.cli.types import SPAN
 from gapless.errors import GaplessError
 
@@ -25,7 +25,7 @@ from gapless.errors import GaplessError
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option(
     "--check",
-    envvar="GAPLESS_CHECK",
+    envvar=variables.CHECK,
     show_envvar=True,
     default="",
     metavar="PATH",
@@ -33,7 +33,7 @@ from gapless.errors import GaplessError
 )
 @click.option(
     "--check-host",
-    envvar="GAPLESS_CHECK_HOST",
+    envvar=variables.CHECK_HOST,
     show_envvar=True,
     default="localhost",
     show_default=True,
@@ -43,7 +43,7 @@ from gapless.errors import GaplessError
 @click.option(
     "--check-timeout",
     type=SPAN,
-    envvar="GAPLESS_CHECK_TIMEOUT",
+    envvar=variables.CHECK_TIMEOUT,
     show_envvar=True,
     default="60s",
     show_default=True,
@@ -51,11 +51,11 @@ from gapless.errors import GaplessError
 )
 @click.option("--warm", multiple=True, metavar="PATH", help="GET this once before accepting. Repeatable.")
 @click.option(
-    "--release", envvar="GAPLESS_RELEASE", show_envvar=True, default="", metavar="ID", help="Name of this release."
+    "--release", envvar=variables.RELEASE, show_envvar=True, default="", metavar="ID", help="Name of this release."
 )
 @click.option(
     "--private",
-    envvar="GAPLESS_PRIVATE",
+    envvar=variables.PRIVATE,
     show_envvar=True,
     default="",
     metavar="PATH",
@@ -64,7 +64,7 @@ from gapless.errors import GaplessError
 @click.option(
     "--linger",
     type=SPAN,
-    envvar="GAPLESS_LINGER",
+    envvar=variables.LINGER,
     show_envvar=True,
     default="35s",
     show_default=True,
@@ -73,7 +73,7 @@ from gapless.errors import GaplessError
 @click.option(
     "--requests",
     type=SPAN,
-    envvar="GAPLESS_REQUESTS",
+    envvar=variables.REQUESTS,
     show_envvar=True,
     default="30s",
     show_default=True,
@@ -82,7 +82,7 @@ from gapless.errors import GaplessError
 @click.option(
     "--streams",
     type=SPAN,
-    envvar="GAPLESS_STREAMS",
+    envvar=variables.STREAMS,
     show_envvar=True,
     default="5m",
     show_default=True,

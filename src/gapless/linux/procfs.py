@@ -100,12 +100,13 @@ def memory(pid: int) -> int:
     return found
 
 
-def releases_at_work(releases: Path, shared: Path) -> set[str]:
-    """The names of those in the directory `releases` of which any process runs, of those that we may look at.
+def at_work(directory: Path, mark: str, variable: str) -> set[str]:
+    """The names of what in `directory` any process uses, of the processes that we may look at.
 
-    It works in the release, its program is of the release, or it was started with the release's variables.
+    It works in there, its program is from there, or it was started with `mark` in its environment: then `variable`
+    there has the name.
     """
-    inside, ours = f"{releases.resolve()}/", f"GAPLESS_SHARED={shared}".encode()
+    inside, ours, name = f"{directory.resolve()}/", mark.encode(), f"{variable}=".encode()
     found = set()
     for pid in _pids():
         for link in ("cwd", "exe"):
@@ -116,5 +117,5 @@ def releases_at_work(releases: Path, shared: Path) -> set[str]:
         with contextlib.suppress(OSError):
             variables = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
             if ours in variables:
-                found |= {os.fsdecode(one[16:]) for one in variables if one.startswith(b"GAPLESS_RELEASE=")}
+                found |= {os.fsdecode(one.removeprefix(name)) for one in variables if one.startswith(name)}
     return found

@@ -16,6 +16,7 @@ from typing import Any
 from gapless import environment
 from gapless.config import Command
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.linux import confined
 from gapless.linux.terminal import stand_in
 from gapless.release.disk import refusal
@@ -141,7 +142,7 @@ def _surroundings(store: Store, release: str, owner: str) -> Iterator[dict[str, 
     with environment.shelter(store.home, release, owner) as credentials:
         if credentials.is_dir():
             env["CREDENTIALS_DIRECTORY"] = str(credentials)
-        env |= {"GAPLESS_RELEASE": release, "GAPLESS_SHARED": str(store.shared.absolute())}
+        env |= environment.handed_over(Home(store.home), release)
         yield options | {"env": env}
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from gapless import environment
 from gapless.errors import GaplessError
-from gapless.linux import procfs
 from gapless.switch.embedded import control
 from gapless.switch.embedded.control import About
 from gapless.switch.embedded.home import EmbeddedHome
@@ -56,7 +56,7 @@ class EmbeddedManager:
     def in_use(self) -> Collection[str]:
         """The releases of which any process runs."""
         servers = {one.release for one in self.instances()}
-        return servers | procfs.releases_at_work(self._home.releases, self._home.shared)
+        return servers | environment.at_work(self._home)
 
     def tidy(self) -> None:
         """Do nothing: what this manager keeps of an instance goes with that."""

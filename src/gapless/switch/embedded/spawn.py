@@ -51,15 +51,8 @@ def environment(home: EmbeddedHome, record: Record, config: Config) -> dict[str,
         "LISTEN_FDNAMES": ":".join([config.name] * len(record.sockets)),
         "NOTIFY_SOCKET": "@" + home.notify(record.id)[1:],
         "WATCHDOG_USEC": str(int(WATCHDOG * 1_000_000)),
-        "GAPLESS_RELEASE": record.release,
-        "GAPLESS_PRIVATE": record.private,
-        "GAPLESS_SHARED": str(home.shared),
-        "GAPLESS_CHECK": config.check.path,
-        "GAPLESS_CHECK_HOST": config.check.host,
-        "GAPLESS_CHECK_TIMEOUT": str(float(config.check.timeout)),
-        "GAPLESS_LINGER": str(float(config.drain.linger)),
-        "GAPLESS_REQUESTS": str(float(config.drain.requests)),
-        "GAPLESS_STREAMS": str(float(config.drain.streams)),
+        **fixed.handed_over(home, record.release),
+        **fixed.for_server(config, record.private),
     }
 
 

@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 from gapless import config as configuration
+from gapless import environment
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.home import Home
-from gapless.linux import procfs
 from gapless.linux.files import replace
 from gapless.switch import held
 from gapless.switch.manager import Instance, Readiness, Role, Started
@@ -120,7 +120,7 @@ class SystemdManager:
         """The releases of which any unit or process runs."""
         shown = self.ctl.show(["Id", "ActiveState"], *self.place.patterns)
         alive = {release_of(self.place.instance(one["Id"])) for one in shown if one["ActiveState"] not in GONE}
-        return alive | procfs.releases_at_work(self._home.releases, self._home.shared)
+        return alive | environment.at_work(self._home)
 
     def tidy(self) -> None:
         """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""

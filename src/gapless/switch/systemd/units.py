@@ -37,6 +37,7 @@ def service(config: Config, place: Place, instance: str, socket: str = "") -> st
     """The service unit of `instance`, which takes the sockets of `place`, or those of the unit `socket`."""
     release = release_of(instance)
     about = _common(config, place, release, config.argv)
+    about["for_server"] = environment.for_server(config, "" if socket else place.private(instance))
     return _render("service", instance=instance, socket=socket or place.socket, **about)
 
 
@@ -124,6 +125,7 @@ def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> 
         "directory": str(directory),
         "argv": [str(path), *argv[1:]],
         "path": environment.search_path(directory, PATH),
+        "handed_over": environment.handed_over(place.home, release),
         "variables": environment.variables_file(place.root, release),
         "secrets": environment.secrets(place.root, release),
         "hidden": shown(path),

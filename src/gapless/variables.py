@@ -1,0 +1,17 @@
+"""The names of the variables that gapless hands to a release: its server reads them, and its other programs may."""
+
+from __future__ import annotations
+
+PREFIX = "GAPLESS_"
+
+RELEASE = f"{PREFIX}RELEASE"  # which release runs
+SHARED = f"{PREFIX}SHARED"  # the directory of the app's own data
+
+# For `gapless serve`; spans are in seconds.
+PRIVATE = f"{PREFIX}PRIVATE"  # the path of the private socket
+CHECK = f"{PREFIX}CHECK"  # the path that must answer before the first visitor
+CHECK_HOST = f"{PREFIX}CHECK_HOST"
+CHECK_TIMEOUT = f"{PREFIX}CHECK_TIMEOUT"
+LINGER = f"{PREFIX}LINGER"
+REQUESTS = f"{PREFIX}REQUESTS"
+STREAMS = f"{PREFIX}STREAMS"
