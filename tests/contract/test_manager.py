@@ -24,6 +24,7 @@ def test_a_candidate_that_says_ready_is_ready_and_the_live_one_is_left_alone(wor
 
     started = world.manager.start(world.release("r2"), 10)
 
+    assert started.instance
     assert (started.readiness, started.cause) == (Readiness.READY, "")
     assert (started.instance.release, started.instance.role, started.instance.ready) == ("r2", Role.CANDIDATE, True)
     assert named(world, first) == first
@@ -69,6 +70,7 @@ def test_a_candidate_that_hangs_times_out_and_can_be_stopped(world: World, behav
         assert 0.5 <= time.monotonic() - began < 20
         assert started.readiness is Readiness.TIMED_OUT
         assert "not ready within 0.5 s" in started.cause
+        assert started.instance
         world.manager.stop(started.instance)
         assert named(world, started.instance) is None
         assert not Path(f"/proc/{started.instance.pid}").exists()
@@ -79,6 +81,7 @@ def test_retire_and_stop_can_be_repeated(world: World) -> None:
     """Invariant 7: on an instance that retires, or is gone, they are no errors."""
     live(world, world.release("r1"))
     candidate = world.manager.start(world.release("r2"), 10).instance
+    assert candidate
     for _ in range(2):
         world.manager.retire(candidate)
     wait_until(lambda: named(world, candidate) is None)
@@ -141,6 +144,7 @@ def test_a_ready_candidate_that_dies_is_not_started_again(world: World) -> None:
     """Only the current release is ever started by the manager itself."""
     first = live(world, world.release("r1"))
     candidate = world.manager.start(world.release("r2"), 10).instance
+    assert candidate
     os.kill(candidate.pid, signal.SIGKILL)
     wait_until(lambda: named(world, candidate) is None)
     os.kill(first.pid, signal.SIGKILL)

@@ -115,6 +115,7 @@ def test_an_instance_finds_a_clean_process(world: Embedded) -> None:
     python_ignores = 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
     python_ignores |= 1 << 31 | 1 << 32  # signals 32 and 33 are the C library's own: no program can set them, nptl(7)
     assert int(status["SigIgn"], 16) & ~python_ignores == 0
+    assert started.instance
     assert (pid, session, directory) == (started.instance.pid, pid, str(world.home / "releases/r1"))
     ours = {name: value for name, value in env.items() if name.startswith(("LISTEN", "GAPLESS", "WATCHDOG"))}
     assert ours == {

@@ -96,9 +96,10 @@ class Switchover:
     def _switch(self) -> Outcome:
         self.on_move(self.state)
         started = self.manager.start(self.release, self.timeout)
-        if started.readiness is not Readiness.READY:
+        if started.instance is None or started.readiness is not Readiness.READY:
             self.cause, self.log = started.cause or started.readiness, started.log
-            self.manager.stop(started.instance)
+            if started.instance:
+                self.manager.stop(started.instance)
             self._move(Step.FAILED)
             return Outcome.NOT_READY
         self.instance = started.instance

@@ -29,7 +29,8 @@ class Readiness(enum.StrEnum):
 class Instance:
     """One running release. `id` is unique among the manager's instances, `since` is Unix time in seconds.
 
-    `private` is the path of its private socket, which only a gapless server opens; empty: none is known.
+    `private` is the path of its private socket, which only a gapless server opens; empty: none is known. `unit` is what
+    systemd calls it; empty under another manager.
     """
 
     id: str
@@ -39,16 +40,17 @@ class Instance:
     since: float
     ready: bool
     private: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True)
 class Started:
     """A candidate and how its start ended; when it is not READY `cause` says it in words, `log` are its last lines.
 
-    A manager that writes to the release's log file leaves `log` empty.
+    Without an `instance` nothing was started. A manager that writes to the release's log file leaves `log` empty.
     """
 
-    instance: Instance
+    instance: Instance | None
     readiness: Readiness
     cause: str = ""
     log: tuple[str, ...] = ()

@@ -66,38 +66,41 @@ class SystemdManager:
             if not problem and config.rehearses:
                 problem, log = rehearsal.rehearse(self.place, self.ctl, config, release)
             if problem:
-                return _never_started(release, problem, log)
-            instance = self._prepare(config, release, {_name(one) for one in instances})
+                return Started(None, Readiness.EXITED, problem, log)
+            instance = self._prepare(config, release, {one.unit for one in instances})
         except OSError as error:
             raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
-        unit, alone = self.place.unit(instance), self._alone(instance)
+        unit = self.place.unit(instance)
+        alone = self._alone(unit)
         first = [self.place.candidate, self.place.units / unit] if alone else []
         with self._closed_again(instance), stopped_with_us(self.ctl, *alone, unit, remove=first):
             # Now: after the commit they could not be started, nor anything told to retire.
             if problem := self._unusable(config, *units.of(config, self.place, instance)):
-                return _never_started(release, problem)
+                self.stop(self._found(instance))
+                return Started(None, Readiness.EXITED, problem)
             started = self._start(instance, timeout)
-        if started.readiness is Readiness.READY:  # many servers call listen(2) again, with a backlog of their own
+        # Many servers call listen(2) again, with a backlog of their own.
+        if started.instance and started.readiness is Readiness.READY:
             held.put_right_in(started.instance.pid, config.addresses)
         return started
 
     def retire(self, instance: Instance) -> None:
         """Tell an instance to drain, and its processes and timers with it; returns at once."""
-        socket, unit = self.ctl.show([*SHOWN, STALE], self.place.socket, self.place.unit(_name(instance)))
-        if _is_running(unit, instance):
+        socket, unit = self.ctl.show([*SHOWN, STALE], self.place.socket, instance.unit)
+        if self._is_running(unit, instance):
             # A deployer may have been killed right after its commit. Without it, systemd would start this one again.
             if socket[STALE] == "yes":
                 self.ctl.do("daemon-reload")
             if current := self.current():
                 self._settle_beside(current)
-            self._stop(_name(instance))
+            self._stop(instance.unit)
 
     def stop(self, instance: Instance) -> None:
         """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s."""
-        unit = self.place.unit(_name(instance))
-        self._close(_name(instance))  # also when it ended by itself: a connection would start it again
+        unit = instance.unit
+        self._close(unit)  # also when it ended by itself: a connection would start it again
         if self._runs(instance):
-            self._stop(_name(instance))
+            self._stop(instance.unit)
         deadline = time.monotonic() + LEAVE
         while self._runs(instance):
             if time.monotonic() > deadline:
@@ -105,7 +108,7 @@ class SystemdManager:
             time.sleep(0.02)
         self.ctl.attempt("reset-failed", unit)  # its deploy failed, and says so: `systemctl --failed` need not
         if (
-            self._alone(_name(instance)) and self._units(_name(instance))[0]["ActiveState"] in GONE
+            self._alone(unit) and self.ctl.show(["ActiveState"], unit)[0]["ActiveState"] in GONE
         ):  # not one of it that still drains
             (self.place.units / unit).unlink(missing_ok=True)
             self.ctl.do("daemon-reload")
@@ -135,7 +138,7 @@ class SystemdManager:
         """
         config = configuration.load(self._home.release(release))
         ready = [one for one in self.instances() if one.release == release and one.role is not Role.RETIRING]
-        instance = _name(ready[-1]) if ready else release
+        instance = self.place.instance(ready[-1].unit) if ready else release
         if not ready:
             self._write(units.of(config, self.place, instance))
         replace(self.place.commit, units.commit(config, self.place, instance))
@@ -166,7 +169,7 @@ class SystemdManager:
         """Write the units of a new instance of `release`; its name: numbered while others of it still drain."""
         self.tidy()
         instance, number = release, 1
-        while instance in taken:
+        while self.place.unit(instance) in taken:
             number += 1
             instance = f"{release}.{number}"
         self._write(units.of(config, self.place, instance))
@@ -197,22 +200,22 @@ class SystemdManager:
     def _tail(self, unit: Mapping[str, str]) -> tuple[str, ...]:
         return journal.tail(self.place, unit["InvocationID"]) if unit["InvocationID"] else ()
 
-    def _stop(self, instance: str) -> None:
+    def _stop(self, unit: str) -> None:
         # One after the other: in one transaction systemd would order the service's end before the socket's, and
         # before the first commit a connection in between would start it again.
-        self._close(instance)
-        self.ctl.do("stop", "--no-block", self.place.unit(instance))
+        self._close(unit)
+        self.ctl.do("stop", "--no-block", unit)
 
-    def _alone(self, instance: str) -> list[str]:
-        """The socket, while there is no current release and none but `instance` serves: nothing may hold it open."""
-        if self.current() or any(one.ready and _name(one) != instance for one in self.instances()):
+    def _alone(self, unit: str) -> list[str]:
+        """The socket, while there is no current release and none but `unit` serves: nothing may hold it open."""
+        if self.current() or any(one.ready and one.unit != unit for one in self.instances()):
             return []
         return [self.place.socket]
 
-    def _close(self, instance: str) -> None:
+    def _close(self, unit: str) -> None:
         """Before the first commit: close the socket, and let it start nothing any more, whoever opens it."""
-        for unit in self._alone(instance):
-            self.ctl.do("stop", unit)
+        for socket in self._alone(unit):
+            self.ctl.do("stop", socket)
             if self.place.candidate.exists():
                 self.place.candidate.unlink()
                 self.ctl.do("daemon-reload")
@@ -223,8 +226,8 @@ class SystemdManager:
         try:
             yield
         except BaseException:
-            if self._alone(instance):
-                self.stop(self._instance(self._units(instance)[0], None))
+            if self._alone(self.place.unit(instance)):
+                self.stop(self._found(instance))
             raise
 
     def _settle_beside(self, release: str) -> None:
@@ -259,7 +262,15 @@ class SystemdManager:
         return self.ctl.show(SHOWN, self.place.unit(instances))
 
     def _runs(self, instance: Instance) -> bool:
-        return _is_running(self._units(_name(instance))[0], instance)
+        return self._is_running(self.ctl.show(SHOWN, instance.unit)[0], instance)
+
+    def _is_running(self, unit: Mapping[str, str], instance: Instance) -> bool:
+        """Whether the very instance that is meant still runs: its unit may have been started again since."""
+        return unit["ActiveState"] not in GONE and self._instance(unit, None).id == instance.id
+
+    def _found(self, instance: str) -> Instance:
+        """An instance that is started, or was to be."""
+        return self._instance(self._units(instance)[0], None)
 
     def _instance(self, unit: Mapping[str, str], current: str | None) -> Instance:
         name = self.place.instance(unit["Id"])
@@ -274,27 +285,13 @@ class SystemdManager:
             since=_since(unit["InactiveExitTimestamp"]),
             ready=unit["ActiveState"] in {"active", "reloading", "deactivating"},
             private=self.place.private(name),
+            unit=unit["Id"],
         )
 
 
 def _since(written: str) -> float:
     """Unix time of systemd's `us+utc` style; 0 when the unit was never active."""
     return datetime.strptime(f"{written}+0000", "%a %Y-%m-%d %H:%M:%S.%f UTC%z").timestamp() if written else 0.0
-
-
-def _name(instance: Instance) -> str:
-    return instance.id.rpartition(".")[0]
-
-
-def _never_started(release: str, problem: str, log: tuple[str, ...] = ()) -> Started:
-    # An id that no start has: others of this release may still drain.
-    nobody = Instance(f"{release}.none", release, Role.CANDIDATE, 0, time.time(), ready=False)
-    return Started(nobody, Readiness.EXITED, problem, log)
-
-
-def _is_running(unit: Mapping[str, str], instance: Instance) -> bool:
-    """Whether the very instance that is meant still runs: its unit may have been started again since."""
-    return unit["ActiveState"] not in GONE and unit["InvocationID"].startswith(instance.id.rpartition(".")[2])
 
 
 def _ending(unit: Mapping[str, str]) -> str:
