@@ -61,7 +61,7 @@ def live(project: Project) -> dict[str, Any]:
 def watched(project: Project) -> bool:
     """Whether a deploy says that it watches."""
     holder = project.json("lock", "status")["holder"]
-    return bool(holder) and holder["why"].endswith("(watch)")
+    return bool(holder) and holder["phase"] == "watch"
 
 
 @pytest.mark.parametrize("failure", FAILURES)

@@ -21,6 +21,7 @@ from gapless.release.switchover import switch_over
 from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
 
+MIGRATE = "migrate"  # a phase
 TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
 
 
@@ -154,10 +155,10 @@ def _build(target: Target, attempt: Attempt, config: Config) -> None:
 
 def _migrate(target: Target, attempt: Attempt, config: Config, lock: DeployLock) -> None:
     if config.release.migrate:
-        with attempt.phase("migrate"), lock.migrating() as kept:
-            lock.name(why=f"{lock.holder.why} (migrate)")
+        with attempt.phase(MIGRATE), lock.migrating() as kept:
+            lock.name(phase=MIGRATE)
             _run(target, attempt, "migration", config.release.migrate, config.release.timeout, (kept,))
-            lock.name(why=lock.holder.why.removesuffix(" (migrate)"))
+            lock.name(phase="")
 
 
 def _run(

@@ -34,6 +34,8 @@ LEAST_WAIT = 0.15  # seconds
 class Holder(msgspec.Struct, frozen=True):
     """Who holds the lock or the hold; `since` is Unix time, `release` is empty until its name is known.
 
+    `phase` is the one in which others may want to know of it: "migrate" or "watch".
+
     `started` is in clock ticks since the boot: with the pid it names one process.
     """
 
@@ -43,6 +45,7 @@ class Holder(msgspec.Struct, frozen=True):
     release: str = ""
     why: str = ""
     started: int = 0
+    phase: str = ""
 
     @property
     def alive(self) -> bool:
@@ -56,7 +59,8 @@ class Holder(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         since = f"{datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         release = f", release {self.release}" if self.release else ""
-        return f"{self.who} (pid {self.pid}) since {since}{release}: {self.why}"
+        phase = f" ({self.phase})" if self.phase else ""
+        return f"{self.who} (pid {self.pid}) since {since}{release}: {self.why}{phase}"
 
 
 def me() -> str:
@@ -76,11 +80,9 @@ class DeployLock:
         self._home = home
         self.holder = holder
 
-    def name(self, *, release: str | None = None, why: str | None = None) -> None:
-        """Say more precisely what it is held for. Raises GaplessError."""
-        self.holder = msgspec.structs.replace(
-            self.holder, release=release or self.holder.release, why=why or self.holder.why
-        )
+    def name(self, **known: str) -> None:
+        """Say more precisely what it is held for, with fields of Holder. Raises GaplessError."""
+        self.holder = msgspec.structs.replace(self.holder, **known)
         fresh = Home(self._home).holder.with_suffix(".new")
         try:
             fresh.unlink(missing_ok=True)

@@ -25,7 +25,6 @@ LOOK_EVERY = 0.1  # seconds
 CHECK_EVERY = 1.0  # seconds from one answer to the next question
 CHECK_TIMEOUT = 5.0  # seconds: one that takes longer has failed
 FAILURES = 2  # in a row: one alone may be the check's own
-MARK = " (watch)"  # what the lock's holder says while the release is watched
 
 
 class Monitor(Protocol):
@@ -98,7 +97,7 @@ def observe(target: Target, watch: Watch, proven: Instance, check: Check, lock: 
 
     request = Home(target.home).turn_back
     request.unlink(missing_ok=True)  # before anybody is told that it may be written
-    lock.name(why=lock.holder.why + MARK)
+    lock.name(phase=WATCH)
     ends = target.clock.monotonic() + watch.seconds
     pool = ThreadPoolExecutor(1)  # a check that hangs must not keep us from looking
     checks = _Checks(pool, target, proven, check)
@@ -120,13 +119,13 @@ def observe(target: Target, watch: Watch, proven: Instance, check: Check, lock: 
             target.clock.sleep(min(LOOK_EVERY, left))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        lock.name(why=lock.holder.why.removesuffix(MARK))
+        lock.name(phase="")
 
 
 def end_watch(target: Target) -> bool:
     """Ask whoever watches a release to turn back at once; False when nobody has. Raises GaplessError."""
     held = holder(target.home)
-    if held is None or not held.why.endswith(MARK):
+    if held is None or held.phase != WATCH:
         return False
     wish = Home(target.home).turn_back
     fresh = wish.with_suffix(".new")
