@@ -9,12 +9,12 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gapless.errors import GaplessError
+from gapless.listen import parse, unusable
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen: `written` as in gapless.toml, `name` as bind(2) takes and getsockname(2) gives it."""
+    """Where to hold a socket: `written` as in gapless.toml, `name` as bind(2) takes and getsockname(2) gives it."""
 
     written: str
     family: socket.AddressFamily
@@ -22,23 +22,20 @@ class Address:
 
     @classmethod
     def parse(cls, written: str) -> Address:
-        """`host:port`, `[v6]:port` or `unix:/path`; raises GaplessError (status 2). Names are not resolved."""
-        if written.startswith("unix:"):
-            path = written.removeprefix("unix:")
-            if not path.startswith("/") or len(os.fsencode(path)) > 107:
-                raise _unusable(written, "the path of a Unix socket must start with / and have at most 107 bytes")
-            return cls(written, socket.AF_UNIX, path)
-        host, colon, port = written.rpartition(":")
-        if not colon or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise _unusable(written, "it has no port between 1 and 65535")
-        if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-        host = {"localhost": "127.0.0.1", "": "0.0.0.0", "*": "0.0.0.0"}.get(host, host)  # noqa: S104 -- asked for
+        """The address that does not depend on a resolver, a directory or chance. Raises GaplessError (status 2)."""
+        host, port = parse(written)
+        if port is None:
+            if not host.startswith("/") or len(os.fsencode(host)) > 107:
+                raise unusable(written, "the path of a Unix socket must start with / and have at most 107 bytes")
+            return cls(written, socket.AF_UNIX, host)
+        if port == 0:
+            raise unusable(written, "it has no port between 1 and 65535")
+        host = "127.0.0.1" if host == "localhost" else host
         for family in (socket.AF_INET, socket.AF_INET6):
             with contextlib.suppress(OSError):
                 packed = socket.inet_pton(family, host)
-                return cls(written, family, (socket.inet_ntop(family, packed), int(port)))
-        raise _unusable(written, f"{host!r} is not an IP address")
+                return cls(written, family, (socket.inet_ntop(family, packed), port))
+        raise unusable(written, f"{host!r} is not an IP address")
 
     @property
     def reached(self) -> str:
@@ -66,8 +63,3 @@ def absent(addresses: Iterable[str]) -> list[str]:
                     if error.errno == errno.EADDRNOTAVAIL:
                         found.append(address.written)
     return found
-
-
-def _unusable(written: str, cause: str) -> GaplessError:
-    hint = 'write it like "127.0.0.1:8000", "[::1]:8000" or "unix:/run/app.sock"'
-    return GaplessError("listen on", repr(written), cause, hint, status=2)

@@ -54,7 +54,7 @@ def listen(fallback: str | Sequence[str] = "127.0.0.1:8000", *, name: str | None
 
 def bind(address: str) -> socket.socket:
     """Bind and listen on "host:port", "[v6]:port" or "unix:/path"; raises GaplessError naming what is wrong."""
-    family, target = _parse(address)
+    family, target = _resolve(address)
     sock = HeldSocket(family, socket.SOCK_STREAM)
     try:
         if family == socket.AF_UNIX:
@@ -118,20 +118,31 @@ def _prepare(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Linux: accepted sockets inherit it, tcp(7)
 
 
-def _parse(address: str) -> tuple[int, str | tuple[str | int, ...]]:
-    if address.startswith("unix:"):
-        return socket.AF_UNIX, address.removeprefix("unix:")
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        hint = 'write it as "127.0.0.1:8000", "[::1]:8000" or "unix:/path"'
-        raise GaplessError("listen on", repr(address), "it is not an address", hint, status=2)
+def parse(written: str) -> tuple[str, int | None]:
+    """Host and port of "host:port" or "[v6]:port"; of "unix:path" the path, and None. Raises GaplessError."""
+    if written.startswith("unix:"):
+        return written.removeprefix("unix:"), None
+    host, colon, port = written.rpartition(":")
+    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise unusable(written, "it is not an address with a port up to 65535")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    return ("0.0.0.0" if host in ("", "*") else host), int(port)  # noqa: S104 -- every interface is asked for
+
+
+def unusable(written: str, cause: str) -> GaplessError:
+    """The refusal of an address, with what one looks like."""
+    hint = 'write it like "127.0.0.1:8000", "[::1]:8000" or "unix:/run/app.sock"'
+    return GaplessError("listen on", repr(written), cause, hint, status=2)
+
+
+def _resolve(address: str) -> tuple[int, str | tuple[str | int, ...]]:
+    """Family and name as bind(2) takes them; raises GaplessError (status 2) also for a host that nobody knows."""
+    host, port = parse(address)
+    if port is None:
+        return socket.AF_UNIX, host
     try:
-        found = socket.getaddrinfo(
-            host.strip("[]") or "0.0.0.0",  # noqa: S104 -- ":8000" means every interface, as it does elsewhere
-            int(port),
-            type=socket.SOCK_STREAM,
-            flags=socket.AI_PASSIVE,
-        )
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise GaplessError("listen on", address, f"host {host!r}: {error.strerror}", status=2) from error
     return found[0][0], (str(found[0][4][0]), *found[0][4][1:])

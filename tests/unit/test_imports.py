@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "listen": {"errors"},
     "notify": set[str](),
     "linux": {"errors"},
-    "address": {"errors"},
+    "address": {"errors", "listen"},
     "home": {"errors"},
     "config": {"errors", "span"},
     "variables": set[str](),

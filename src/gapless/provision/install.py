@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gapless.address import Address
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.linux.files import replace
@@ -64,9 +65,11 @@ def examine(config: Config, place: Place, current: str | None) -> Changes:
 
 def moved(config: Config, place: Place) -> str:
     """Why the held socket would have to be closed: its addresses are not those of `config`; "" when they are."""
-    unit = place.units / place.socket
-    was, now = _streams(unit.read_text("utf-8", "replace") if unit.exists() else ""), _streams(units.socket(config))
-    return f"it listens on {', '.join(was)}, and gapless.toml says {', '.join(now)}" if was and was != now else ""
+    was, now = units.listens(place), [Address.parse(written) for written in config.addresses]
+    if not was or {one.name for one in was} == {one.name for one in now}:
+        return ""
+    before, wanted = (", ".join(one.written for one in each) for each in (was, now))
+    return f"it listens on {before}, and gapless.toml says {wanted}"
 
 
 def apply(config: Config, place: Place, ctl: Systemctl) -> None:
@@ -196,10 +199,6 @@ def _run(*argv: str) -> None:
         raise GaplessError(
             "run", argv[0], done.stderr.strip() or f"it exited with status {done.returncode}", "run it as root"
         )
-
-
-def _streams(unit: str) -> list[str]:
-    return [line.removeprefix("ListenStream=") for line in unit.splitlines() if line.startswith("ListenStream=")]
 
 
 def refuse_foreign(place: Place) -> None:

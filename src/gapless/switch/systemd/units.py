@@ -25,12 +25,21 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What ProtectHome= and PrivateTmp= hide, systemd.exec(5).
 HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 -- nothing is written there
 
+STREAM = "ListenStream="
 ENDS = "\n\r\0"  # each ends a line of a unit file: what follows would be a setting of its own
 
 
 def socket(config: Config) -> str:
     """The socket unit. Raises GaplessError when an address cannot be used."""
     return _render("socket", config=config, addresses=[_stream(address) for address in config.addresses])
+
+
+def listens(place: Place) -> list[Address]:
+    """Where the installed socket unit listens; nothing when there is none."""
+    unit = place.units / place.socket
+    lines = unit.read_text("utf-8", "replace").splitlines() if unit.exists() else []
+    streams = [line.removeprefix(STREAM).replace("%%", "%") for line in lines if line.startswith(STREAM)]
+    return [Address.parse(f"unix:{one}" if one.startswith("/") else one) for one in streams]
 
 
 def service(config: Config, place: Place, instance: str, socket: str = "") -> str:
