@@ -169,3 +169,11 @@ def test_the_current_release_is_not_started_twice(world: World) -> None:
     with pytest.raises(GaplessError, match=f"runs already \\(pid {first.pid}\\)"):
         world.manager.start("r1", 10)
     assert world.manager.instances() == [first]
+
+
+def test_an_instance_without_a_private_socket_cannot_stand_by(world: World) -> None:
+    """Only a gapless server can; any other says so at once, and goes on."""
+    first = live(world, world.release("r1"))
+    assert not world.manager.stand_by(first)
+    assert not world.manager.resume(first)
+    assert ask(world.address) == f"r1 {first.pid}"

@@ -67,6 +67,12 @@ class ScriptedManager:
         self._save(instances=instances)
         self._call("retire")
 
+    def stand_by(self, instance: Instance) -> bool:
+        return bool(instance.private)  # nothing of it runs, so there is none
+
+    def resume(self, instance: Instance) -> bool:
+        return bool(instance.private)
+
     def stop(self, instance: Instance) -> None:
         self.end(instance.release)
 

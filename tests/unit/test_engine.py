@@ -147,20 +147,18 @@ class Scripted:
         with self.called():
             return self.current_release
 
-    # What an instance does itself, asked on its private socket
-
-    def stand_by(self, private: str) -> bool:
+    def stand_by(self, instance: Instance) -> bool:
         with self.called():
-            one = next((one for one in self.running if one.id == private), None)
+            one = next((one for one in self.running if one.id == instance.id), None)
             if one is None or not self.can_stand_by:
                 return False
             assert one.release != self.current_release, "invariant 3: what serves was asked to stop"
             one.standing_by = True
             return True
 
-    def resume(self, private: str) -> bool:
+    def resume(self, instance: Instance) -> bool:
         with self.called():
-            one = next((one for one in self.running if one.id == private and one.standing_by), None)
+            one = next((one for one in self.running if one.id == instance.id and one.standing_by), None)
             if one is not None:
                 one.standing_by = False
             return one is not None
@@ -248,7 +246,7 @@ class Switchovers(RuleBasedStateMachine):
             return
         manager.can_stand_by, manager.death, manager.calls_to_live = warm, death, calls
         moves: list[Step] = []
-        switchover = Switchover(manager, release, 5, moves.append, True, manager.stand_by, manager.resume)
+        switchover = Switchover(manager, release, 5, moves.append, keep=True)
         turning = False
         with suppress(KilledError, KeyboardInterrupt):
             assert switchover.run() is Outcome.SWITCHED

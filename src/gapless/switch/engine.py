@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gapless.errors import GaplessError
-from gapless.switch import orders
 from gapless.switch.manager import Instance, Manager, Readiness, Role
 
 
@@ -68,8 +67,6 @@ class Switchover:
     timeout: float
     on_move: Callable[[Step], None] = lambda _state: None
     keep: bool = False
-    stand_by: Callable[[str], bool] = orders.stand_by
-    resume: Callable[[str], bool] = orders.resume
     state: Step = field(default=Step.STARTING, init=False)
     cause: str = field(default="", init=False)
     log: tuple[str, ...] = field(default=(), init=False)  # a failed candidate's last lines
@@ -143,7 +140,7 @@ class Switchover:
     def _turn_back(self, previous: str, timeout: float) -> bool:
         resumed = False
         for one in strays(self.manager):
-            if one.release == previous and self.resume(one.private):
+            if one.release == previous and self.manager.resume(one):
                 resumed = True
             else:
                 self.manager.retire(one)
@@ -166,7 +163,7 @@ class Switchover:
 
     def _keep(self) -> None:
         for one in strays(self.manager):
-            if one.release != self.previous or not self.stand_by(one.private):
+            if one.release != self.previous or not self.manager.stand_by(one):
                 self.manager.retire(one)
 
     def _move(self, state: Step) -> None:

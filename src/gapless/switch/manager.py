@@ -80,6 +80,12 @@ class Manager(Protocol):
     def retire(self, instance: Instance) -> None:
         """Tell an instance to stop accepting and to drain; returns at once. It ends by itself."""
 
+    def stand_by(self, instance: Instance) -> bool:
+        """Have an instance accept no more connections, but stay; False if it cannot. It raises nothing."""
+
+    def resume(self, instance: Instance) -> bool:
+        """Have an instance that stands by accept again; False if it cannot. It raises nothing."""
+
     def stop(self, instance: Instance) -> None:
         """End an instance now and wait until it is gone: for candidates that were never ready."""
 

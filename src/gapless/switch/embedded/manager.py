@@ -10,6 +10,7 @@ import msgspec
 
 from gapless import environment
 from gapless.errors import GaplessError
+from gapless.switch import orders
 from gapless.switch.embedded import control
 from gapless.switch.embedded.control import About
 from gapless.switch.embedded.home import EmbeddedHome
@@ -40,6 +41,14 @@ class EmbeddedManager:
     def retire(self, instance: Instance) -> None:
         """Tell an instance to drain; returns at once."""
         control.ask(self._home, control.Retire(instance.id, instance.pid))
+
+    def stand_by(self, instance: Instance) -> bool:
+        """Have an instance accept no more, but stay: as it is asked on its private socket."""
+        return orders.stand_by(instance.private)
+
+    def resume(self, instance: Instance) -> bool:
+        """Have an instance that stands by accept again."""
+        return orders.resume(instance.private)
 
     def stop(self, instance: Instance) -> None:
         """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s.

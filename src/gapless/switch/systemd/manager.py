@@ -17,7 +17,7 @@ from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux.files import replace
-from gapless.switch import held
+from gapless.switch import held, orders
 from gapless.switch.manager import Instance, Readiness, Role, Started
 from gapless.switch.systemd import companions, journal, rehearsal, units
 from gapless.switch.systemd.boot_priority import booting_behind
@@ -94,6 +94,14 @@ class SystemdManager:
             if current := self.current():
                 self._settle_beside(current)
             self._stop(instance.unit)
+
+    def stand_by(self, instance: Instance) -> bool:
+        """Have an instance accept no more, but stay: as it is asked on its private socket."""
+        return orders.stand_by(instance.private)
+
+    def resume(self, instance: Instance) -> bool:
+        """Have an instance that stands by accept again."""
+        return orders.resume(instance.private)
 
     def stop(self, instance: Instance) -> None:
         """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s."""
