@@ -13,7 +13,7 @@ import msgspec
 
 from gapless import environment
 from gapless.config import load
-from gapless.provision import install
+from gapless.provision.install import Installation
 from gapless.switch.systemd.manager import SystemdManager
 from gapless.switch.systemd.names import Place
 from gapless.switch.systemd.systemctl import Systemctl
@@ -37,7 +37,7 @@ class Systemd:
         project = Path("/root/web")
         project.mkdir(exist_ok=True)
         self.configure(project)
-        install.apply(load(project), self.place, Systemctl())
+        Installation(load(project), self.place, None).make()
 
     def configure(self, directory: Path, behaviour: str = "", command: Sequence[str] = (sys.executable,)) -> None:
         (directory / "gapless.toml").write_text(f"""
@@ -80,4 +80,4 @@ class Systemd:
         ctl = Systemctl()
         ctl.attempt("stop", self.place.socket)
         ctl.attempt("kill", "--signal=SIGKILL", self.place.unit("*"))
-        install.remove(self.place, ctl, data=True)
+        Installation(load(Path("/root/web")), self.place, None).remove(data=True)

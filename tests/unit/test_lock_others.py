@@ -16,7 +16,7 @@ import pytest
 
 from gapless.errors import GaplessError
 from gapless.home import Home
-from gapless.provision import install
+from gapless.provision import host
 from gapless.release.deploy import deploy
 from gapless.release.lock import deploy_lock, hold, holder
 from gapless.release.store import Store
@@ -225,7 +225,7 @@ def test_what_a_killed_up_left_is_not_foreign(home: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Place, "root", home)
     with deploy_lock(home, why="up"):
         (home / "holder.new").touch()
-        install.refuse_foreign(Place("shop", user=True))
+        host.refuse_foreign(Place("shop", user=True))
     (home / "photos").mkdir()
     with pytest.raises(GaplessError, match="not gapless's"):
-        install.refuse_foreign(Place("shop", user=True))
+        host.refuse_foreign(Place("shop", user=True))

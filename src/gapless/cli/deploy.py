@@ -62,9 +62,9 @@ def command(
 def _warn_of_other_address(output: Output, project: Project) -> None:
     wanted = ", ".join(project.config.addresses)
     if project.place:
-        from gapless.provision.install import moved
+        from gapless.provision.socket import SocketUnit
 
-        if moved(project.config, project.place):
+        if SocketUnit(project.config, project.place, None).moved():
             output.warn(
                 f"`listen` says {wanted}, but the old address stays open: `gapless up --close-socket` changes it"
             )

@@ -8,10 +8,10 @@ import click
 
 from gapless.cli.options import Project, common, dry_run, need_root, yes
 from gapless.cli.output import Output
-from gapless.provision import install
+from gapless.provision import host
+from gapless.provision.install import Installation
 from gapless.release.lock import deploy_lock
 from gapless.switch.systemd.names import Place
-from gapless.switch.systemd.systemctl import Systemctl
 
 
 @click.command()
@@ -31,7 +31,7 @@ def command(output: Output, /, project: Project, data: bool, dry_run: bool, yes:
         return
     if place.owner:
         need_root(f"remove {place.name}")
-    install.refuse_foreign(place)
+    host.refuse_foreign(place)
     what = f"{place.name}, its releases and units" + (f", and the data in {place.shared}" if data else "")
     if dry_run:
         output.result({"removed": [], "dry_run": True}, f"Would remove {what}.")
@@ -40,6 +40,6 @@ def command(output: Output, /, project: Project, data: bool, dry_run: bool, yes:
         click.confirm(f"Remove {what}?", abort=True)
     output.say("Draining …")
     with deploy_lock(place.root, why="down"):
-        gone = install.remove(place, Systemctl(place.user), data=data)
+        gone = Installation(project.config, place, None).remove(data=data)
     left = "" if data else f" {place.shared} stays: `gapless down --data` removes it."
     output.result({"removed": gone, "dry_run": False}, f"Removed {place.name}.{left}")

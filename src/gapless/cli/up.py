@@ -13,7 +13,8 @@ from gapless.cli.output import Output
 from gapless.cli.progress import Progress
 from gapless.config import load
 from gapless.errors import GaplessError
-from gapless.provision import install
+from gapless.provision import host
+from gapless.provision.install import Installation
 from gapless.release import deploy, recovery
 from gapless.release.attempt import Target
 from gapless.release.lock import deploy_lock
@@ -36,32 +37,35 @@ def command(
     Can be repeated: what is there already stays as it is.
     """
     place = Place(project.config.name, user=user)
-    install.require_systemd(place)
+    host.require_systemd(place)
     manager = SystemdManager(place)
-    install.refuse_foreign(place)
+    host.refuse_foreign(place)
     target = Target(place.root, manager, Progress(output), lock_wait, owner=place.owner)
     current = recovery.current(target) or ""
     first, lost = not current, current != (manager.current() or "")
-    changes = install.examine(project.config, place, current)
+    installation = Installation(project.config, place, current)
+    missing, moved = installation.missing(), installation.socket.moved()
     if lost:
-        changes.sentences.insert(0, f"Write {manager.commit} again: it is to name {current}.")
-    if changes.closes and not close_socket:
+        missing.insert(0, f"Write {manager.commit} again: it is to name {current}.")
+    if moved and not close_socket:
         hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
-        raise GaplessError("change", "the held socket", f"{changes.closes}: it must be closed for that", hint)
+        raise GaplessError("change", "the held socket", f"{moved}: it must be closed for that", hint)
     if dry_run:
-        plan = [*changes.sentences, *(plan_deploy(target, project.directory) if first else [])]
-        output.result({"plan": plan, "diff": changes.diff}, *(plan or ["Nothing: it is up already."]), *changes.diff)
+        plan, diff = [*missing, *(plan_deploy(target, project.directory) if first else [])], installation.socket.diff()
+        output.result({"plan": plan, "diff": diff}, *(plan or ["Nothing: it is up already."]), *diff)
         return
     if place.owner:
         need_root(f"install {place.name}")
     go_on_without_terminal(output)
     os.nice(10)
-    if changes.sentences:
-        _install(output, project, target, manager, changes)
-    for missing in address.absent(project.config.addresses):
-        output.warn(f"this host has no address {missing.rpartition(':')[0]} now: nobody reaches {missing} until it has")
-    document: dict[str, object] = {"changed": changes.sentences, "deployed": None}
-    lines = ["Already up: nothing to change." if not changes.sentences else f"{place.name} is up."]
+    if missing:
+        _install(output, target, installation, missing)
+    for unreached in address.absent(project.config.addresses):
+        output.warn(
+            f"this host has no address {unreached.rpartition(':')[0]} now: nobody reaches {unreached} until it has"
+        )
+    document: dict[str, object] = {"changed": missing, "deployed": None}
+    lines = ["Already up: nothing to change." if not missing else f"{place.name} is up."]
     if first:
         document["deployed"], lines = switched(deploy.deploy(target, project.directory))
     elif load(target.store.path(current)) != project.config:
@@ -69,13 +73,13 @@ def command(
     output.result(document, *lines)
 
 
-def _install(
-    output: Output, project: Project, target: Target, manager: SystemdManager, changes: install.Changes
-) -> None:
+def _install(output: Output, target: Target, installation: Installation, missing: list[str]) -> None:
     with deploy_lock(target.home, why="up", wait=target.lock_wait):
+        socket, current = installation.socket, installation.socket.current
+        reopens = bool(socket.moved()) or (current and socket.is_shut())
         recovery.restore(target)
-        install.apply(project.config, manager.place, manager.ctl)
-        for sentence in changes.sentences:
+        installation.make()
+        for sentence in missing:
             output.say(sentence)
-        if changes.closes or changes.shut:
-            install.reopen(manager.place, manager.ctl)
+        if reopens:
+            socket.reopen()

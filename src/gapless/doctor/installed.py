@@ -9,7 +9,7 @@ from pathlib import Path
 from gapless.config import Config
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
-from gapless.provision import install
+from gapless.provision.install import Installation
 from gapless.switch.systemd.names import Place
 from gapless.switch.systemd.systemctl import GONE, Systemctl
 
@@ -26,7 +26,7 @@ STATES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload",
 def installation(config: Config, place: Place, current: str | None) -> Finding:
     """Whether user, directories and socket unit are as `gapless up` makes them."""
     try:
-        todo = install.examine(config, place, current).sentences
+        todo = Installation(config, place, current).missing()
     except GaplessError as error:
         return Finding("installation", Severity.FAILED, error.cause, error.hint)
     if todo:

@@ -13,7 +13,7 @@ from gapless.address import Address
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.listen import BACKLOG
-from gapless.provision.install import OLDEST, require_systemd
+from gapless.provision.host import OLDEST, require_systemd
 from gapless.release.store import made
 from gapless.switch.systemd.names import Place
 

@@ -34,11 +34,10 @@ def socket(config: Config) -> str:
     return _render("socket", config=config, addresses=[_stream(address) for address in config.addresses])
 
 
-def listens(place: Place) -> list[Address]:
-    """Where the installed socket unit listens; nothing when there is none."""
-    unit = place.units / place.socket
-    lines = unit.read_text("utf-8", "replace").splitlines() if unit.exists() else []
-    streams = [line.removeprefix(STREAM).replace("%%", "%") for line in lines if line.startswith(STREAM)]
+def listens(unit: str) -> list[Address]:
+    """Where the socket unit with this text listens."""
+    lines = [line for line in unit.splitlines() if line.startswith(STREAM)]
+    streams = [line.removeprefix(STREAM).replace("%%", "%") for line in lines]
     return [Address.parse(f"unix:{one}" if one.startswith("/") else one) for one in streams]
 
 

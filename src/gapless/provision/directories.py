@@ -1,0 +1,44 @@
+"""The directories of an app's home."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from gapless.switch.systemd.names import Place
+
+
+@dataclass(frozen=True)
+class Directories:
+    """Those in `place.root`: the app itself may write in `shared` alone."""
+
+    place: Place
+
+    def missing(self) -> list[str]:
+        return [f"Make {path}." for path in self._all if not path.exists()]
+
+    def make(self) -> None:
+        closed, shared = self.place.home.closed, self.place.shared
+        for path in self._all:
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o700 if path in closed else 0o750 if path == shared else 0o755)
+            if path == shared and self.place.owner:
+                shutil.chown(path, self.place.owner, self.place.owner)
+
+    def remove(self, *, data: bool) -> list[str]:
+        """All that is in the home; without `data` what is `Home.kept` stays, and the home with it."""
+        root, gone = self.place.root, []
+        shutil.rmtree(self.place.run, ignore_errors=True)
+        for path in sorted(root.iterdir()) if root.exists() else []:
+            if data or path not in self.place.home.kept:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                gone.append(str(path))
+        if data and root.exists():
+            root.rmdir()
+        return gone
+
+    @property
+    def _all(self) -> list[Path]:
+        home = self.place.home
+        return [home.root, home.releases, home.shared, *home.closed]
