@@ -6,7 +6,7 @@ import pytest
 
 from gapless.switch.embedded import spawn
 from gapless.switch.embedded.home import EmbeddedHome
-from tests.process.test_running import home, launched, within  # noqa: F401 -- home is a fixture
+from tests.process.test_instance import home, launched, within  # noqa: F401 -- home is a fixture
 
 
 def test_a_boot_that_blocks_its_loop_is_left_to_its_own_time_out(

@@ -58,6 +58,21 @@ def test_the_page_of_servers_has_the_true_defaults() -> None:
         assert value == json.loads(default), key
 
 
+def test_the_page_of_the_layout_names_files_that_are_there() -> None:
+    """docs/architecture.md and CONTRIBUTING.md lead a newcomer to files by their paths."""
+    named = re.findall(r"`(src/gapless/[\w/.]+|tests/[\w/.]+)`", (ROOT / "docs" / "architecture.md").read_text())
+    table = re.search(r"\| layer .*?\n\n", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    assert table
+    rows = [row.split("|")[2] for row in table[0].splitlines()[2:] if row]
+    for row in rows:
+        folder = ""
+        for path in re.findall(r"`([\w/.]+)`", row):
+            folder = path.rpartition("/")[0] if "/" in path else folder
+            named.append(f"src/gapless/{path if '/' in path or not folder else f'{folder}/{path}'}")
+    assert len(named) > 40
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     """Every relative link in the README and the docs names a file that exists."""
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
