@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from email.utils import formatdate
 from typing import Any
@@ -10,8 +11,34 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
+from gapless.errors import GaplessError
 from gapless.serve.app import ASGIApp
 from gapless.serve.check import RELEASE_HEADER
+
+# What a drain reads off uvicorn's objects, which is no promise of uvicorn's.
+READ = {
+    "server_state": {"connections", "tasks", "default_headers"},
+    "http_protocol": {"cycle", "transport"},
+    "cycle": {"default_headers", "response_started", "response_complete"},
+    "ws_protocol": {"handshake_complete", "transport"},
+}
+
+
+def verify(config: uvicorn.Config) -> None:
+    """Raise GaplessError where this uvicorn has renamed what a drain reads: it would lose requests without a word."""
+    http, websocket = config.http_protocol_class, config.ws_protocol_class
+    cycle = getattr(sys.modules[http.__module__], "RequestResponseCycle", None)
+    found = {"server_state": ServerState, "http_protocol": http, "cycle": cycle, "ws_protocol": websocket}
+    missing = [f"{part}.{name}" for part, names in READ.items() for name in sorted(names - _set_by(found[part]))]
+    missing += [] if callable(getattr(websocket, "shutdown", None)) else ["ws_protocol.shutdown"]
+    if missing:
+        cause = f"version {uvicorn.__version__} has no {', '.join(missing)}, and a drain needs it"
+        raise GaplessError("use", "uvicorn", cause, 'pip install "gapless[serve]" installs one that is known')
+
+
+def _set_by(kind: Any) -> set[str]:
+    """The names that the initializer of a class uses: the attributes that it sets are among them."""
+    return set(kind.__init__.__code__.co_names) if kind is not None else set()
 
 
 class Http:
@@ -30,6 +57,7 @@ class Http:
             headers=headers,
         )
         self.config.load()
+        verify(self.config)
         self.app_state = app_state
         self.state = ServerState()
         self.closing = False
