@@ -1,7 +1,7 @@
 # Every target sets up what it needs. PYTHON=python3.12 make test picks another interpreter.
 PYTHON ?= python3
 V := .venv/bin
-.PHONY: compiled demo test lint bench bench-hosts kills host-kills docs lock clean
+.PHONY: compiled demo test lint bench bench-hosts kills host-kills docs lock clean release
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -41,6 +41,12 @@ lock:  # pin every version and hash; names no package host
 	.venv-lock/bin/uv pip compile -q pyproject.toml --extra serve --extra cli --group dev --generate-hashes \
 	  --universal --python-version 3.11 --no-header --no-annotate --upgrade -o requirements-dev.txt
 	rm -rf .venv-lock
+
+release: test  # builds and checks what is published; publishing stays a decision of a person
+	rm -rf dist
+	$(V)/python -m hatchling build
+	@ls dist
+	@echo "Check CHANGELOG.md and the version, then: python -m twine upload dist/*, and git tag the version."
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
