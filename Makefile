@@ -1,7 +1,8 @@
 # Every target sets up what it needs. PYTHON=python3.12 make test picks another interpreter.
 PYTHON ?= python3
+SUITE ?= trixie
 V := .venv/bin
-.PHONY: compiled demo test lint bench bench-hosts kills host-kills docs lock clean release
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills docs lock clean release
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -23,6 +24,10 @@ lint: $(V)/gapless
 	$(V)/ruff check .
 	$(V)/ruff format --check .
 	$(V)/mypy
+
+test-debian: compiled  # as root: the host tests on another Debian, with the wheel; without the other servers' programs
+	tests/host/debian.sh $(SUITE) $(CURDIR)/.debian/$(SUITE)
+	LOWER=$(CURDIR)/.debian/$(SUITE) $(V)/pytest tests/host --ignore tests/host/test_servers.py
 
 bench: compiled
 	$(V)/python -m bench

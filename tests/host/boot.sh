@@ -5,7 +5,8 @@
 #   unshare --mount boot.sh disk BASE PATH...  make the disk, say "ready", hold it until stdin ends, then clear all up
 #   nsenter -t HOLDER --mount boot.sh boot BASE PATH...  boot from it; stays until PID 1 has died
 #
-# The PATHs, read-only, are the same inside as outside. All mounts are in the holder's namespace: they end with it.
+# LOWER is another userland to boot, see debian.sh; without it, it is this machine's.
+# The PATHs, read-only, are the same inside as outside, or as they are in LOWER. All mounts are in the holder's namespace: they end with it.
 set -eu
 umask 022
 verb=$1 base=$2
@@ -19,9 +20,9 @@ make_disk() {
     mkdir "$base/disk" "$base/cgroup"
     mount -t tmpfs -o mode=755 tmpfs "$base/disk"  # its own: a container's /dev/shm may be as small as 64 MB
     mkdir "$root"
-    layer /
+    layer "${LOWER:-/}"
     # The layer of / shows one file system of the machine. Disks that are mounted into it get layers of their own.
-    findmnt --real --raw --noheadings --output TARGET | while read -r target; do
+    [ "${LOWER-}" ] || findmnt --real --raw --noheadings --output TARGET | while read -r target; do
         case $target in
             / | /boot* | /dev* | /etc/* | /media* | /mnt* | /proc* | /run* | /snap* | /sys* | /tmp*) ;;
             *) [ ! -d "$target" ] || layer "$target" ;;
@@ -44,7 +45,7 @@ make_disk() {
 layer() {
     number=$((${number:-0} + 1))
     mkdir "$base/disk/upper$number" "$base/disk/work$number"
-    mount -t overlay -o "lowerdir=$1,upperdir=$base/disk/upper$number,workdir=$base/disk/work$number" overlay "$root$1"
+    mount -t overlay -o "lowerdir=$1,upperdir=$base/disk/upper$number,workdir=$base/disk/work$number" overlay "$root${1#"${LOWER-}"}"
 }
 
 # A newly installed machine: nothing of what runs on this one is enabled.
@@ -123,7 +124,7 @@ init() {
     make_dev
     for path; do
         mkdir -p "$root$path"
-        mount --bind "$path" "$root$path"
+        mount --bind "${LOWER-}$path" "$root$path"
         mount -o remount,bind,ro "$root$path"
     done
     hostname "${base##*-}"

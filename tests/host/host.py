@@ -29,7 +29,10 @@ REQUIREMENTS = str(Path(__file__).with_name("requirements.sh"))
 # What must be at the same place inside as outside: the project with its .venv, and that one's interpreter. The system's
 # own is on the host's disk already; it stays writable there.
 NEEDED = (str(Path(one).resolve()) for one in (PROJECT, sys.prefix, sys.base_prefix))
-VISIBLE = tuple(dict.fromkeys(one for one in NEEDED if one not in ("/usr", "/usr/local")))
+LOWER = os.environ.get("LOWER", "")  # another userland, made by debian.sh: it has a project of its own at this place
+VISIBLE = tuple(
+    dict.fromkeys(one for one in NEEDED if one not in ("/usr", "/usr/local") and Path(f"{LOWER}{one}").exists())
+)
 SEARCHED = f"{sys.prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROJECTS = Path("/opt/gapless-tests")  # inside, and on nobody's machine: /opt is as it is there
 BOOT_SECONDS = 60.0
