@@ -103,8 +103,7 @@ def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | 
 
 
 def _left(record: records.Record, current: str | None) -> Instance:
-    live = Role.LIVE if record.release == current else Role.CANDIDATE
-    role = Role.RETIRING if record.state.is_retiring else live
+    role = Role.of(current=record.release == current, retiring=record.state.is_retiring)
     ready = record.state.is_ready
     return Instance(record.id, record.release, role, record.pid, record.since, ready, record.private)
 

@@ -16,6 +16,13 @@ class Role(enum.StrEnum):
     LIVE = "live"
     RETIRING = "retiring"
 
+    @classmethod
+    def of(cls, *, current: bool, retiring: bool) -> Role:
+        """The role of an instance that was told to retire, or is of the `current` release, or neither."""
+        if retiring:
+            return cls.RETIRING
+        return cls.LIVE if current else cls.CANDIDATE
+
 
 class Readiness(enum.StrEnum):
     """How waiting for a candidate ended."""

@@ -63,9 +63,7 @@ class Instances:
 
     def role(self, running: Supervised) -> Role:
         """Derived at each call from the commit file."""
-        if running.state.is_retiring:
-            return Role.RETIRING
-        return Role.LIVE if running.record.release == self.current() else Role.CANDIDATE
+        return Role.of(current=running.record.release == self.current(), retiring=running.state.is_retiring)
 
     def instance(self, running: Supervised) -> Instance:
         """The instance as the protocol shows it."""

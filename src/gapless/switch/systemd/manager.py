@@ -282,13 +282,10 @@ class SystemdManager:
 
     def _instance(self, unit: Mapping[str, str], current: str | None) -> Instance:
         name = self.place.instance(unit["Id"])
-        role = Role.LIVE if name == current else Role.CANDIDATE
-        if unit["ActiveState"] == "deactivating":
-            role = Role.RETIRING
         return Instance(
             id=f"{name}.{unit['InvocationID'][:8]}",
             release=release_of(name),
-            role=role,
+            role=Role.of(current=name == current, retiring=unit["ActiveState"] == "deactivating"),
             pid=int(unit["MainPID"]),
             since=_since(unit["InactiveExitTimestamp"]),
             ready=unit["ActiveState"] in {"active", "reloading", "deactivating"},
