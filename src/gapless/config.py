@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
-from gapless import span
+from gapless import span, timeouts
 from gapless.errors import GaplessError
 
 FILE = "gapless.toml"
@@ -142,7 +142,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def longest_drain(self) -> float:
         """Seconds after which a retiring instance that is still there is killed: no budget is cut short by it."""
         last = max(self.drain.requests, self.drain.streams) + self.drain.linger  # its connection is idle until then
-        return last + 2 * self.drain.requests + 15  # a request comes just before; after it, the app's own shutdown
+        return last + 2 * self.drain.requests + timeouts.SHUTDOWN  # a request comes just before its end
 
 
 def argv(command: Command) -> list[str]:

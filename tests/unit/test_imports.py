@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "gapless"
-BASE = {"errors", "linux", "span"}
+BASE = {"errors", "linux", "span", "timeouts"}
 APP = {*BASE, "address", "config", "environment", "home", "listen"}
 # What each part may import beside itself; `switch` alone is its own files, without the two managers.
 MAY_IMPORT = {
     "errors": set[str](),
     "span": set[str](),
+    "timeouts": set[str](),
     "listen": {"errors"},
     "notify": set[str](),
     "linux": {"errors"},
     "address": {"errors", "listen"},
     "home": {"errors"},
-    "config": {"errors", "span"},
+    "config": {"errors", "span", "timeouts"},
     "variables": set[str](),
     "environment": {"errors", "config", "home", "linux", "variables"},
     "serve": {*BASE, "listen", "notify"},

@@ -6,12 +6,12 @@ import shlex
 import tempfile
 from pathlib import Path
 
+from gapless import timeouts
 from gapless.config import Command, load
 from gapless.release import recovery, sources
 from gapless.release.attempt import Target
 from gapless.release.deploy import pick
 from gapless.release.prune import superfluous
-from gapless.release.switchover import BOOT_MARGIN
 from gapless.release.watch import Watch
 
 
@@ -46,7 +46,7 @@ def plan_rollback(target: Target, to: str | None = None, watch: Watch | None = N
 
 
 def _switch(release: str, current: str | None, timeout: float, watch: Watch | None) -> list[str]:
-    plan = [f"Start {release} and wait at most {timeout + BOOT_MARGIN:g} s until it is proven."]
+    plan = [f"Start {release} and wait at most {timeout + timeouts.DEPLOYER:g} s until it is proven."]
     if current is None:
         return [*plan, f"Make {release} the current release; it is the first."]
     if watch is None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import NoReturn
 
+from gapless import timeouts
 from gapless.config import Config, load
 from gapless.errors import GaplessError
 from gapless.release.attempt import Attempt, Target
@@ -15,7 +16,6 @@ from gapless.release.lock import DeployLock
 from gapless.release.watch import WATCH, TurnBackError, Watch, monitored, must_be_well, observe
 from gapless.switch import engine
 
-BOOT_MARGIN = 5.0  # seconds the engine waits beyond the release's own check
 AFTER = 1.0  # seconds that the monitor still looks after a release was turned back: did it help?
 
 
@@ -35,7 +35,7 @@ def switch_over(target: Target, attempt: Attempt, config: Config, lock: DeployLo
             if state is engine.Step.PROVEN:
                 must_be_well(monitor, attempt.release, f"{attempt.previous} goes on serving")
 
-    timeout = config.check.timeout + BOOT_MARGIN
+    timeout = config.check.timeout + timeouts.DEPLOYER
     switchover = engine.Switchover(target.manager, attempt.release, timeout, moved, keep=watch is not None)
     with monitored(target, attempt, monitor):
         _commit(target, attempt, switchover)
@@ -90,7 +90,7 @@ def _turn_back(target: Target, attempt: Attempt, switchover: engine.Switchover, 
         hint += f"; the proof: {target.store.report(attempt.release)}"
     with attempt.phase(TURN_BACK):
         previous = attempt.previous or ""
-        timeout = load(target.store.path(previous)).check.timeout + BOOT_MARGIN
+        timeout = load(target.store.path(previous)).check.timeout + timeouts.DEPLOYER
         if not switchover.turn_back(timeout):
             cause += f"; {previous} could not serve again ({switchover.cause}), so {attempt.release} goes on serving"
             raise GaplessError("turn back from", attempt.release, cause, hint, details=details)

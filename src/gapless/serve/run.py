@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from gapless import timeouts
 from gapless.listen import listen
 from gapless.serve.app import ASGIApp, load
 from gapless.serve.channel import Channel
@@ -49,7 +50,7 @@ def _serve(settings: Settings) -> int:
 def _run(settings: Settings, sockets: Sequence[socket.socket], line: socket.socket | None) -> int:
     """One process that serves; `line` leads to the parent of the workers, if there are several."""
     # An import that hangs blocks everything: after the time-out this prints where, and exits with status 1.
-    faulthandler.dump_traceback_later(settings.check_timeout + 2, exit=True)
+    faulthandler.dump_traceback_later(settings.check_timeout + timeouts.HANG, exit=True)
     app = load(settings.app, settings.app_dir)
     make_loop = uvicorn.Config(app, log_config=None).get_loop_factory()  # uvloop where it is installed
     with asyncio.Runner(loop_factory=make_loop) as runner:

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from gapless import notify
+from gapless import notify, timeouts
 from gapless.errors import GaplessError
 from gapless.linux import priority, unix_http
 from gapless.serve import check, instance_socket
@@ -122,7 +122,7 @@ class Server:
         settings = self.settings
         deadline = time.monotonic() + settings.check_timeout
         # If the app blocks the loop, no time-out of the loop can run: this prints where it hangs, and exits.
-        faulthandler.dump_traceback_later(settings.check_timeout + 2, exit=True)
+        faulthandler.dump_traceback_later(settings.check_timeout + timeouts.HANG, exit=True)
         self._enter(Stage.STARTING)
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + settings.check_timeout):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gapless import environment
+from gapless import environment, timeouts
 from gapless.address import Address
 from gapless.config import Config
 from gapless.errors import GaplessError
@@ -45,6 +45,7 @@ def service(config: Config, place: Place, instance: str, socket: str = "") -> st
     """The service unit of `instance`, which takes the sockets of `place`, or those of the unit `socket`."""
     release = release_of(instance)
     about = _common(config, place, release, config.argv)
+    about["start_timeout"] = config.check.timeout + timeouts.MANAGER
     about["for_server"] = environment.for_server(config, "" if socket else place.private(instance))
     return _render("service", instance=instance, socket=socket or place.socket, **about)
 
