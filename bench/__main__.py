@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,8 @@ def main() -> None:
         (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         (HERE / "results.md").write_text(text)
         into_readme("bench", text)
+    if slow := timings.too_slow(times) if times else []:
+        sys.exit("; ".join(slow))
 
 
 def into_readme(name: str, text: str) -> None:

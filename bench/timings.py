@@ -13,6 +13,7 @@ from pathlib import Path
 from gapless.demo.ways import Gapless
 
 PYTHON = sys.executable
+LIMITS = {"import": 0.020, "help": 0.150}  # seconds: what somebody who types would feel
 BOOT = 0.5  # seconds: any will do, it is taken off again
 
 
@@ -48,6 +49,12 @@ def timings(folder: Path) -> dict[str, float]:
         "deploy": deploy,
         "status": status,
     }
+
+
+def too_slow(found: dict[str, float]) -> list[str]:
+    """Say which of the medians are over their limit."""
+    over = {name: most for name, most in LIMITS.items() if found[name] > most}
+    return [f"{name}: {found[name]:.3f} s, and {most:g} s is the most" for name, most in over.items()]
 
 
 def over_boot(count: int, deploy: Callable[[], object], start: Callable[..., subprocess.Popen[str]]) -> float:

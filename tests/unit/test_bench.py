@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from bench import pauses
+from bench import pauses, timings
 from bench.throughput import Pair, Round, Spread, processor_seconds, spread
 
 from gapless.prove.kinds import Kind, Sample
@@ -97,3 +97,10 @@ def test_recording_ends_with_what_it_surrounds() -> None:
         assert multiprocessing.active_children()
         raise ZeroDivisionError
     assert multiprocessing.active_children() == []
+
+
+def test_a_slow_start_of_gapless_fails_the_bench() -> None:
+    """`import gapless` takes at most 20 ms over a bare interpreter, `gapless --help` 150 ms."""
+    assert timings.too_slow({"import": 0.010, "help": 0.149, "deploy": 9.0}) == []
+    [said] = timings.too_slow({"import": 0.021, "help": 0.149})
+    assert said.startswith("import: 0.021 s")
