@@ -146,6 +146,27 @@ def test_a_file_that_is_lost_during_a_deploy_harms_nobody(shop: Shop, signal: st
     whole(shop, before["release"])
 
 
+@pytest.mark.parametrize("moment", ["build", "watch"])
+def test_a_file_that_is_lost_before_and_after_a_switchover(shop: Shop, moment: str) -> None:
+    """Invariants 1, 3 and 11: the deploy goes on; the only one that serves is not retired, the socket stays open."""
+    before, inode = shop.live(), shop.inode()
+    shop.write(text=moment, config='build = { run = "sleep 2" }')
+    with visits(shop) as seen:
+        deploy = shop.popen("deploy", "--watch", "4s")
+        if moment == "watch":
+            wait_until(lambda: (shop.status()["locked_by"] or {}).get("phase") == "watch")
+        else:
+            wait_until(lambda: (shop.status()["locked_by"] or {}).get("release"))
+        shop.host.run("systemctl", "revert", "shop.socket")
+        said, _ = deploy.communicate(timeout=60)
+        assert deploy.returncode == 0, said
+        shop.settled()
+    assert seen.losses == []
+    assert seen.releases == [before["release"], shop.current()]
+    assert shop.inode() == inode
+    whole(shop, shop.current())
+
+
 def test_the_only_server_that_answers_is_not_retired(shop: Shop) -> None:
     """Invariant 11: the current release cannot start; an older one that somebody started serves until one can."""
     second, first = shop.live(), another(shop)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.release.deploy import prune, rollback
+from gapless.release.deploy import deploy, prune, rollback
 from gapless.release.recovery import current
+from gapless.release.watch import Watch
 from gapless.switch.engine import repair
 from gapless.switch.manager import Readiness, Role
-from tests.unit.release_kit import ScriptedManager, make_project
+from tests.unit.release_kit import ScriptedManager, configure, make_project
 from tests.unit.release_shop import Shop
 
 
@@ -93,3 +95,53 @@ def test_the_last_that_answers_is_not_retired(shop: Shop) -> None:
     assert repair(shop.manager) == []
     lose(shop, first, second, named=second)
     assert [one.release for one in repair(shop.manager)] == [first]
+
+
+def lost_in(shop: Shop, call: str) -> None:
+    """The commit file goes inside the next call of the manager that has this name."""
+
+    def lose_it() -> None:
+        shop.manager.hooks.clear()
+        shop.manager._save(current=None)
+
+    shop.manager.hooks[call] = lose_it
+
+
+@pytest.mark.parametrize("ends", [Readiness.READY, Readiness.EXITED])
+def test_a_file_that_is_lost_while_a_candidate_starts(shop: Shop, ends: Readiness) -> None:
+    """Invariants 3 and 11: what served is named again, or its successor is; it is not retired for that."""
+    first = shop.deploy()
+    lost_in(shop, "start")
+    shop.manager.readiness = ends
+    if ends is Readiness.READY:
+        second = shop.deploy(drained=False)
+        assert shop.manager.current() == second
+        assert {one.release: one.role for one in shop.manager.instances()} == {first: Role.RETIRING, second: Role.LIVE}
+        return
+    shop.fail("it said no")
+    assert [one.release for one in shop.manager.instances() if one.role is not Role.RETIRING] == [first]
+    shop.manager.readiness = Readiness.READY
+    prune(shop.target, 5)
+    assert shop.manager.current() == first
+
+
+def test_a_file_that_is_lost_during_a_build(shop: Shop) -> None:
+    """Invariants 3 and 11: when the switchover begins, the only one that serves is not taken for a stray."""
+    first = shop.deploy()
+    # The build itself does it, as a build can; only a scripted manager keeps the file where it does.
+    lose_it = f"import json; p = '{shop.manager.path}'; s = json.load(open(p)); s['current'] = None; "
+    lose_it += "json.dump(s, open(p, 'w'))"
+    configure(shop.project, f"[build]\nrun = {json.dumps([sys.executable, '-c', lose_it])}\n")
+    shop.manager.readiness = Readiness.EXITED
+    shop.fail("it said no")
+    assert [(one.release, one.role) for one in shop.manager.instances()] == [(first, Role.LIVE)]
+
+
+def test_a_file_that_is_lost_during_a_watch(shop: Shop) -> None:
+    """Invariants 3 and 11: the release that is watched stays, and is named again; the old one alone retires."""
+    first = shop.deploy()
+    lost_in(shop, "retire")  # right after the commit: the old one cannot stand by
+    shop.time += 60
+    second = deploy(shop.target, shop.project, watch=Watch(0.3)).release
+    assert shop.manager.current() == second
+    assert {one.release: one.role for one in shop.manager.instances()} == {first: Role.RETIRING, second: Role.LIVE}

@@ -36,7 +36,9 @@ def switch_over(target: Target, attempt: Attempt, config: Config, lock: DeployLo
                 must_be_well(monitor, attempt.release, f"{attempt.previous} goes on serving")
 
     timeout = config.check.timeout + timeouts.DEPLOYER
-    switchover = engine.Switchover(target.manager, attempt.release, timeout, moved, keep=watch is not None)
+    switchover = engine.Switchover(
+        target.manager, attempt.release, timeout, moved, keep=watch is not None, known=attempt.previous
+    )
     with monitored(target, attempt, monitor):
         _commit(target, attempt, switchover)
         if watch and switchover.state is engine.Step.WATCHING:

@@ -138,7 +138,9 @@ def end_watch(target: Target) -> bool:
 
 
 def _process(target: Target, proven: Instance) -> str:
-    live = [one for one in target.manager.instances() if one.role is Role.LIVE]
+    # By its release, not by its role: the manager takes that from the commit file, which may be lost meanwhile.
+    found = [one for one in target.manager.instances() if one.release == proven.release]
+    live = [one for one in found if one.role is not Role.RETIRING]
     if not live:
         return f"its process {proven.pid} is gone"
     if all(one.pid != proven.pid for one in live):

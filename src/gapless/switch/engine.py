@@ -67,6 +67,7 @@ class Switchover:
     timeout: float
     on_move: Callable[[Step], None] = lambda _state: None
     keep: bool = False
+    known: str | None = None  # the current release as the caller saw it: its file may be lost since
     state: Step = field(default=Step.STARTING, init=False)
     cause: str = field(default="", init=False)
     log: tuple[str, ...] = field(default=(), init=False)  # a failed candidate's last lines
@@ -78,16 +79,14 @@ class Switchover:
 
         However it is left, `repair` has run: before the commit the candidate goes, after it the old ones retire.
         """
-        repair(self.manager)
-        self.previous = self.manager.current()
+        self._repair()
+        self.known = self.previous = self.manager.current()
         if self.previous == self.release:
             return Outcome.ALREADY_LIVE
         try:
             return self._switch()
         except BaseException:
-            # Had the commit file been lost meanwhile, what serves would be a stray: the next command restores it.
-            if self.previous is None or self.manager.current():
-                repair(self.manager)
+            self._repair()
             raise
 
     def _switch(self) -> Outcome:
@@ -111,13 +110,13 @@ class Switchover:
             self._keep()
             self._move(Step.WATCHING)
         else:
-            repair(self.manager)
+            self._repair()
             self._move(Step.DONE)
         return Outcome.SWITCHED
 
     def settle(self) -> None:
         """After WATCHING: the commit stands, and what stood by retires. Raises what the manager raises."""
-        repair(self.manager)
+        self._repair()
         self._move(Step.DONE)
 
     def turn_back(self, timeout: float) -> bool:
@@ -130,14 +129,15 @@ class Switchover:
             raise AssertionError(f"there is nothing to turn back to from {self.release}")
         try:
             turned = self._turn_back(self.previous, timeout)
-            repair(self.manager)
+            self._repair()
         except BaseException:
-            repair(self.manager)
+            self._repair()
             raise
         self._move(Step.TURNED_BACK if turned else Step.DONE)
         return turned
 
     def _turn_back(self, previous: str, timeout: float) -> bool:
+        self._name_again()
         resumed = False
         for one in strays(self.manager):
             if one.release == previous and self.manager.resume(one):
@@ -153,10 +153,20 @@ class Switchover:
             if self.manager.current() != release:  # else only what follows the rename failed: it is made
                 self.cause = str(error)
                 return False
+        self.known = release
         return True
 
+    def _name_again(self) -> None:
+        """Write the commit file again should it have been lost since: else all that serves would be strays."""
+        if self.known and self.manager.current() is None:
+            self.manager.point(self.known)
+
+    def _repair(self) -> None:
+        self._name_again()
+        repair(self.manager)
+
     def _boot_back(self, previous: str, timeout: float) -> bool:
-        back = Switchover(self.manager, previous, timeout)
+        back = Switchover(self.manager, previous, timeout, known=self.known)
         outcome = back.run()
         self.cause = back.cause
         return outcome is Outcome.SWITCHED
