@@ -346,3 +346,47 @@ def test_names_that_lead_out_are_refused(tmp_path: Path, name: str, inner: bool)
     with contextlib.suppress(subprocess.CalledProcessError):
         subprocess.run(command.split(), check=True, capture_output=True)
     assert sources.find(project)
+
+
+@pytest.mark.skipif(not ROOT, reason="only root may give files away")
+@pytest.mark.parametrize("part", [".", "config", "info/attributes"])
+def test_a_linked_worktree_of_anothers_repository(
+    trap: Trap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Root's own work tree has its settings in the repository that it was made from: who owns that, is who git is."""
+    project = make_project(trap.place / "shop")
+    linked = trap.place / "linked"
+    git(project, "worktree", "add", "-q", str(linked), "HEAD")
+    clean(project, trap)
+    smudge(project, trap)
+    fsmonitor(project, trap)
+    (project / ".git/info").mkdir(exist_ok=True)
+    (project / ".git/info/attributes").write_text("* filter=x=y\n")
+    (linked / "app.py").write_text("changed\n")
+    os.chown(project / ".git" / part, NOBODY, NOBODY)
+    monkeypatch.setenv("SUDO_UID", str(NOBODY))
+    read_all(linked, tmp_path)
+    assert 0 not in trap.ran_as
+
+
+def test_a_work_tree_that_leads_to_itself_is_read_to_an_end(tmp_path: Path) -> None:
+    """A gitdir that is its own, or a pipe, hangs nobody."""
+    (tmp_path / "circle").mkdir()
+    (tmp_path / "circle/.git").write_text("gitdir: .git\n")
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe/.git")
+    for name in ("circle", "pipe"):
+        with pytest.raises(GaplessError):
+            sources.find(tmp_path / name, "HEAD")
+
+
+@pytest.mark.skipif(not ROOT, reason="only root may be somebody else")
+def test_git_has_no_terminal(trap: Trap) -> None:
+    """What a repository starts in spite of all is in a session of its own: it can neither read nor type on ours."""
+    project = make_project(trap.place / "shop")
+    clean(project, trap)
+    (project / "app.py").write_text("changed\n")
+    trap.program.write_text(f"#!/bin/sh\ncut -d' ' -f6 /proc/self/stat >> {trap.said}\nexec cat\n")
+    read_all(project, trap.place)
+    assert trap.ran_as  # our own repository: its filters run
+    assert os.getsid(0) not in trap.ran_as

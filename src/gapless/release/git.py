@@ -18,6 +18,7 @@ from typing import Any
 
 from gapless.errors import GaplessError
 from gapless.linux.upwards import upwards
+from gapless.release import copying
 from gapless.release.disk import refusal
 
 # A git hook sets these, and they would turn every question to the hook's repository and index.
@@ -35,6 +36,8 @@ OFF = (
     ),  # export-subst asks for them (git 2.41)
 )
 NOTHING, REQUIRED = "GAPLESS_NOTHING", "GAPLESS_REQUIRED"  # variables, from which git's settings take their values
+DEEPEST = 3  # a worktree of a submodule's repository
+LONGEST = 1 << 16  # bytes of a path
 NOBODY = 65534  # the group of an owner without an account
 
 
@@ -75,7 +78,15 @@ def _run(
     if end := upwards(directory, ".git").end:  # git itself would go on upwards from a .git that is none
         ceilings = [str(end), os.environ.get("GIT_CEILING_DIRECTORIES", "")]
         options["env"]["GIT_CEILING_DIRECTORIES"] = os.pathsep.join(ceilings)
-    options |= {"cwd": "/", "stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.PIPE, "check": False}
+    # A session of its own: what a foreign repository starts after all has no terminal, and no job of ours to signal.
+    options |= {
+        "start_new_session": True,
+        "cwd": "/",
+        "stdin": subprocess.DEVNULL,
+        "stdout": output,
+        "stderr": subprocess.PIPE,
+        "check": False,
+    }
     off = [part for setting in fixed for part in ("-c", setting)]
     try:
         return subprocess.run(["git", "-C", str(directory.absolute()), *off, *settings, *question], **options)
@@ -89,11 +100,29 @@ def _owner(directory: Path) -> int:
     """Whose the repository of `directory` is: ours if all of it is, else whoever else has a part of it."""
     directory = directory.absolute()
     top = upwards(directory, ".git").nearest(".git") or directory
-    for part in (directory, top, top / ".git", top / ".git/config"):
-        with contextlib.suppress(OSError):  # it is a file, say; git will tell
+    for part in (directory, top, *_parts(top / ".git")):
+        with contextlib.suppress(OSError):  # it is not there, say; git will tell
             if (uid := part.stat().st_uid) != os.geteuid():
                 return uid
     return os.geteuid()
+
+
+def _parts(git: Path, depth: int = 0) -> list[Path]:
+    """What git reads a repository's settings from; of a linked worktree or a submodule they are elsewhere."""
+    found = [git, git / "config", git / "config.worktree", git / "info/attributes"]
+    if depth < DEEPEST:
+        for file, prefix in ((git, "gitdir:"), (git / "commondir", "")):
+            said = _line(file)
+            if said.startswith(prefix) and said:
+                found += _parts((file.parent / said.removeprefix(prefix).strip()).resolve(), depth + 1)
+    return found
+
+
+def _line(file: Path) -> str:
+    """What a small file says; nothing of a directory, a pipe, or a file that is not there."""
+    with contextlib.suppress(OSError, GaplessError), copying.opened(file.parent, file.name) as opened:
+        return os.fsdecode(opened.read(LONGEST)).strip()
+    return ""
 
 
 def _as_owner(uid: int, env: dict[str, str]) -> dict[str, Any]:
