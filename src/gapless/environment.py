@@ -126,7 +126,10 @@ def for_server(config: Config, private: str) -> dict[str, str]:
 
 def at_work(home: Home) -> set[str]:
     """The releases of which any process runs: it works there, its program is from there, or it was started for it."""
-    return procfs.at_work(home.releases, f"{variables.SHARED}={home.shared}", variables.RELEASE)
+    users = {0, os.geteuid()}
+    with contextlib.suppress(FileNotFoundError):
+        users.add(home.shared.stat().st_uid)  # whom the app runs as
+    return procfs.at_work(home.releases, f"{variables.SHARED}={home.shared}", variables.RELEASE, users)
 
 
 def search_path(directory: Path, path: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,16 +14,20 @@ import pytest
 
 from gapless import environment
 from gapless.home import Home
+from gapless.release.store import Store
 from tests.support import wait_until
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A home with three releases, of which each has a program."""
-    for release in ("r1", "r2", "r3"):
-        (tmp_path / "releases" / release / "bin").mkdir(parents=True)
-        shutil.copy(shutil.which("sleep") or "", tmp_path / "releases" / release / "bin/sleep")
-    return tmp_path
+def home() -> Iterator[Path]:
+    """A home with three releases, of which each has a program; every user may go there."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        for release in ("r1", "r2", "r3"):
+            (home / "releases" / release / "bin").mkdir(parents=True)
+            shutil.copy(shutil.which("sleep") or "", home / "releases" / release / "bin/sleep")
+        yield home
 
 
 @contextmanager
@@ -58,3 +64,31 @@ def test_another_apps_release_of_the_same_name_does_not_count(home: Path) -> Non
     (home / "releases-of-another/r1").mkdir(parents=True)
     with running("/bin/sleep", cwd=home / "releases-of-another/r1"):
         assert at_work(home) == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be somebody else")
+def test_a_stranger_pins_nothing(home: Path) -> None:
+    """Invariant 12: anybody may enter a release, and say that he is of it; a prune counts the app's own and root's."""
+    said = {"GAPLESS_RELEASE": "r3", "GAPLESS_SHARED": str(home / "shared")}
+    stranger = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "/bin/sleep")
+    with running(*stranger, cwd=home / "releases" / "r1", env=said):
+        assert at_work(home) == set()
+        (home / "shared").mkdir()
+        os.chown(home / "shared", 54321, 54321)  # now he is whom the app runs as
+        assert at_work(home) == {"r1", "r3"}
+
+
+def test_a_release_that_is_taken_into_use_meanwhile_stays(home: Path) -> None:
+    """Invariant 12: whoever comes between the look and the removal has his release back, whole."""
+    store = Store(home)
+    asked = []
+
+    def in_use() -> set[str]:
+        asked.append([path.name for path in store.releases.iterdir()])
+        return {"r1"}
+
+    assert not store.remove("r1", in_use)
+    assert "r1" not in asked[0]  # nobody could begin to use it while it was looked for
+    assert (store.path("r1") / "bin/sleep").exists()
+    assert store.remove("r1")
+    assert not store.path("r1").exists()

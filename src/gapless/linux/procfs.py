@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -100,8 +100,16 @@ def memory(pid: int) -> int:
     return found
 
 
-def at_work(directory: Path, mark: str, variable: str) -> set[str]:
-    """The names of what in `directory` any process uses, of the processes that we may look at.
+def _user(pid: int) -> int:
+    """The real user of a process, who started it; -1 when it ended."""
+    with contextlib.suppress(OSError):
+        status = (PROC / str(pid) / "status").read_text("utf-8", "replace")
+        return int(status.partition("\nUid:")[2].split(maxsplit=1)[0])
+    return -1
+
+
+def at_work(directory: Path, mark: str, variable: str, users: Collection[int]) -> set[str]:
+    """The names of what in `directory` any process of `users` uses, of the processes that we may look at.
 
     It works in there, its program is from there, or it was started with `mark` in its environment: then `variable`
     there has the name.
@@ -109,6 +117,8 @@ def at_work(directory: Path, mark: str, variable: str) -> set[str]:
     inside, ours, name = f"{directory.resolve()}/", mark.encode(), f"{variable}=".encode()
     found = set()
     for pid in _pids():
+        if _user(pid) not in users:  # anybody may go there, or say so: that must not keep it for ever
+            continue
         for link in ("cwd", "exe"):
             with contextlib.suppress(OSError):  # it ended while we looked, or is another user's
                 path = str((PROC / str(pid) / link).readlink())

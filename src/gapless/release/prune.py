@@ -19,8 +19,8 @@ def remove_old(store: Store, ledger: Ledger, manager: Manager, keep: int) -> lis
     gone, failed = [], []
     for release in superfluous(ledger, store.names(), manager.current(), manager.in_use(), keep):
         try:
-            store.remove(release)
-            gone.append(release)
+            if store.remove(release, manager.in_use):
+                gone.append(release)
         except GaplessError as error:
             failed.append(error)
     manager.tidy()

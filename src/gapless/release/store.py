@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,12 +97,19 @@ class Store:
             raise
         return self.path(release)
 
-    def remove(self, release: str) -> None:
-        """Remove a release, its environment, its log and its report; already gone is no error. Raises GaplessError."""
+    def remove(self, release: str, in_use: Callable[[], Collection[str]] = tuple) -> bool:
+        """Remove a release, its environment, its log and its report; already gone is no error.
+
+        False where it is `in_use` once nobody can begin to use it, by its own name or its passing one: then it stays.
+        Raises GaplessError.
+        """
         removing = self.releases / (REMOVING + release)
         try:
             with contextlib.suppress(FileNotFoundError):
                 self.path(release).rename(removing)
+                if {release, removing.name} & {*in_use()}:
+                    removing.rename(self.path(release))
+                    return False
             environment.forget(self.home, release)  # killed before the rest, `clean` does it again
             _delete(removing)
             log = self.log(release)
@@ -110,6 +117,7 @@ class Store:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise refusal("remove", f"release {release}", error) from error
+        return True
 
     def clean(self) -> list[str]:
         """Delete what a killed command left half-added, half-removed or not yet current; returns its names.
