@@ -76,7 +76,7 @@ def _send(*assignments: str, wait: bool = True) -> bool:
         address = "\0" + address[1:]
     try:
         # By name each time: whoever manages us may have been replaced, and its successor listens there.
-        _socket().sendto("\n".join(assignments).encode(), 0 if wait else socket.MSG_DONTWAIT, address)
+        _socket().sendto("\n".join(assignments).encode(errors="replace"), 0 if wait else socket.MSG_DONTWAIT, address)
     except OSError:
         return False
     return True

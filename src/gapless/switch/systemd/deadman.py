@@ -10,27 +10,38 @@ from pathlib import Path
 
 from gapless.switch.systemd.systemctl import Systemctl
 
-# The end of the pipe without a line means that we are dead. One unit after the other, in the order given.
+# The end of the pipe without a line means that we are dead. One unit after the other, in the order given. The next
+# deployer may be at work by then: a socket, and the file that names who it starts, are ours while that file says so.
 SCRIPT = """
 read -r line && exit 0
+file=$1 said=$2
+shift 2
+mine() { [ -z "$file" ] || grep -qxF "$said" "$file"; }
 while [ "$1" != -- ]; do
-    $SYSTEMCTL stop "$1" || { sleep 2; $SYSTEMCTL stop "$1"; }  # systemd may execute itself anew just then
-    $SYSTEMCTL reset-failed "$1"
+    unit=$1
     shift
+    case $unit in *.socket) mine || continue ;; esac
+    $SYSTEMCTL stop "$unit" || { sleep 2; $SYSTEMCTL stop "$unit"; }  # systemd may execute itself anew just then
+    $SYSTEMCTL reset-failed "$unit"
 done
 shift
-[ $# = 0 ] && exit
-rm -f "$@"
-$SYSTEMCTL daemon-reload
+[ -z "$file" ] || { mine && rm -f "$file"; }
+[ $# = 0 ] || rm -f "$@"
+[ -z "$file" ] || $SYSTEMCTL daemon-reload
 """
 
 
 @contextlib.contextmanager
-def stopped_with_us(ctl: Systemctl, *units: str, remove: Sequence[Path] = ()) -> Iterator[None]:
-    """See to it that `units` are stopped, in that order, and `remove` is removed, if we are killed inside the block."""
+def stopped_with_us(
+    ctl: Systemctl, *units: str, remove: Sequence[Path] = (), named: tuple[Path, str] | None = None
+) -> Iterator[None]:
+    """See to it that `units` are stopped, in that order, and `remove` is removed, if we are killed inside the block.
+
+    A socket among them only as long as the file `named` has that line; the file goes, too.
+    """
     script = SCRIPT.replace("$SYSTEMCTL", shlex.join(ctl.argv()))
     deadman = subprocess.Popen(
-        ["/bin/sh", "-c", script, "deadman", *units, "--", *map(str, remove)],
+        ["/bin/sh", "-c", script, "deadman", *map(str, named or ("", "")), *units, "--", *map(str, remove)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

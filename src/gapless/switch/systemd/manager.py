@@ -72,13 +72,16 @@ class SystemdManager:
             raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
         unit = self.place.unit(instance)
         alone = self._alone(unit)
-        first = [self.place.candidate, self.place.units / unit] if alone else []
-        with self._closed_again(instance), stopped_with_us(self.ctl, *alone, unit, remove=first):
+        named = (self.place.candidate, f"Service={unit}") if alone else None
+        remove = [self.place.units / unit] if alone else []
+        with self._closed_again(instance), stopped_with_us(self.ctl, *alone, unit, remove=remove, named=named):
             # Now: after the commit they could not be started, nor anything told to retire.
             if problem := self._unusable(config, *units.of(config, self.place, instance)):
                 self.stop(self._found(instance))
                 return Started(None, Readiness.EXITED, problem)
             started = self._start(instance, timeout)
+            if alone and started.instance and started.readiness is not Readiness.READY:
+                self.stop(started.instance)  # here: should we be killed, the deadman does it
         # Many servers call listen(2) again, with a backlog of their own.
         if started.instance and started.readiness is Readiness.READY:
             held.put_right_in(started.instance.pid, config.addresses)
