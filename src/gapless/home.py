@@ -36,6 +36,10 @@ class Home:
         """What builds, migrations and, under the embedded manager, instances wrote."""
         return self.root / "log"
 
+    def log_of(self, release: str) -> Path:
+        """The log file of a release."""
+        return self.log / f"{release}.log"
+
     @property
     def env(self) -> Path:
         """The variables of each release."""

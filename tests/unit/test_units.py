@@ -23,7 +23,7 @@ def _config(more: str, name: str = "shop") -> Config:
 def test_a_line_end_in_a_word_stays_in_its_word(end: str) -> None:
     """systemd ends a line at a carriage return, too: what follows would be a setting, such as another User=."""
     config = _config(f'processes.w = {{ command = ["/bin/sleep", "9{end}User=root"] }}')
-    text = units.of(config, PLACE, "R")["shop.w@R.service"]
+    text = units.of_release(config, PLACE, "R")["shop.w@R.service"]
     assert f'ExecStart="/bin/sleep" "9{end}User=root"\n' in text
 
 
@@ -31,7 +31,9 @@ def test_a_line_end_in_a_word_stays_in_its_word(end: str) -> None:
 def test_a_line_end_in_a_value_is_refused(end: str) -> None:
     """A calendar cannot be quoted, so a second line in it is an error (invariant 8)."""
     with pytest.raises(GaplessError, match="line break"):
-        units.of(_config(f'timers.t = {{ command = "x", calendar = "daily{end}Unit=poweroff.target" }}'), PLACE, "R")
+        units.of_release(
+            _config(f'timers.t = {{ command = "x", calendar = "daily{end}Unit=poweroff.target" }}'), PLACE, "R"
+        )
 
 
 def test_a_line_end_in_an_address_is_refused() -> None:
@@ -42,14 +44,16 @@ def test_a_line_end_in_an_address_is_refused() -> None:
 
 def test_a_release_that_calls_itself_otherwise_stays_in_its_place() -> None:
     """A release of another project would have systemd give that one's runtime directory to this app's user."""
-    texts = units.of(_config("", name="other"), PLACE, "R")
+    texts = units.of_release(_config("", name="other"), PLACE, "R")
     assert "RuntimeDirectory=gapless/shop\n" in texts["shop@R.service"]
     assert "other" not in "".join(texts.values()) + units.rehearsal(PLACE, Path("/run/r.sock"))
 
 
 def test_no_time_to_drain_is_not_for_ever() -> None:
     """TimeoutStopSec=0 would be no limit at all, systemd.service(5)."""
-    text = units.of(_config('processes.w = { command = "/bin/sleep 9", drain = 0 }'), PLACE, "R")["shop.w@R.service"]
+    text = units.of_release(_config('processes.w = { command = "/bin/sleep 9", drain = 0 }'), PLACE, "R")[
+        "shop.w@R.service"
+    ]
     assert "TimeoutStopSec=0.001\n" in text
 
 

@@ -76,7 +76,7 @@ def _executable(written: str, program: Path, *, hidden: bool) -> Finding | None:
 
 
 def _hidden(program: Path) -> Path | None:
-    shown = [Path(one) for one in units.shown(program)]
+    shown = [Path(one) for one in units.visible(program)]
     for path in _chain(program):
         inside = any(path.is_relative_to(home) for home in units.HIDDEN)
         if inside and not any(path.is_relative_to(one) for one in shown):

@@ -35,7 +35,7 @@ class Account:
         _run(*argv, "--shell", "/usr/sbin/nologin", *group, "--comment", COMMENT, name)
 
     def remove(self, *, data: bool) -> list[str]:
-        """With the data: the user may own more of it elsewhere. One that we did not make stays."""
+        """Delete the user when the data goes, too, and only if gapless made it; returns what was deleted."""
         if not data or self.user is None or self.user.pw_gecos != COMMENT:
             return []
         _run("userdel", self.place.owner)

@@ -11,7 +11,7 @@ from gapless.switch.systemd.names import Place
 
 @dataclass(frozen=True)
 class Directories:
-    """Those in `place.root`: the app itself may write in `shared` alone."""
+    """The directories that `gapless up` makes in `place.root`; the app may write only in `shared`."""
 
     place: Place
 

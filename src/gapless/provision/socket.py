@@ -35,7 +35,7 @@ class SocketUnit:
         return sentences
 
     def diff(self) -> list[str]:
-        """The lines that are another's, as diff(1) shows them."""
+        """Show how the installed unit differs from the wanted one, as a unified diff; nothing when it does not."""
         before, wanted = self._installed(), units.socket(self.config)
         if before == wanted:
             return []
@@ -64,7 +64,7 @@ class SocketUnit:
             self.ctl.do("enable", self.place.socket)
 
     def reopen(self) -> None:
-        """Close it, let what serves drain, and open it as its unit says now; its service starts with it."""
+        """Stop the socket and the app's services, let them drain, and start the socket as its unit says now."""
         self.ctl.do("stop", self.place.socket)
         self.ctl.do("stop", self.place.unit("*"), timeout=LONGEST)
         self.ctl.do("start", self.place.socket)

@@ -1,4 +1,4 @@
-"""Run commands as a release runs: build and migrate with output to its log and a time-out, others for who sits here."""
+"""Run commands of a release: build and migration with a log and a time-out, `gapless exec` on the caller's terminal."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def run(
 
 
 def interact(argv: Sequence[str], *, store: Store, release: str, owner: str = "") -> int:
-    """Run `argv` in the release's directory, for whoever sits here; its exit status, 128 + n when signal n ended it.
+    """Run `argv` in the release's directory on the caller's terminal; returns its status, 128 + n for signal n.
 
     Another user than we are gets a terminal of its own in the place of ours: who has ours could type on it.
     Signals are for the command: we end when it has. Raises GaplessError (status 127) when it cannot be started.

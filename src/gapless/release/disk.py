@@ -18,7 +18,7 @@ HINTS = {
 
 
 def refusal(operation: str, object_: str, error: OSError) -> GaplessError:
-    """The OSError as a GaplessError: the cause names the file, the hint what to try."""
+    """Make a GaplessError of the OSError: the cause names the file, the hint what to try."""
     where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, (str, bytes)) else ""
     cause = (error.strerror or str(error)) + where
     return GaplessError(operation, object_, cause, HINTS.get(error.errno or 0, ""))

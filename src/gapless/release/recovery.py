@@ -58,7 +58,7 @@ def remembered(store: Store, ledger: Ledger, among: Collection[str]) -> str | No
 
 
 def seen(instances: Iterable[Instance], release: str | None) -> list[Instance]:
-    """The instances with that of `release` as the live one, also where the manager, without its file, cannot know."""
+    """Mark the instance of `release` as live where the manager cannot, because its commit file is lost."""
     return [
         replace(one, role=Role.LIVE) if one.role is Role.CANDIDATE and one.ready and one.release == release else one
         for one in instances
@@ -66,7 +66,7 @@ def seen(instances: Iterable[Instance], release: str | None) -> list[Instance]:
 
 
 def restore(target: Target) -> None:
-    """Write a commit file again that is no use, and tell the observer. Only under the deploy lock.
+    """Rewrite a lost or damaged commit file with the current release, and warn. Only under the deploy lock.
 
     Raises GaplessError in doubt, and when the file cannot be written.
     """

@@ -39,7 +39,7 @@ class Store:
 
     def log(self, release: str) -> Path:
         """What the release's build, migration and instances wrote."""
-        return Home(self.home).log / f"{release}.log"
+        return Home(self.home).log_of(release)
 
     def report(self, release: str) -> Path:
         """What a probe saw of the release's switchover."""

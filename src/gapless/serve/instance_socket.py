@@ -87,5 +87,5 @@ def respond(connection: socket.socket, code: int, document: Status) -> None:
 
 
 def refusal(error: GaplessError) -> Status:
-    """What is said with 409."""
+    """Build the document of a 409 response from the error."""
     return {"error": str(error)}

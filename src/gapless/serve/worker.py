@@ -36,7 +36,7 @@ class Worker:
         self.told = self.status.pop("told")
 
     def tell(self, wanted: Stage) -> None:
-        """Let it accept, or stand by; one that has just died is replaced when its SIGCHLD is read."""
+        """Order the worker to accept connections or to stand by; a dead worker is replaced at its SIGCHLD."""
         self.sent += 1
         with contextlib.suppress(ConnectionError):
             self.channel.send(wanted.encode())

@@ -75,9 +75,10 @@ class Switchover:
     previous: str | None = field(default=None, init=False)
 
     def run(self) -> Outcome:
-        """Do it, and name how it ended; `cause` then says why. Raises what the manager raises, and KeyboardInterrupt.
+        """Switch to `release` and return how that ended; `cause` then says why it failed.
 
-        However it is left, `repair` has run: before the commit the candidate goes, after it the old ones retire.
+        However it is left, `repair` has run: before the commit the candidate goes, after it the old ones retire. Raises
+        what the manager raises, and KeyboardInterrupt.
         """
         self._repair()
         self.known = self.previous = self.manager.current()

@@ -34,7 +34,7 @@ def put_right(held: Iterable[socket.socket]) -> None:
 
 
 def put_right_in(pid: int, addresses: Iterable[str]) -> None:
-    """The same, for what the process `pid` has of `addresses`; one that has none, or ended, is no error."""
+    """Undo what an instance did to its sockets at `addresses`, as process `pid` has them; none is no error."""
     wanted = [Address.parse(written) for written in addresses]
     try:
         pidfd = os.pidfd_open(pid)

@@ -32,7 +32,7 @@ def stand_by(private: str) -> bool:
 
 
 def resume(private: str) -> bool:
-    """True once the instance accepts again; False, and the time it takes, as for `stand_by`."""
+    """Order the instance to accept connections again; returns whether it did. Raises nothing."""
     return _order(private, RESUME_PATH, "serving")
 
 

@@ -62,7 +62,7 @@ class Instances:
         return self._named
 
     def role(self, running: Supervised) -> Role:
-        """Derived at each call from the commit file."""
+        """Return the role of an instance; the commit file is read at each call."""
         return Role.of(current=running.record.release == self.current(), retiring=running.state.is_retiring)
 
     def instance(self, running: Supervised) -> Instance:

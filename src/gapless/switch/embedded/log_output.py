@@ -30,7 +30,7 @@ class LogOutput:
         """Follow the log of `release`, from its present end on."""
         self._instances[instance] = release
         if release not in self._followers:
-            self._followers[release] = Follower(self._home.log / f"{release}.log", release, self._show, cuts=True)
+            self._followers[release] = Follower(self._home.log_of(release), release, self._show, cuts=True)
 
     def shut(self, instance: str) -> None:
         """`instance` is gone: emit the rest, and let go of its log unless another instance has the same."""

@@ -27,7 +27,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     boot: str = ""
 
     def of(self, pid: int) -> Record:
-        """The same, for the process `pid`; raises OSError when there is none."""
+        """Return a copy of this record with pid, start time and boot of process `pid`; raises OSError for none."""
         return msgspec.structs.replace(self, pid=pid, started=procfs.started(pid), boot=procfs.boot())
 
     def runs(self) -> bool:

@@ -62,7 +62,7 @@ def spawn(launch: Launch) -> tuple[int, str]:
     When this returns, the record is on disk and the child has executed or is about to exit with status 127.
     Raises OSError when there is no process, log or pipe to be had.
     """
-    log = launch.home.log / f"{launch.record.release}.log"
+    log = launch.home.log_of(launch.record.release)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
     heard, report = os.pipe()
     # Until its handlers are reset, a signal to the child would be written to *our* asyncio wake-up descriptor.

@@ -11,12 +11,12 @@ from gapless.switch.systemd.systemctl import GONE, Systemctl
 
 
 def settle(place: Place, ctl: Systemctl, config: Config, release: str, running: Callable[[], Collection[str]]) -> None:
-    """Start those of `release` that do not run, and stop what others left; `running` are the releases with a server.
+    """Start the missing processes and timers of `release`, and stop what others left; `running` have a server.
 
     No other release's timer goes on, also while its server stands by; a job that has begun does. A server that drains
     takes its own processes with it (PartOf=); those of one that died before it was told to go are stopped here.
     """
-    wanted = units.started(config, place, release)
+    wanted = units.companions(config, place, release)
     timers, services = _written(place, "timer"), _written(place, "service")
     jobs = {timer.removesuffix("timer") + "service" for timer in timers}
     left = timers - {*wanted}

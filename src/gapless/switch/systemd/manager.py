@@ -76,7 +76,7 @@ class SystemdManager:
         remove = [self.place.units / unit] if alone else []
         with self._closed_again(instance), stopped_with_us(self.ctl, *alone, unit, remove=remove, named=named):
             # Now: after the commit they could not be started, nor anything told to retire.
-            if problem := self._unusable(config, *units.of(config, self.place, instance)):
+            if problem := self._unusable(config, *units.of_release(config, self.place, instance)):
                 self.stop(self._found(instance))
                 return Started(None, Readiness.EXITED, problem)
             started = self._start(instance, timeout)
@@ -151,7 +151,7 @@ class SystemdManager:
         ready = [one for one in self.instances() if one.release == release and one.role is not Role.RETIRING]
         instance = self.place.instance(ready[-1].unit) if ready else release
         if not ready:
-            self._write(units.of(config, self.place, instance))
+            self._write(units.of_release(config, self.place, instance))
         replace(self.place.commit, units.commit(config, self.place, instance))
         self.place.candidate.unlink(missing_ok=True)
         # Before anything else that may fail: until it hears of the commit, systemd holds up the old release.
@@ -183,7 +183,7 @@ class SystemdManager:
         while self.place.unit(instance) in taken:
             number += 1
             instance = f"{release}.{number}"
-        self._write(units.of(config, self.place, instance))
+        self._write(units.of_release(config, self.place, instance))
         if self.current() is None:
             replace(self.place.candidate, f"[Socket]\nService={self.place.unit(instance)}\n")
             self.ctl.do("daemon-reload")  # of a unit's first drop-in NeedDaemonReload knows nothing

@@ -24,7 +24,7 @@ KINDS = ("socket", "service")  # to stop in this order: a late connection would 
 
 
 def rehearse(place: Place, ctl: Systemctl, config: Config, release: str) -> tuple[str, tuple[str, ...]]:
-    """Start, check, stop; "" if it held within `[check] timeout`, else what is wrong, and the last lines it wrote."""
+    """Start the release on a private socket, check and stop it; returns the problem ("" if none) and its last lines."""
     deadline = time.monotonic() + config.check.timeout
     socket, service = (place.other("rehearsal", release, kind) for kind in KINDS)
     path = place.run / f"{release}.rehearsal.sock"

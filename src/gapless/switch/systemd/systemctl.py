@@ -29,7 +29,7 @@ class Systemctl:
         return ["systemctl", *(["--user"] if self.user else []), "--no-ask-password", "--quiet", *argv]
 
     def do(self, *argv: str, timeout: float = PATIENCE) -> str:
-        """Run it and return what it prints. Raises TimeoutExpired after `timeout` seconds, too."""
+        """Run systemctl with `argv` and return its output. Raises TimeoutExpired after `timeout` seconds, too."""
         done = self.attempt(*argv, timeout=timeout)
         if done.returncode != 0:
             said = done.stderr.strip().splitlines() or [f"systemctl exited with status {done.returncode}"]
@@ -37,7 +37,7 @@ class Systemctl:
         return done.stdout
 
     def attempt(self, *argv: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
-        """Run it, whatever its exit status; again if the connection broke, as each command can be repeated."""
+        """Run systemctl with `argv`, whatever its exit status; again if the connection broke."""
         deadline = time.monotonic() + timeout
         for _ in range(TRIES):
             done = self._run(argv, max(deadline - time.monotonic(), 0.05))

@@ -55,7 +55,7 @@ def rehearsal(place: Place, path: Path) -> str:
     return _render("rehearsal", place=place, path=path)
 
 
-def of(config: Config, place: Place, instance: str) -> dict[str, str]:
+def of_release(config: Config, place: Place, instance: str) -> dict[str, str]:
     """Every unit of an instance, by its name: the server's, and those of the release's processes and timers."""
     release = release_of(instance)
     units = {place.unit(instance): service(config, place, instance)}
@@ -70,9 +70,9 @@ def of(config: Config, place: Place, instance: str) -> dict[str, str]:
 
 
 def everything(config: Config, place: Place, instance: str) -> dict[str, str]:
-    """All that makes `instance` the live one, by its path in the directory of units: the socket, `of`, the commit."""
+    """All that makes `instance` the live one, by its path among the units: the socket, `of_release`, the commit."""
     drop_in = str(place.commit.relative_to(place.units))
-    units = {place.socket: socket(config), **of(config, place, instance)}
+    units = {place.socket: socket(config), **of_release(config, place, instance)}
     return units | {drop_in: commit(config, place, instance)}
 
 
@@ -94,15 +94,15 @@ def unfit(config: Config, place: Place, release: str) -> str:
     return ""
 
 
-def started(config: Config, place: Place, release: str) -> list[str]:
-    """Those of `of` beside the server that run as long as the release is current: a timer starts its own service."""
+def companions(config: Config, place: Place, release: str) -> list[str]:
+    """Name the processes and timers that run while the release is current; a timer starts its own service."""
     timers = [place.other(name, release, "timer") for name in config.timers]
     return [place.other(name, release) for name in config.processes] + timers
 
 
 def commit(config: Config, place: Place, instance: str) -> str:
     """The drop-in of the socket unit that makes `instance` the live one."""
-    wanted = started(config, place, release_of(instance))
+    wanted = companions(config, place, release_of(instance))
     return _render("commit", place=place, instance=instance, others=wanted)
 
 
@@ -116,8 +116,8 @@ def program(written: str, directory: Path, path: str = PATH) -> Path:
     return Path(shutil.which(written, path=environment.search_path(directory, path)) or written)
 
 
-def shown(program: Path) -> list[str]:
-    """What must be seen in spite of these: our own Python, where the program is of its environment."""
+def visible(program: Path) -> list[str]:
+    """List the directories of our Python that the sandbox leaves visible, where `program` belongs to it."""
     ours = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[3]]  # an editable install is elsewhere
     if not any(program.is_relative_to(one) for one in ours):
         return []
@@ -137,7 +137,7 @@ def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> 
         "handed_over": environment.handed_over(place.home, release),
         "variables": environment.variables_file(place.root, release),
         "secrets": environment.secrets(place.root, release),
-        "hidden": shown(path),
+        "hidden": visible(path),
     }
 
 
