@@ -1,10 +1,9 @@
-"""What the disk refuses, said to people; and the sync that makes a rename durable."""
+"""What the disk refuses, said to people."""
 
 from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 
 from gapless.errors import GaplessError
 
@@ -22,12 +21,3 @@ def refusal(operation: str, object_: str, error: OSError) -> GaplessError:
     where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, (str, bytes)) else ""
     cause = (error.strerror or str(error)) + where
     return GaplessError(operation, object_, cause, HINTS.get(error.errno or 0, ""))
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in `path` durable. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,8 @@ import msgspec
 
 from gapless.errors import GaplessError
 from gapless.home import Home
-from gapless.release.disk import refusal, sync_directory
+from gapless.linux.files import sync
+from gapless.release.disk import refusal
 from gapless.release.lock import holder
 
 SWITCH = "switch over"  # the phase that, once it succeeded, makes a release a good one
@@ -135,7 +136,7 @@ class Ledger:
                     file.truncate(size)
                     raise
             if new:
-                sync_directory(self.home)
+                sync(self.home)
         except OSError as error:
             raise refusal("write", "the ledger", error) from error
 
