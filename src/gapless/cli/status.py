@@ -42,9 +42,8 @@ def command(output: Output, /, project: Project) -> None:
         current = project.current
     except GaplessError as doubt:
         current, problem = None, doubt
-    if (
-        current != project.manager.current()
-    ):  # the commit file is lost, and so is what the manager takes the live one for
+    # The commit file is lost, and with it what the manager takes the live one for.
+    if current != project.manager.current():
         instances = recovery.seen(instances, current)
     details = {one.id: orders.status(one.private, PATIENCE) for one in instances}
     holder = lock.hold(project.home) or lock.holder(project.home)
@@ -98,7 +97,8 @@ def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | 
         about = EmbeddedManager(project.home).about()
         return msgspec.to_builtins(about), project.manager.instances(), None
     except UnreachableError as error:
-        left = [_left(record, project.current) for record in records.running(EmbeddedHome(project.home))]
+        current = project.current
+        left = [_left(record, current) for record in records.running(EmbeddedHome(project.home))]
         return None, left, error
 
 

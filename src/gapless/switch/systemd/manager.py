@@ -111,16 +111,15 @@ class SystemdManager:
         unit = instance.unit
         self._close(unit)  # also when it ended by itself: a connection would start it again
         if self._runs(instance):
-            self._stop(instance.unit)
+            self._stop(unit)
         deadline = time.monotonic() + LEAVE
         while self._runs(instance):
             if time.monotonic() > deadline:
                 self.ctl.attempt("kill", "--signal=SIGKILL", unit)
             time.sleep(0.02)
         self.ctl.attempt("reset-failed", unit)  # its deploy failed, and says so: `systemctl --failed` need not
-        if (
-            self._alone(unit) and self.ctl.show(["ActiveState"], unit)[0]["ActiveState"] in GONE
-        ):  # not one of it that still drains
+        # Not the file of one that still drains.
+        if self._alone(unit) and self.ctl.show(["ActiveState"], unit)[0]["ActiveState"] in GONE:
             (self.place.units / unit).unlink(missing_ok=True)
             self.ctl.do("daemon-reload")
 
