@@ -14,10 +14,10 @@ from tests.support import inode_of, wait_until
 from gapless.demo.ways import Gapless, Way
 from gapless.errors import GaplessError
 from gapless.switch.manager import Role
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 
 PROJECT = "/root/demo"  # on the host
-PLACE = Place("demo")
+PLACE = SystemdHome("demo")
 # What systemd logs when a unit ended, systemd.journal-fields(7) and `journalctl --catalog`.
 SUCCESS, FAILURE = "7ad2d189f7e94e70a38c781354912448", "d9b373ed55a64feb8242e02dbe79a49c"
 DRAIN = 60.0  # seconds within which every replaced instance has ended: more than all its budgets

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gapless.listen import parse, unusable
@@ -63,3 +63,12 @@ def absent(addresses: Iterable[str]) -> list[str]:
                     if error.errno == errno.EADDRNOTAVAIL:
                         found.append(address.written)
     return found
+
+
+def moved(held: Sequence[Address], wanted: Iterable[str]) -> str:
+    """Say that the manager has the addresses `held` open, not the `wanted`; "" when it has the latter, or none."""
+    now = [Address.parse(written) for written in wanted]
+    if not held or {one.name for one in held} == {one.name for one in now}:
+        return ""
+    before, after = (", ".join(one.written for one in each) for each in (held, now))
+    return f"it listens on {before}, and gapless.toml says {after}"

@@ -8,19 +8,26 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 
+from gapless import config as configuration
+from gapless.config import Config
 from gapless.errors import GaplessError
 
 EMBEDDED = ".gapless"  # in the project's directory
 
 
-@dataclass(frozen=True)
 class Home:
-    """The directory `root` and the paths inside; nothing is made or read before it is asked for."""
+    """The directory `root` and the paths inside; nothing is made or read before it is asked for.
 
-    root: Path
+    `owner` is the user that the app runs as; "" is whoever deploys it.
+    """
+
+    owner = ""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._configs: dict[str, Config] = {}
 
     @property
     def releases(self) -> Path:
@@ -119,6 +126,17 @@ class Home:
             hint = f"releases are the directories in {self.releases}"
             raise GaplessError("find", f"the release {release!r}", f"there is no directory {directory}", hint)
         return directory
+
+    def config(self, release: str) -> Config:
+        """Read the configuration of `release`, once: a release does not change. Raises GaplessError."""
+        if release not in self._configs:
+            self._configs[release] = configuration.load(self.release(release))
+        return self._configs[release]
+
+    @property
+    def temporaries(self) -> list[tuple[Path, str]]:
+        """Where files are made that are then renamed, each directory with a pattern of their passing names."""
+        return [(self.env, ".*-*"), (self.secrets, ".*-*")]
 
     def current(self) -> str | None:
         """The release that the commit file names, or None before the first commit."""

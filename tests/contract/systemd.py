@@ -14,8 +14,8 @@ import msgspec
 from gapless import environment
 from gapless.config import load
 from gapless.provision.install import Installation
+from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.manager import SystemdManager
-from gapless.switch.systemd.names import Place
 from gapless.switch.systemd.systemctl import Systemctl
 from tests.support import inode_of
 
@@ -27,9 +27,9 @@ class Systemd:
     """The app `web`, installed and without a release."""
 
     def __init__(self) -> None:
-        self.place = Place("web")
-        self.shared = self.place.shared
-        self.manager = SystemdManager(self.place)
+        self.home = SystemdHome("web")
+        self.shared = self.home.shared
+        self.manager = SystemdManager(self.home)
         self.address = ("127.0.0.1", PORT)
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -37,7 +37,7 @@ class Systemd:
         project = Path("/root/web")
         project.mkdir(exist_ok=True)
         self.configure(project)
-        Installation(load(project), self.place, None).make()
+        Installation(load(project), self.home, None).make()
 
     def configure(self, directory: Path, behaviour: str = "", command: Sequence[str] = (sys.executable,)) -> None:
         (directory / "gapless.toml").write_text(f"""
@@ -50,11 +50,11 @@ class Systemd:
 
     def release(self, name: str, behaviour: str = "", command: Sequence[str] = ()) -> str:
         """Make the release `name`, of which every instance behaves like that."""
-        directory = self.place.root / "releases" / name
+        directory = self.home.root / "releases" / name
         directory.mkdir()
         shutil.copy(HERE / "app.py", directory)  # the project may be where the sandbox hides it
         self.configure(directory, behaviour, command or [sys.executable, "app.py"])
-        environment.fix(self.place.root, name, load(directory), directory)
+        environment.fix(self.home.root, name, load(directory), directory)
         return name
 
     def inode(self) -> int:
@@ -64,9 +64,9 @@ class Systemd:
     def caller(self, code: str) -> subprocess.Popen[bytes]:
         """A process that runs `code` with `manager` at hand: one that a test may kill."""
         prelude = (
-            "from gapless.switch.systemd.names import Place\n"
+            "from gapless.switch.systemd.home import SystemdHome\n"
             "from gapless.switch.systemd.manager import SystemdManager\n"
-            "manager = SystemdManager(Place('web'))\n"
+            "manager = SystemdManager(SystemdHome('web'))\n"
         )
         process = subprocess.Popen([sys.executable, "-c", prelude + code], cwd=HERE.parents[1], env=os.environ)
         self.processes.append(process)
@@ -78,6 +78,6 @@ class Systemd:
             process.kill()
             process.wait()
         ctl = Systemctl()
-        ctl.attempt("stop", self.place.socket)
-        ctl.attempt("kill", "--signal=SIGKILL", self.place.unit("*"))
-        Installation(load(Path("/root/web")), self.place, None).remove(data=True)
+        ctl.attempt("stop", self.home.socket)
+        ctl.attempt("kill", "--signal=SIGKILL", self.home.unit("*"))
+        Installation(load(Path("/root/web")), self.home, None).remove(data=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 from tests.host.host import PROJECT, PROJECTS, Host
 from tests.host.traffic import traffic
 from tests.support import wait_until
@@ -87,7 +87,7 @@ def ask(client: http.client.HTTPConnection) -> http.client.HTTPResponse:
 @pytest.mark.parametrize("server", BROKEN)
 def test_a_server_is_deployed_without_a_loss(host: Host, server: str) -> None:
     """Invariants 1 to 4 and 6: three deploys and one that its rehearsal refuses; no request notices either."""
-    place = Place(f"{server}-example")
+    home = SystemdHome(f"{server}-example")
     with example(host, server) as project:
         host.gapless("up", cwd=project, timeout=120)
         with traffic(host, PORT) as seen:
@@ -106,18 +106,18 @@ def test_a_server_is_deployed_without_a_loss(host: Host, server: str) -> None:
         assert len(seen.releases) == 4
         assert refused.returncode == 1
         assert "in its rehearsal GET /health answered 500" in refused.stdout + refused.stderr
-        releases = host.run("ls", str(place.root / "releases")).stdout.split()
-        assert host.journal(place.unit(releases[-1])) == ""  # it never ran on the held socket
+        releases = host.run("ls", str(home.root / "releases")).stdout.split()
+        assert host.journal(home.unit(releases[-1])) == ""  # it never ran on the held socket
 
 
 def test_nothing_stays_of_a_killed_rehearsal(host: Host) -> None:
     """Invariant 5: its deployer is killed meanwhile; what serves goes on serving, and no unit or file is left."""
-    place = Place("gunicorn-example")
-    pattern = place.other("rehearsal", "*", "*")
+    home = SystemdHome("gunicorn-example")
+    pattern = home.other("rehearsal", "*", "*")
 
     def left() -> str:
         units = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", pattern).stdout
-        files = f"ls -d {place.volatile}/{pattern} {place.run}/*.rehearsal.sock 2> /dev/null || :"
+        files = f"ls -d {home.volatile}/{pattern} {home.run}/*.rehearsal.sock 2> /dev/null || :"
         return units + host.run("sh", "-c", files).stdout
 
     def rehearses() -> bool:

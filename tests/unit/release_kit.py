@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gapless.home import Home
 from gapless.release.attempt import Target
 from gapless.release.deploy import deploy
 from gapless.release.ledger import Outcome
@@ -186,7 +187,7 @@ def main(argv: Iterable[str]) -> None:
     manager = ScriptedManager(home, {at: _kill})
     if at == "prune":
         shutil.rmtree = lambda _path: _kill()  # type: ignore[assignment]
-    deploy(Target(home, manager), Path(project), source)
+    deploy(Target(Home(home), manager), Path(project), source)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.release.attempt import Target
 from gapless.release.clock import Clock
 from gapless.release.deploy import deploy
@@ -26,7 +27,7 @@ class Shop:
 
     @property
     def target(self) -> Target:
-        return Target(self.project / ".gapless", self.manager, self.observer, clock=Clock(now=lambda: self.time))
+        return Target(Home(self.project / ".gapless"), self.manager, self.observer, clock=Clock(now=lambda: self.time))
 
     def deploy(self, drained: bool = True) -> str:
         self.time += 60

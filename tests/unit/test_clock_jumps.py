@@ -42,8 +42,8 @@ def test_a_clock_that_jumps_leaves_the_order_of_releases(shop: Shop, jump: float
 def test_a_hold_survives_a_clock_that_jumps(shop: Shop) -> None:
     """A hold is on until it is released, whatever the clock says."""
     shop.deploy()
-    acquire_hold(shop.target.home, "a feast", shop.target.clock)
+    acquire_hold(shop.target.home.root, "a feast", shop.target.clock)
     shop.time -= 365 * DAY
     shop.fail("a feast")
-    release_hold(shop.target.home)
+    release_hold(shop.target.home.root)
     shop.deploy()

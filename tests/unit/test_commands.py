@@ -12,6 +12,7 @@ import pytest
 
 from gapless.config import Command
 from gapless.errors import GaplessError
+from gapless.linux.files import tail
 from gapless.release import commands
 from gapless.release.store import Store
 from tests.unit.release_kit import CONFIG
@@ -122,9 +123,9 @@ def test_ctrl_c_while_a_process_starts_is_delivered_just_after() -> None:
 
 def test_the_tail_of_no_log_and_of_a_long_line(tmp_path: Path) -> None:
     """The tail takes 64 KiB at most, whatever a program writes, and nothing where there is nothing."""
-    assert commands.tail(tmp_path / "none") == ()
+    assert tail(tmp_path / "none") == ()
     (tmp_path / "log").write_bytes(b"x" * 1_000_000 + b"\n\xff\n")
-    long, last = commands.tail(tmp_path / "log")
+    long, last = tail(tmp_path / "log")
     assert len(long) < 1 << 16
     assert last == "\N{REPLACEMENT CHARACTER}"
 

@@ -40,7 +40,7 @@ def test_a_deploy_from_end_to_end(shop: Shop) -> None:
     assert (entry.verb, entry.from_, entry.to, entry.outcome) == ("deploy", first, result.release, "succeeded")
     assert entry.revision.endswith("(main)")
     assert len(entry.phases) == 5
-    assert holder(shop.target.home) is None
+    assert holder(shop.target.home.root) is None
     assert shop.observer.warnings == []
 
 
@@ -94,7 +94,7 @@ def test_ctrl_c_is_recorded(shop: Shop) -> None:
         shop.deploy()
     assert shop.outcomes()[-1] is Outcome.INTERRUPTED
     assert shop.manager.current() == first
-    assert holder(shop.target.home) is None
+    assert holder(shop.target.home.root) is None
 
 
 def test_ctrl_c_after_the_commit(shop: Shop) -> None:

@@ -14,9 +14,10 @@ from gapless import config
 from gapless.doctor import command, installed, leftovers, machine, proxy
 from gapless.doctor.examination import examine
 from gapless.doctor.finding import Finding, Severity
+from gapless.switch.embedded.app import EmbeddedApp
 from gapless.switch.manager import Instance, Role
 from gapless.switch.systemd import units
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 
 GB = 1_000_000_000
 RELEASE = "20261124T010203Z-abc"
@@ -216,7 +217,7 @@ def test_vital_settings(tmp_path: Path) -> None:
     dropins = {"DropInPaths": f'"{guilty}" {innocent}'}
 
     def found(**unit: str) -> Finding:
-        return installed.settings("x", Place("shop"), UNIT | good | unit, installed.SERVICE, "gapless deploy")
+        return installed.settings("x", SystemdHome("shop"), UNIT | good | unit, installed.SERVICE, "gapless deploy")
 
     assert found().state is Severity.OK
     assert str(innocent) in found(DropInPaths=str(innocent)).what
@@ -261,13 +262,13 @@ def test_leftovers_of_the_embedded_manager(tmp_path: Path) -> None:
     (tmp_path / ".gapless/releases" / f".incoming-{RELEASE}").mkdir(parents=True)
     (tmp_path / ".gapless/current.new").symlink_to("releases/x")
     settings = shop(command=sys.executable)
-    found = {one.name: one for one in examine(settings, tmp_path, None)}
+    found = {one.name: one for one in examine(settings, tmp_path, EmbeddedApp(tmp_path))}
     assert found["systemd"].what.startswith("not needed")
     assert found["releases"].state is found["temporaries"].state is Severity.WARNING
     assert found["instances"].state is Severity.WARNING
     assert "gapless run" in found["instances"].hint
     with (tmp_path / ".gapless/lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        found = {one.name: one for one in examine(settings, tmp_path, None)}
+        found = {one.name: one for one in examine(settings, tmp_path, EmbeddedApp(tmp_path))}
     assert found["leftovers"].state is Severity.OK
     assert not found.keys() & {"releases", "temporaries", "instances"}

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "notify": set[str](),
     "linux": {"errors"},
     "address": {"errors", "listen"},
-    "home": {"errors"},
+    "home": {"config", "errors"},
     "config": {"errors", "span", "timeouts"},
     "variables": set[str](),
     "environment": {"errors", "config", "home", "linux", "variables"},

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.release.attempt import Target
 from gapless.release.deploy import deploy, prune, rollback
 from gapless.release.ledger import Outcome
@@ -30,7 +31,7 @@ def manager(project: Path) -> ScriptedManager:
 
 @pytest.fixture
 def target(project: Path, manager: ScriptedManager) -> Target:
-    return Target(project / ".gapless", manager)
+    return Target(Home(project / ".gapless"), manager)
 
 
 def die_in_install(project: Path) -> None:
@@ -144,4 +145,4 @@ def test_an_orphan_migration_keeps_a_second_one_out(project: Path, target: Targe
     gate.write_text("go\n")
     configure(project, "")
     assert deploy(Target(target.home, target.manager, lock_wait=20), project, "HEAD").previous == first
-    assert holder(target.home) is None
+    assert holder(target.home.root) is None

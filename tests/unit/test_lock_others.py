@@ -20,7 +20,7 @@ from gapless.provision import host
 from gapless.release.deploy import deploy
 from gapless.release.lock import deploy_lock, hold, holder
 from gapless.release.store import Store
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.systemctl import Systemctl
 from tests.unit.release_kit import ScriptedManager, configure, make_project
 from tests.unit.release_shop import Shop
@@ -182,7 +182,7 @@ except GaplessError as error:
     (project / "migrate.py").write_text(script)
     configure(project, f"[release]\nmigrate = '{shlex.join([sys.executable, 'migrate.py'])}'\n")
     release = deploy(shop.target, project).release
-    home = shop.target.home
+    home = shop.target.home.root
     assert shop.target.store.log(release).read_text().splitlines() == [f"{home / 'migration.lock'} True 0", "75"]
     assert not list(home.glob("migration.lock"))
 
@@ -222,10 +222,11 @@ def test_a_killed_point_leaves_nothing_for_long(home: Path) -> None:
 def test_what_a_killed_up_left_is_not_foreign(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Invariant 7: an `up` that was killed when it had no more than the lock can be repeated."""
     monkeypatch.setattr(Systemctl, "do", lambda *_: "")
-    monkeypatch.setattr(Place, "root", home)
+    shop = SystemdHome("shop", user=True)
+    shop.root = home
     with deploy_lock(home, why="up"):
         (home / "holder.new").touch()
-        host.refuse_foreign(Place("shop", user=True))
+        host.refuse_foreign(shop)
     (home / "photos").mkdir()
     with pytest.raises(GaplessError, match="not gapless's"):
-        host.refuse_foreign(Place("shop", user=True))
+        host.refuse_foreign(shop)

@@ -16,6 +16,7 @@ import pytest
 
 from gapless import environment
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.release import owner
 from gapless.release.attempt import Target
 from gapless.release.commands import interact
@@ -34,7 +35,9 @@ def project() -> Iterator[Path]:
 
 
 def target(project: Path) -> Target:
-    return Target(project / ".gapless", ScriptedManager(project / ".gapless"), owner=OWNER)
+    home = Home(project / ".gapless")
+    home.owner = OWNER
+    return Target(home, ScriptedManager(home.root))
 
 
 WHOLE = """
@@ -71,7 +74,7 @@ def test_build_and_migrate_run_as_the_owner_of_the_release(project: Path) -> Non
     tree = place.store.path(release)
     assert {path.lstat().st_uid for path in (tree, *tree.rglob("*"))} == {user.pw_uid}
     assert not Path((tree / "where").read_text().strip()).exists()
-    assert environment.secrets(place.home, release).stat().st_uid == os.geteuid()
+    assert environment.secrets(place.home.root, release).stat().st_uid == os.geteuid()
     assert Path("/etc/passwd").stat().st_uid == before
 
 

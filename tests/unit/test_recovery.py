@@ -51,8 +51,8 @@ def test_where_several_serve_or_none_the_ledger_knows(shop: Shop) -> None:
     for serving in ([], [first, second, third]):
         lose(shop, *serving)
         assert current(shop.target) == second
-    (shop.target.home / "ledger.jsonl").unlink()
-    (shop.target.home / "current").symlink_to(f"releases/{first}")
+    (shop.target.home.root / "ledger.jsonl").unlink()
+    (shop.target.home.root / "current").symlink_to(f"releases/{first}")
     for serving in ([], [first, second]):
         lose(shop, *serving)
         assert current(shop.target) == first

@@ -28,7 +28,7 @@ def test_rollback(shop: Shop) -> None:
     assert rollback(shop.target).release == first
     before = shop.files()
     assert rollback(shop.target, first) == Result(first, first, Switched.ALREADY_LIVE)
-    assert {**shop.files(), str(shop.target.home / "lock"): b""} == before
+    assert {**shop.files(), str(shop.target.home.root / "lock"): b""} == before
     with pytest.raises(GaplessError, match="no older good release"):
         rollback(shop.target)
     assert rollback(shop.target, third).previous == first
@@ -77,7 +77,7 @@ def test_dry_runs_change_nothing(shop: Shop) -> None:
     configure(shop.project, '[build]\nrun = "make"\n[release]\nmigrate = ["./migrate", "a b"]\nkeep = 2\n')
     clean = Shop(shop.project, shop.manager)
     plan = plan_deploy(clean.target, clean.project)
-    assert not clean.target.home.exists()
+    assert not clean.target.home.root.exists()
     assert len(plan) == 5
     assert plan[1:3] == ["Build it within 900 s: make", "Migrate within 300 s: ./migrate 'a b'"]
     assert plan[-1].endswith("the current release; it is the first.")

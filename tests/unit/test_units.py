@@ -10,9 +10,9 @@ from gapless import config as configuration
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.switch.systemd import units
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 
-PLACE = Place("shop")
+PLACE = SystemdHome("shop")
 
 
 def _config(more: str, name: str = "shop") -> Config:

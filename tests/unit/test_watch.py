@@ -156,7 +156,7 @@ def test_killed_between_turning_back_and_the_record_of_it(shop: Shop) -> None:
 def test_records_of_an_older_gapless_have_no_report(shop: Shop) -> None:
     """The field is new and optional: a ledger from before is read as it is."""
     target = shop.target
-    target.home.mkdir()
+    target.home.root.mkdir()
     attempt = target.ledger.start("deploy", "ada@host", 1.0, None, "r1", "abc")
     line = f'{{"record":"finished","attempt":"{attempt}","when":2.0,"outcome":"succeeded","error":""}}\n'
     with target.ledger.path.open("a") as file:

@@ -9,7 +9,8 @@ import msgspec
 
 from gapless.cli.options import Project, anywhere
 from gapless.cli.output import Output
-from gapless.switch.systemd import names, units
+from gapless.switch.systemd import units
+from gapless.switch.systemd.home import SystemdHome, find
 
 
 @click.command()
@@ -38,7 +39,7 @@ def command(output: Output, /, project: Project, example: bool, show_units: bool
 
 
 def _show_units(output: Output, project: Project) -> None:
-    where = names.find(project.config.name) or names.Place(project.config.name)
+    where = find(project.config.name) or SystemdHome(project.config.name)
     texts = units.everything(project.config, where, "RELEASE")
     output.result({"units": texts}, *(f"# {where.units / name}\n{text}" for name, text in texts.items()))
 

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from gapless import address
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
@@ -50,8 +51,7 @@ def command(
         output.result({"plan": plan}, *plan)
         return
     stop_like_ctrl_c()
-    if project.place:
-        go_on_without_terminal(output)
+    go_on_without_terminal(output)
     os.nice(10)  # neither this nor a build may delay those who serve
     result = deploy.deploy(target, project.directory, source, on)
     document, lines = switched(result)
@@ -60,20 +60,8 @@ def command(
 
 
 def _warn_of_other_address(output: Output, project: Project) -> None:
-    wanted = ", ".join(project.config.addresses)
-    if project.place:
-        from gapless.provision.socket import SocketUnit
-
-        if SocketUnit(project.config, project.place, None).moved():
-            output.warn(
-                f"`listen` says {wanted}, but the old address stays open: `gapless up --close-socket` changes it"
-            )
-        return
-    from gapless.switch.embedded.manager import EmbeddedManager
-
-    held = list(EmbeddedManager(project.home).about().sockets)
-    if held != project.config.addresses:
-        output.warn(f"`listen` says {wanted}, but {', '.join(held)} stays open: restarting `gapless run` changes it")
+    if moved := address.moved(project.app.held(), project.config.addresses):
+        output.warn(f"{moved}; the old address stays open: {project.app.readdress} changes it")
 
 
 def switched(result: deploy.Result) -> tuple[object, list[str]]:

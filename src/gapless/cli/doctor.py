@@ -9,7 +9,6 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.doctor.examination import examine
 from gapless.doctor.finding import Finding, Severity
-from gapless.switch.systemd.names import Place
 
 MARKS = {
     Severity.OK: ("✓", "green"),
@@ -29,19 +28,13 @@ def command(output: Output, /, project: Project) -> None:
 
     Exit status 1 if a check failed; a warning is none.
     """
-    found = examine(project.config, project.directory, _place(project))
+    found = examine(project.config, project.directory, project.intended)
     healthy = all(one.state is not Severity.FAILED for one in found)
     shown = [one for one in found if not output.quiet or one.state in PROBLEMS]
     document = {"healthy": healthy, "findings": msgspec.to_builtins(found)}
     output.result(document, *(line for one in shown for line in _lines(one)))
     if not healthy:
         click.get_current_context().exit(1)
-
-
-def _place(project: Project) -> Place | None:
-    """Where it is installed, or is to be; None: the embedded manager has it."""
-    wanted = Place(project.config.name) if project.config.manager == "systemd" else None
-    return project.installed or wanted
 
 
 def _lines(one: Finding) -> list[str]:

@@ -8,7 +8,6 @@ import click
 
 from gapless.cli.options import Project, in_project, stop_like_ctrl_c
 from gapless.errors import GaplessError
-from gapless.home import Home
 from gapless.release.attempt import SILENT
 from gapless.release.commands import interact
 
@@ -26,6 +25,6 @@ def command(project: Project, release: str | None, argv: tuple[str, ...]) -> Non
     wanted = release or project.current
     if wanted is None:
         raise GaplessError("run", argv[0], "nothing was deployed yet", "gapless run, or gapless deploy")
-    Home(project.home).release(wanted)  # says which there are
+    project.app.home.release(wanted)  # says which there are
     stop_like_ctrl_c()
     sys.exit(interact(argv, store=target.store, release=wanted, owner=target.owner))

@@ -22,7 +22,7 @@ def command() -> None:
 @click.pass_obj
 def status(output: Output, project: Project) -> None:
     """Show who holds it."""
-    holder = lock.hold(project.home) or lock.holder(project.home)
+    holder = lock.hold(project.app.home.root) or lock.holder(project.app.home.root)
     document = {"locked": holder is not None, "holder": msgspec.to_builtins(holder) if holder else None}
     output.result(document, f"Locked: {holder}." if holder else "Not locked.")
 
@@ -33,10 +33,9 @@ def status(output: Output, project: Project) -> None:
 @click.pass_obj
 def acquire(output: Output, project: Project, why: str) -> None:
     """Keep everybody from deploying."""
-    if not project.place:
-        project.prepare()
-    changed = lock.acquire_hold(project.home, why)
-    line = "Locked." if changed else f"Already locked: {lock.hold(project.home)}."
+    project.app.prepare()
+    changed = lock.acquire_hold(project.app.home.root, why)
+    line = "Locked." if changed else f"Already locked: {lock.hold(project.app.home.root)}."
     output.result({"locked": True, "changed": changed}, line)
 
 
@@ -46,8 +45,8 @@ def acquire(output: Output, project: Project, why: str) -> None:
 @click.pass_obj
 def release(output: Output, project: Project, yes: bool) -> None:
     """Let deploys go on."""
-    holder = lock.hold(project.home)
+    holder = lock.hold(project.app.home.root)
     if holder and not yes and not output.json and sys.stdin.isatty():
         click.confirm(f"Release the lock of {holder}?", abort=True)
-    changed = lock.release_hold(project.home)
+    changed = lock.release_hold(project.app.home.root)
     output.result({"locked": False, "changed": changed}, "Released." if changed else "Already released.")

@@ -18,68 +18,67 @@ import click
 from gapless.cli.output import Output
 from gapless.config import FILE, Config, load
 from gapless.errors import GaplessError
-from gapless.home import EMBEDDED
 from gapless.linux.upwards import upwards
 from gapless.release.attempt import Observer, Target
 from gapless.release.disk import refusal
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
+from gapless.switch.app import App
 from gapless.switch.manager import Manager
-from gapless.switch.systemd import names
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd import home as systemd
+from gapless.switch.systemd.home import SystemdHome
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass
 class Project:
-    """A directory with a gapless.toml, and where gapless keeps what it makes of it."""
+    """A directory with a gapless.toml, and the app that a manager makes of it."""
 
     directory: Path
-
-    @property
-    def embedded(self) -> Path:
-        """What `gapless run` works in."""
-        return self.directory / EMBEDDED
-
-    @cached_property
-    def installed(self) -> Place | None:
-        """Where `gapless up` installed it under systemd; None: nowhere, or it is not to be."""
-        return None if self.config.manager == "embedded" else names.find(self.config.name)
-
-    @property
-    def place(self) -> Place | None:
-        """The same, where None says that the embedded supervisor has it. Raises GaplessError when it must not."""
-        if self.installed is None and self.config.manager == "systemd":
-            cause = "it is not installed under systemd yet"
-            raise GaplessError("find", self.config.name, cause, "run `sudo gapless up` (or `gapless up --user`)")
-        return self.installed
-
-    @property
-    def home(self) -> Path:
-        return self.place.root if self.place else self.embedded
 
     @cached_property
     def config(self) -> Config:
         return _load(self.directory)
 
     @cached_property
-    def manager(self) -> Manager:
-        if self.place:  # each is imported where it is used: a command should be there at once
-            from gapless.switch.systemd.manager import SystemdManager
+    def installed(self) -> SystemdHome | None:
+        """Where `gapless up` installed it under systemd; None: nowhere, or it is not to be."""
+        return None if self.config.manager == "embedded" else systemd.find(self.config.name)
 
-            return SystemdManager(self.place)
-        from gapless.switch.embedded.manager import EmbeddedManager
+    @cached_property
+    def app(self) -> App:
+        """The app under the manager that has it. Raises GaplessError while it is to be under systemd and is not yet."""
+        if self.installed is None and self.config.manager == "systemd":
+            cause = "it is not installed under systemd yet"
+            raise GaplessError("find", self.config.name, cause, "run `sudo gapless up` (or `gapless up --user`)")
+        return self.intended
 
-        return EmbeddedManager(self.home)
+    @property
+    def intended(self) -> App:
+        """The app under the manager that is to have it, also while `gapless up` has not installed it yet."""
+        home = self.installed
+        if home is None and self.config.manager == "systemd":
+            home = SystemdHome(self.config.name)
+        if home:  # each is imported where it is used: a command should be there at once
+            from gapless.switch.systemd.app import SystemdApp
+
+            return SystemdApp(home)
+        from gapless.switch.embedded.app import EmbeddedApp
+
+        return EmbeddedApp(self.directory)
 
     @property
     def store(self) -> Store:
-        return Store(self.home)
+        return Store(self.app.home.root)
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.home)
+        return Ledger(self.app.home.root)
+
+    @property
+    def manager(self) -> Manager:
+        return self.app.manager
 
     @property
     def current(self) -> str | None:
@@ -94,15 +93,9 @@ class Project:
 
     def target(self, observer: Observer, lock_wait: float = 0.0) -> Target:
         """What the release steps work on. Raises GaplessError when only root may."""
-        owner = self.place.owner if self.place else ""
-        if owner:
+        if self.app.home.owner:
             need_root(f"change {self.config.name}")
-        return Target(self.home, self.manager, observer, lock_wait, owner=owner)
-
-    def prepare(self) -> None:
-        """Make `.gapless`, invisible to git without a line in the project's own .gitignore."""
-        self.embedded.mkdir(exist_ok=True)
-        (self.embedded / ".gitignore").write_text("*\n")
+        return Target(self.app.home, self.manager, observer, lock_wait)
 
 
 def speaking(function: Function) -> Function:
@@ -117,7 +110,7 @@ def speaking(function: Function) -> Function:
 
 
 def common(function: Function) -> Function:
-    """The same, and -C: passed as `project`; outside a project the verb is refused."""
+    """--json, -q, -v, and -C, which is passed as `project`; outside a project the verb is refused."""
     return in_project(speaking(function))
 
 
@@ -127,7 +120,7 @@ def in_project(function: Function) -> Function:
 
 
 def anywhere(function: Function) -> Function:
-    """The same, for verbs that also work outside a project."""
+    """--json, -q, -v, and -C, for verbs that also work outside a project."""
     return _in(_nearest)(speaking(function))
 
 

@@ -177,7 +177,7 @@ def write_report(path: Path, result: Result, verdict: Verdict, project: Project)
 
     deploys: Sequence[Deploy] = ()
     if (project.directory / FILE).exists():
-        deploys = Ledger(project.installed.root if project.installed else project.embedded).entries()
+        deploys = Ledger(project.intended.home.root).entries()
     phases: Sequence[report.Phase] = [
         report.Phase(phase.name, phase.started, phase.started + phase.seconds, entry.to)
         for entry in deploys

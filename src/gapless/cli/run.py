@@ -9,7 +9,9 @@ import click
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.home import Home
+from gapless.release.ledger import Ledger
 from gapless.release.recovery import remembered
+from gapless.release.store import Store
 
 
 @click.command()
@@ -18,10 +20,12 @@ from gapless.release.recovery import remembered
 def command(output: Output, /, project: Project) -> None:
     """Makes the first release if there is none. SIGTERM drains, a second one hurries; works as process 1."""
     from gapless.switch.embedded import supervisor
+    from gapless.switch.embedded.app import EmbeddedApp
 
     config = project.config
-    project.prepare()
-    _name_again(output, project)
+    app = EmbeddedApp(project.directory)
+    app.prepare()
+    _name_again(output, app.home)
 
     def first() -> list[str]:
         return [sys.executable, "-m", "gapless", "deploy", "-q", "-C", str(project.directory)]
@@ -31,14 +35,14 @@ def command(output: Output, /, project: Project) -> None:
         sys.stdout.flush()
 
     output.detail(f"holding {', '.join(config.addresses)} for {config.name}")
-    sys.exit(supervisor.run(project.embedded, config, emit, first=first))
+    sys.exit(supervisor.run(app.home.root, config, emit, first=first))
 
 
-def _name_again(output: Output, project: Project) -> None:
+def _name_again(output: Output, home: Home) -> None:
     """Write a lost commit file again before anybody takes the app for one that was never deployed."""
-    home = Home(project.embedded)
-    named, present = home.current(), project.store.names()
-    last = remembered(project.store, project.ledger, present)
+    store, named = Store(home.root), home.current()
+    present = store.names()
+    last = remembered(store, Ledger(home.root), present)
     if named not in present and last:
         home.point(last)
         output.warn(f"{home.link} named no release; now it names {last}, the one that served last")

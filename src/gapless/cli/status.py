@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -18,12 +17,7 @@ from gapless.release import lock, recovery
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
 from gapless.switch import orders
-from gapless.switch.embedded import records
-from gapless.switch.embedded.control import UnreachableError
-from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.manager import Instance, Role
-from gapless.switch.systemd.names import Place
-from gapless.switch.systemd.systemctl import Systemctl
 
 PATIENCE = 0.2  # seconds for each wait for an instance: one that is too busy is shown without its figures
 
@@ -37,23 +31,25 @@ def command(output: Output, /, project: Project) -> None:
 
     Exit status 1 if nothing serves.
     """
-    about, instances, problem = _look_at_systemd(project, project.place) if project.place else _look(project)
+    app = project.app
+    look = app.look()
+    instances, problem = look.instances, look.trouble
     try:
         current = project.current
     except GaplessError as doubt:
         current, problem = None, doubt
     # The commit file is lost, and with it what the manager takes the live one for.
-    if current != project.manager.current():
+    if current != app.manager.current():
         instances = recovery.seen(instances, current)
     details = {one.id: orders.status(one.private, PATIENCE) for one in instances}
-    holder = lock.hold(project.home) or lock.holder(project.home)
+    holder = lock.hold(app.home.root) or lock.holder(app.home.root)
     last = next(reversed(project.ledger.entries()), None)
     document = {
         "name": project.config.name,
         "listen": project.config.addresses,
         "current": current,
-        "manager": "systemd" if project.place else "embedded",
-        "supervisor": about,
+        "manager": app.kind,
+        "supervisor": look.supervisor,
         "locked_by": msgspec.to_builtins(holder) if holder else None,
         "last": _last(last),
         "instances": [
@@ -77,35 +73,6 @@ def command(output: Output, /, project: Project) -> None:
         output.warn(f"{problem.cause}; {problem.hint}")
     if not serving:
         click.get_current_context().exit(1)
-
-
-def _look_at_systemd(project: Project, place: Place) -> tuple[object, Sequence[Instance], GaplessError | None]:
-    """The instances, and what is wrong with the socket's unit."""
-    unit = place.socket
-    state = Systemctl(place.user).show(["ActiveState"], unit)[0]["ActiveState"]
-    problem = None
-    if state != "active":
-        problem = GaplessError("hold", "the socket", f"{unit} is {state}", f"`journalctl -u {unit}` says why")
-    return None, project.manager.instances(), problem
-
-
-def _look(project: Project) -> tuple[object, Sequence[Instance], GaplessError | None]:
-    """The supervisor and its instances; without one, what it left running."""
-    from gapless.switch.embedded.manager import EmbeddedManager
-
-    try:
-        about = EmbeddedManager(project.home).about()
-        return msgspec.to_builtins(about), project.manager.instances(), None
-    except UnreachableError as error:
-        current = project.current
-        left = [_left(record, current) for record in records.running(EmbeddedHome(project.home))]
-        return None, left, error
-
-
-def _left(record: records.Record, current: str | None) -> Instance:
-    role = Role.of(current=record.release == current, retiring=record.state.is_retiring)
-    ready = record.state.is_ready
-    return Instance(record.id, record.release, role, record.pid, record.since, ready, record.private)
 
 
 def _row(one: Instance, status: dict[str, Any] | None) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from gapless.cli.deploy import lock_wait, switched
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
-from gapless.config import load
 from gapless.errors import GaplessError
 from gapless.provision import host
 from gapless.provision.install import Installation
@@ -19,8 +18,8 @@ from gapless.release import deploy, recovery
 from gapless.release.attempt import Target
 from gapless.release.lock import deploy_lock
 from gapless.release.preview import plan_deploy
+from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.manager import SystemdManager
-from gapless.switch.systemd.names import Place
 
 
 @click.command()
@@ -36,14 +35,14 @@ def command(
     """Makes a system user, /srv/NAME, the socket unit, and deploys the project as it is, if nothing was deployed yet.
     Can be repeated: what is there already stays as it is.
     """
-    place = Place(project.config.name, user=user)
-    host.require_systemd(place)
-    manager = SystemdManager(place)
-    host.refuse_foreign(place)
-    target = Target(place.root, manager, Progress(output), lock_wait, owner=place.owner)
+    home = SystemdHome(project.config.name, user=user)
+    host.require_systemd(home)
+    manager = SystemdManager(home)
+    host.refuse_foreign(home)
+    target = Target(home, manager, Progress(output), lock_wait)
     current = recovery.current(target) or ""
     first, lost = not current, current != (manager.current() or "")
-    installation = Installation(project.config, place, current)
+    installation = Installation(project.config, home, current)
     missing, moved = installation.missing(), installation.socket.moved()
     if lost:
         missing.insert(0, f"Write {manager.commit} again: it is to name {current}.")
@@ -54,8 +53,8 @@ def command(
         plan, diff = [*missing, *(plan_deploy(target, project.directory) if first else [])], installation.socket.diff()
         output.result({"plan": plan, "diff": diff}, *(plan or ["Nothing: it is up already."]), *diff)
         return
-    if place.owner:
-        need_root(f"install {place.name}")
+    if home.owner:
+        need_root(f"install {home.name}")
     go_on_without_terminal(output)
     os.nice(10)
     if missing:
@@ -65,16 +64,16 @@ def command(
             f"this host has no address {unreached.rpartition(':')[0]} now: nobody reaches {unreached} until it has"
         )
     document: dict[str, object] = {"changed": missing, "deployed": None}
-    lines = ["Already up: nothing to change." if not missing else f"{place.name} is up."]
+    lines = ["Already up: nothing to change." if not missing else f"{home.name} is up."]
     if first:
         document["deployed"], lines = switched(deploy.deploy(target, project.directory))
-    elif load(target.store.path(current)) != project.config:
+    elif home.config(current) != project.config:
         lines.append("Other settings reach the next release: `gapless deploy`.")
     output.result(document, *lines)
 
 
 def _install(output: Output, target: Target, installation: Installation, missing: list[str]) -> None:
-    with deploy_lock(target.home, why="up", wait=target.lock_wait):
+    with deploy_lock(target.home.root, why="up", wait=target.lock_wait):
         socket, current = installation.socket, installation.socket.current
         reopens = bool(socket.moved()) or (current and socket.is_shut())
         recovery.restore(target)

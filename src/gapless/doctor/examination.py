@@ -10,43 +10,47 @@ from gapless.config import Config
 from gapless.doctor import command, installed, leftovers, machine, proxy
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
-from gapless.home import EMBEDDED
+from gapless.home import Home
 from gapless.release import lock, recovery
 from gapless.release.attempt import Target
-from gapless.release.store import Store
+from gapless.switch.app import App
 from gapless.switch.embedded.control import UnreachableError
-from gapless.switch.embedded.manager import EmbeddedManager
-from gapless.switch.systemd.manager import SystemdManager
-from gapless.switch.systemd.names import Place
-from gapless.switch.systemd.systemctl import Systemctl
+from gapless.switch.systemd.home import SystemdHome
 
 
-def examine(config: Config, project: Path, place: Place | None) -> list[Finding]:
-    """All findings about the app in `project`, under systemd at `place` or with the embedded manager; raises nothing.
+def examine(config: Config, project: Path, app: App) -> list[Finding]:
+    """All findings about `app`, whose next release comes from the directory `project`; raises nothing.
 
     Nothing is changed. What the caller may not see is UNKNOWN.
     """
-    home = place.root if place else project / EMBEDDED
-    target = Target(home, SystemdManager(place) if place else EmbeddedManager(home))
+    target = Target(app.home, app.manager)
     current, commit = _current(target)
-    found = _guarded("systemd", lambda: [machine.systemd(place)])
-    installed_there = place is not None and place.installed
-    if place is not None:
-        found += _guarded("installation", lambda: [installed.installation(config, place, current)])
-        if installed_there:
-            found += _guarded("units", lambda: installed.units(place, Systemctl(place.user), current))
-            found += _guarded("shared", lambda: [machine.shared(place.shared, place.owner)])
-        if place.user:
-            found += _guarded("linger", lambda: [machine.linger(place)])
+    home, there = app.home, True
+    if isinstance(home, SystemdHome):
+        there = home.installed
+        found = _of_systemd(config, home, current)
+    else:
+        found = [Finding("systemd", Severity.OK, "not needed: the embedded manager holds the socket")]
     found += _guarded("backlog", lambda: [_backlog(config)])
-    found += _guarded("disk", lambda: [machine.disk(home)])
-    found += _guarded("clock", lambda: [_clock(home)])
+    found += _guarded("disk", lambda: [machine.disk(home.root)])
+    found += _guarded("clock", lambda: [_clock(target)])
     found += _guarded("command", lambda: [command.wrapper(config.argv)])
-    if place is None or installed_there:
+    if there:
         found.append(commit)
-        found += _guarded("programs", lambda: [_programs(config, project, place, target, current)])
-        found += _guarded("leftovers", lambda: _leftovers(target, place, current))
+        found += _guarded("programs", lambda: [_programs(config, project, home, current)])
+        found += _guarded("leftovers", lambda: _leftovers(target, app, current))
     return found + _guarded("Caddy", lambda: _caddy(config))
+
+
+def _of_systemd(config: Config, home: SystemdHome, current: str | None) -> list[Finding]:
+    found = _guarded("systemd", lambda: [machine.systemd(home)])
+    found += _guarded("installation", lambda: [installed.installation(config, home, current)])
+    if home.installed:
+        found += _guarded("units", lambda: installed.units(home, current))
+        found += _guarded("shared", lambda: [machine.shared(home.shared, home.owner)])
+    if home.user:
+        found += _guarded("linger", lambda: [machine.linger(home)])
+    return found
 
 
 def _guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
@@ -81,32 +85,29 @@ def _backlog(config: Config) -> Finding:
     return machine.backlog(limit, machine.shortest_queue(machine.listeners(), config.addresses))
 
 
-def _clock(home: Path) -> Finding:
+def _clock(target: Target) -> Finding:
     synchronized = machine.ask("timedatectl", "show", "--property=NTPSynchronized", "--value")
-    return machine.clock(synchronized, time.time(), max(Store(home).names(), default=None))
+    return machine.clock(synchronized, time.time(), max(target.store.names(), default=None))
 
 
-def _programs(config: Config, project: Path, place: Place | None, target: Target, current: str | None) -> Finding:
+def _programs(config: Config, project: Path, home: Home, current: str | None) -> Finding:
     if current is None and config.build.run:
         return Finding("programs", Severity.UNKNOWN, "there is no release yet, and its build may make its programs")
-    directory = target.store.path(current) if current else project
-    homes_hidden = place is not None and bool(place.owner)
-    return command.programs(config, directory, sandboxed=place is not None, homes_hidden=homes_hidden)
+    directory = home.releases / current if current else project
+    sandboxed = isinstance(home, SystemdHome)
+    return command.programs(config, directory, sandboxed=sandboxed, homes_hidden=bool(home.owner))
 
 
-def _leftovers(target: Target, place: Place | None, current: str | None) -> list[Finding]:
-    if holder := lock.holder(target.home):
+def _leftovers(target: Target, app: App, current: str | None) -> list[Finding]:
+    if holder := lock.holder(app.home.root):
         return [Finding("leftovers", Severity.OK, f"not looked for, because this is under way: {holder}")]
-    found = [leftovers.halves(target.store.releases), leftovers.temporaries(target.home, place)]
-    return found + _guarded("instances", lambda: _running(target, place, current))
+    found = [leftovers.halves(app.home.releases), leftovers.temporaries(app.home)]
+    return found + _guarded("instances", lambda: _running(target, app, current))
 
 
-def _running(target: Target, place: Place | None, current: str | None) -> list[Finding]:
+def _running(target: Target, app: App, current: str | None) -> list[Finding]:
     running = recovery.seen(target.manager.instances(), current)
-    found = [leftovers.instances(running)]
-    if place is not None:
-        found.append(leftovers.unit_files(place, target.store.names(), {one.release for one in running}))
-    return found
+    return [leftovers.instances(running), leftovers.unneeded(app.unneeded())]
 
 
 def _caddy(config: Config) -> list[Finding]:

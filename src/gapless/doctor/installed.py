@@ -10,8 +10,8 @@ from gapless.config import Config
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.provision.install import Installation
-from gapless.switch.systemd.names import Place
-from gapless.switch.systemd.systemctl import GONE, Systemctl
+from gapless.switch.systemd.home import SystemdHome
+from gapless.switch.systemd.systemctl import GONE
 
 SOCKET = {"TriggerLimitIntervalUSec": "0"}  # what `systemctl show` must say
 SERVICE = {"NonBlocking": "yes", "StartLimitIntervalUSec": "0"}
@@ -23,76 +23,76 @@ WHY = {
 STATES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "DropInPaths")
 
 
-def installation(config: Config, place: Place, current: str | None) -> Finding:
+def installation(config: Config, home: SystemdHome, current: str | None) -> Finding:
     """Whether user, directories and socket unit are as `gapless up` makes them."""
     try:
-        todo = Installation(config, place, current).missing()
+        todo = Installation(config, home, current).missing()
     except GaplessError as error:
         return Finding("installation", Severity.FAILED, error.cause, error.hint)
     if todo:
-        return Finding("installation", Severity.FAILED, f"not as gapless.toml says: {' '.join(todo)}", _up(place))
-    return Finding("installation", Severity.OK, f"user, directories and {place.socket} are as gapless.toml says")
+        return Finding("installation", Severity.FAILED, f"not as gapless.toml says: {' '.join(todo)}", _up(home))
+    return Finding("installation", Severity.OK, f"user, directories and {home.socket} are as gapless.toml says")
 
 
-def units(place: Place, ctl: Systemctl, current: str | None) -> list[Finding]:
+def units(home: SystemdHome, current: str | None) -> list[Finding]:
     """The findings about the socket and the unit of the `current` release, as systemd has them. Raises GaplessError."""
-    held = ctl.show([*STATES, "Upholds", *SOCKET], place.socket)[0]
+    held = home.ctl.show([*STATES, "Upholds", *SOCKET], home.socket)[0]
     live = held["Upholds"]  # the commit says so; Triggers= also has those that drain
     found = [
-        socket(place, held) if live or current else first_socket(place, held),
-        settings("socket settings", place, held, SOCKET, f"{_up(place)} (after removing what changed it)"),
+        socket(home, held) if live or current else first_socket(home, held),
+        settings("socket settings", home, held, SOCKET, f"{_up(home)} (after removing what changed it)"),
     ]
     if not live and current:
         what = f"systemd holds up no release, though {current} is the current one: it would not start again"
         return [*found, Finding("live unit", Severity.FAILED, what, "gapless prune")]
     if not live:
         return [*found, Finding("live unit", Severity.WARNING, "nothing was deployed yet", "gapless deploy")]
-    unit = ctl.show([*STATES, *SERVICE], live)[0]
-    return [*found, service(place, unit), settings("service settings", place, unit, SERVICE, "gapless deploy")]
+    unit = home.ctl.show([*STATES, *SERVICE], live)[0]
+    return [*found, service(home, unit), settings("service settings", home, unit, SERVICE, "gapless deploy")]
 
 
-def socket(place: Place, unit: Mapping[str, str]) -> Finding:
+def socket(home: SystemdHome, unit: Mapping[str, str]) -> Finding:
     """Whether the socket unit holds the socket, now and after a boot."""
-    name = place.socket
+    name = home.socket
     if unit["ActiveState"] != "active":
         what = f"{name} is {unit['ActiveState']}: connections are refused"
-        return Finding("socket", Severity.FAILED, what, f"{_ctl(place)} start {name}; `journalctl -u {name}` says why")
+        return Finding("socket", Severity.FAILED, what, f"{_ctl(home)} start {name}; `journalctl -u {name}` says why")
     if unit["UnitFileState"] != "enabled":
         what = f"{name} is {unit['UnitFileState'] or 'not enabled'}: it will not be there after a boot"
-        return Finding("socket", Severity.FAILED, what, f"{_ctl(place)} enable {name}")
+        return Finding("socket", Severity.FAILED, what, f"{_ctl(home)} enable {name}")
     return Finding("socket", Severity.OK, f"{name} is active and enabled")
 
 
-def first_socket(place: Place, unit: Mapping[str, str]) -> Finding:
+def first_socket(home: SystemdHome, unit: Mapping[str, str]) -> Finding:
     """Whether the socket unit is closed, as it is to be until the first release serves."""
-    name = place.socket
+    name = home.socket
     if unit["ActiveState"] not in GONE:
         what = f"{name} is {unit['ActiveState']}, though nothing was deployed yet: who connects waits for nobody"
-        return Finding("socket", Severity.FAILED, what, f"{_ctl(place)} stop {name}")
+        return Finding("socket", Severity.FAILED, what, f"{_ctl(home)} stop {name}")
     if unit["UnitFileState"] == "enabled":
         what = f"{name} is enabled, though nothing was deployed yet: a boot would open it for nobody"
-        return Finding("socket", Severity.FAILED, what, f"{_ctl(place)} disable {name}")
+        return Finding("socket", Severity.FAILED, what, f"{_ctl(home)} disable {name}")
     return Finding("socket", Severity.OK, f"{name} is {unit['ActiveState']} until the first release serves")
 
 
-def service(place: Place, unit: Mapping[str, str]) -> Finding:
+def service(home: SystemdHome, unit: Mapping[str, str]) -> Finding:
     """Whether the live unit serves."""
     name = unit["Id"]
     if unit["ActiveState"] in {"active", "reloading"}:
         return Finding("live unit", Severity.OK, f"{name} is active")
-    hint = f"`{_ctl(place)} status {name}` and `gapless logs` say why; `gapless rollback` goes back"
+    hint = f"`{_ctl(home)} status {name}` and `gapless logs` say why; `gapless rollback` goes back"
     return Finding("live unit", Severity.FAILED, f"{name} is {unit['ActiveState']}", hint)
 
 
-def settings(name: str, place: Place, unit: Mapping[str, str], wanted: Mapping[str, str], renew: str) -> Finding:
+def settings(name: str, home: SystemdHome, unit: Mapping[str, str], wanted: Mapping[str, str], renew: str) -> Finding:
     """Whether a unit has the `wanted` settings; names the drop-ins of others that change one.
 
     `renew` writes the unit itself again. Raises OSError when a drop-in cannot be read.
     """
-    what, ours = unit["Id"], {place.commit, place.candidate}
+    what, ours = unit["Id"], {home.commit, home.candidate}
     if unit["NeedDaemonReload"] == "yes":
         changed = f"the files of {what} have changed since systemd read them"
-        return Finding(name, Severity.FAILED, changed, f"{_ctl(place)} daemon-reload")
+        return Finding(name, Severity.FAILED, changed, f"{_ctl(home)} daemon-reload")
     others = [path for path in map(Path, shlex.split(unit["DropInPaths"])) if path not in ours]
     wrong = [key for key, value in wanted.items() if unit.get(key) != value]
     if not wrong:
@@ -102,7 +102,7 @@ def settings(name: str, place: Place, unit: Mapping[str, str], wanted: Mapping[s
         )
     told = ", ".join(f"{_key(key)} is {unit.get(key)}, and {WHY[key]}" for key in wrong)
     guilty = [path for path in others if any(_sets(path, key) for key in wrong)]
-    hint = f"rm {shlex.join(map(str, guilty))} && {_ctl(place)} daemon-reload" if guilty else renew
+    hint = f"rm {shlex.join(map(str, guilty))} && {_ctl(home)} daemon-reload" if guilty else renew
     blame = f" (by {', '.join(map(str, guilty))})" if guilty else ""
     return Finding(name, Severity.FAILED, f"{what}: {told}{blame}", hint)
 
@@ -117,9 +117,9 @@ def _sets(path: Path, shown: str) -> bool:
     return any(line.strip().startswith(shown.removesuffix("USec")) for line in path.read_text("utf-8").splitlines())
 
 
-def _ctl(place: Place) -> str:
-    return "systemctl --user" if place.user else "systemctl"
+def _ctl(home: SystemdHome) -> str:
+    return "systemctl --user" if home.user else "systemctl"
 
 
-def _up(place: Place) -> str:
-    return "gapless up --user" if place.user else "gapless up"
+def _up(home: SystemdHome) -> str:
+    return "gapless up --user" if home.user else "gapless up"

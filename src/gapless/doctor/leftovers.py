@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from gapless.doctor.finding import Finding, Severity
 from gapless.home import Home
 from gapless.release.store import INCOMING, REMOVING
+from gapless.switch.app import Unneeded
 from gapless.switch.manager import Instance, Role
-from gapless.switch.systemd.names import Place, release_of
 
 SHOWN = 3  # paths that a message names
 
@@ -43,18 +43,10 @@ def instances(running: Sequence[Instance]) -> Finding:
     return Finding("instances", Severity.FAILED, what, "`gapless prune` ends it")
 
 
-def unit_files(place: Place, present: Collection[str], running: Collection[str]) -> Finding:
-    """Unit files of releases that are neither `present` on disk nor `running`."""
-    kept = {*present, *running}
-    paths = [
-        path
-        for directory in (place.units, place.volatile)
-        for pattern in place.patterns
-        for path in sorted(directory.glob(pattern))
-        if release_of(place.instance(path.name)) not in kept
-    ]
-    reload = "systemctl --user daemon-reload" if place.user else "systemctl daemon-reload"
-    return _of("unit files", "unit files of releases that are gone", paths, f" && {reload}")
+def unneeded(found: Unneeded) -> Finding:
+    """Unit files of releases that are gone."""
+    then = f" && {found.then}" if found.then else ""
+    return _of("unit files", "unit files of releases that are gone", found.paths, then)
 
 
 def halves(releases: Path) -> Finding:
@@ -64,13 +56,10 @@ def halves(releases: Path) -> Finding:
     return Finding(found.name, found.state, found.what, "`gapless prune` removes them") if paths else found
 
 
-def temporaries(home: Path, place: Place | None) -> Finding:
+def temporaries(home: Home) -> Finding:
     """Files that were to be renamed into place; those in directories that only root may read are seen by root."""
-    patterns: list[tuple[Path, str]] = [(Home(home).env, ".*-*"), (Home(home).secrets, ".*-*")]
-    if place is not None:
-        patterns += [(one, f".{place.name}[.@]*.gapless-*") for one in (place.units, place.volatile)]
-        patterns += [(one / f"{place.socket}.d", ".*.gapless-*") for one in (place.units, place.volatile)]
-    paths = Home(home).half_made + [path for where, pattern in patterns for path in sorted(where.glob(pattern))]
+    patterns = home.temporaries
+    paths = home.half_made + [path for where, pattern in patterns for path in sorted(where.glob(pattern))]
     unseen = [str(one) for one, _ in patterns if one.exists() and not os.access(one, os.R_OK | os.X_OK)]
     if unseen and not paths:
         return Finding("temporaries", Severity.UNKNOWN, f"{', '.join(unseen)} cannot be read", "run it as root")

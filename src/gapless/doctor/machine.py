@@ -15,7 +15,7 @@ from gapless.errors import GaplessError
 from gapless.listen import BACKLOG
 from gapless.provision.host import OLDEST, require_systemd
 from gapless.release.store import made
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 
 MB = 1_000_000
 LEAST_SPACE, LEAST_SHARE = 200 * MB, 0.02  # below either a deploy fails, and so may the app
@@ -23,12 +23,10 @@ LOW_SPACE, LOW_SHARE = 1000 * MB, 0.10  # below either it is time to do somethin
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 
 
-def systemd(place: Place | None) -> Finding:
-    """Whether systemd is there and new enough; None: the embedded manager has the app."""
-    if place is None:
-        return Finding("systemd", Severity.OK, "not needed: the embedded manager holds the socket")
+def systemd(home: SystemdHome) -> Finding:
+    """Whether systemd is there and new enough."""
     try:
-        require_systemd(place)
+        require_systemd(home)
     except GaplessError as error:
         return Finding("systemd", Severity.FAILED, error.cause, error.hint)
     return Finding("systemd", Severity.OK, f"it runs here, and is version {OLDEST} or later")
@@ -109,14 +107,14 @@ def clock(synchronized: str | None, now: float, newest: str | None) -> Finding:
     )
 
 
-def linger(place: Place) -> Finding:
+def linger(home: SystemdHome) -> Finding:
     """Whether the caller's own systemd manager outlives the log-out, loginctl(1)."""
     user = pwd.getpwuid(os.getuid()).pw_name
     if shutil.which("loginctl") is None:
         return Finding("linger", Severity.UNKNOWN, "there is no loginctl here")
     if ask("loginctl", "show-user", user, "--property=Linger", "--value") == "yes":
         return Finding("linger", Severity.OK, f"{user}'s systemd manager stays after log-out")
-    what = f"{user}'s systemd manager ends at log-out and {place.name} with it, and neither is there after a boot"
+    what = f"{user}'s systemd manager ends at log-out and {home.name} with it, and neither is there after a boot"
     return Finding("linger", Severity.FAILED, what, f"loginctl enable-linger {user}")
 
 

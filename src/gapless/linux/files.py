@@ -1,9 +1,11 @@
-"""Replace a file by one rename(2), on disk when it returns."""
+"""Files: replaced by one rename(2), on disk when that returns, and read from their ends."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+TAIL = 30  # lines: enough for a traceback of an import, wherever its innermost frame stands
 
 
 def replace(path: Path, text: str) -> bool:
@@ -26,6 +28,17 @@ def replace(path: Path, text: str) -> bool:
         raise
     sync(path.parent)
     return True
+
+
+def tail(path: Path, lines: int = TAIL) -> tuple[str, ...]:
+    """The last lines of a file, of at most 64 KiB; nothing where there is no such file, or it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 16)))
+            text = file.read()
+    except OSError:
+        return ()
+    return tuple(text.decode(errors="replace").splitlines()[-lines:])
 
 
 def sync(directory: Path) -> None:

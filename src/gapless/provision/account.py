@@ -9,25 +9,25 @@ import subprocess
 from dataclasses import dataclass
 
 from gapless.errors import GaplessError
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 
 COMMENT = "made by gapless"  # in the passwd entry of a user of ours
 
 
 @dataclass(frozen=True)
 class Account:
-    """The user `place.owner`; there is none to be made under a user's own manager."""
+    """The user `home.owner`; there is none to be made under a user's own manager."""
 
-    place: Place
+    home: SystemdHome
 
     def missing(self) -> list[str]:
-        return [f"Make the system user {self.place.owner}."] if self.place.owner and not self.user else []
+        return [f"Make the system user {self.home.owner}."] if self.home.owner and not self.user else []
 
     def make(self) -> None:
         if not self.missing():
             return
-        name = self.place.owner
-        argv = ["useradd", "--system", "--no-create-home", "--home-dir", str(self.place.shared)]
+        name = self.home.owner
+        argv = ["useradd", "--system", "--no-create-home", "--home-dir", str(self.home.shared)]
         group = ["--user-group"]
         with contextlib.suppress(KeyError):
             grp.getgrnam(name)
@@ -38,13 +38,13 @@ class Account:
         """Delete the user when the data goes, too, and only if gapless made it; returns what was deleted."""
         if not data or self.user is None or self.user.pw_gecos != COMMENT:
             return []
-        _run("userdel", self.place.owner)
-        return [f"the user {self.place.owner}"]
+        _run("userdel", self.home.owner)
+        return [f"the user {self.home.owner}"]
 
     @property
     def user(self) -> pwd.struct_passwd | None:
         with contextlib.suppress(KeyError):
-            return pwd.getpwnam(self.place.owner)
+            return pwd.getpwnam(self.home.owner)
         return None
 
 

@@ -6,32 +6,32 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 
 
 @dataclass(frozen=True)
 class Directories:
-    """The directories that `gapless up` makes in `place.root`; the app may write only in `shared`."""
+    """The directories that `gapless up` makes in `home.root`; the app may write only in `shared`."""
 
-    place: Place
+    home: SystemdHome
 
     def missing(self) -> list[str]:
         return [f"Make {path}." for path in self._all if not path.exists()]
 
     def make(self) -> None:
-        closed, shared = self.place.home.closed, self.place.shared
+        closed, shared = self.home.closed, self.home.shared
         for path in self._all:
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o700 if path in closed else 0o750 if path == shared else 0o755)
-            if path == shared and self.place.owner:
-                shutil.chown(path, self.place.owner, self.place.owner)
+            if path == shared and self.home.owner:
+                shutil.chown(path, self.home.owner, self.home.owner)
 
     def remove(self, *, data: bool) -> list[str]:
         """All that is in the home; without `data` what is `Home.kept` stays, and the home with it."""
-        root, gone = self.place.root, []
-        shutil.rmtree(self.place.run, ignore_errors=True)
+        root, gone = self.home.root, []
+        shutil.rmtree(self.home.run, ignore_errors=True)
         for path in sorted(root.iterdir()) if root.exists() else []:
-            if data or path not in self.place.home.kept:
+            if data or path not in self.home.kept:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 gone.append(str(path))
         if data and root.exists():
@@ -40,5 +40,5 @@ class Directories:
 
     @property
     def _all(self) -> list[Path]:
-        home = self.place.home
+        home = self.home
         return [home.root, home.releases, home.shared, *home.closed]

@@ -11,15 +11,15 @@ from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.provision.account import Account
 from gapless.switch.systemd import units
-from gapless.switch.systemd.names import Place, ours
+from gapless.switch.systemd.home import SystemdHome, ours
 from gapless.switch.systemd.systemctl import Systemctl
 
 OLDEST = 249  # Upholds= came with it
 
 
-def require_systemd(place: Place) -> None:
+def require_systemd(home: SystemdHome) -> None:
     """Refuse hosts without systemd, or with one that is too old for us. Raises GaplessError."""
-    said = Systemctl(place.user).do("--version").split()
+    said = Systemctl(home.user).do("--version").split()
     version = said[1] if len(said) > 1 else "?"
     if not version.isdecimal() or int(version) < OLDEST:
         hint = "use `gapless run` (the embedded supervisor) there"
@@ -28,32 +28,32 @@ def require_systemd(place: Place) -> None:
         raise GaplessError("use", "systemd", "this machine was not booted with it", "use `gapless run` there")
 
 
-def refuse_foreign(place: Place) -> None:
+def refuse_foreign(home: SystemdHome) -> None:
     """Refuse a name that units, a directory or an account have which others made. Raises GaplessError."""
     # The service of the same name is what systemd would start for a socket without a release.
-    names = (place.socket, f"{place.name}.service", place.unit(""))
-    for directory in Systemctl(place.user).do("show", "--property=UnitPath", "--value").split():
+    names = (home.socket, f"{home.name}.service", home.unit(""))
+    for directory in Systemctl(home.user).do("show", "--property=UnitPath", "--value").split():
         for unit in (Path(directory, name) for name in names):
             if unit.exists() and not ours(unit):
                 hint = "choose another `name`, or remove that unit"
-                raise GaplessError("manage", place.name, f"{unit} is not gapless's", hint)
-    if place.home.is_foreign:
+                raise GaplessError("manage", home.name, f"{unit} is not gapless's", hint)
+    if home.is_foreign:
         hint = "choose another `name`, or move that directory away"
-        raise GaplessError("manage", place.name, f"{place.root} is there, and not gapless's", hint)
-    if place.owner and (user := Account(place).user) and user.pw_uid == 0:
-        raise GaplessError("manage", place.name, "the app would run as the superuser", "choose another `name`")
+        raise GaplessError("manage", home.name, f"{home.root} is there, and not gapless's", hint)
+    if home.owner and (user := Account(home).user) and user.pw_uid == 0:
+        raise GaplessError("manage", home.name, "the app would run as the superuser", "choose another `name`")
 
 
-def verify(config: Config, place: Place) -> None:
+def verify(config: Config, home: SystemdHome) -> None:
     """Let systemd itself judge the units before any is installed. Raises GaplessError with what it says."""
-    texts = units.everything(config, place, "release")
+    texts = units.everything(config, home, "release")
     with tempfile.TemporaryDirectory(prefix="gapless-verify-") as folder:
         for name, text in texts.items():
             path = Path(folder, name)
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         named = [name for name in texts if "/" not in name]  # a drop-in is read with its unit
-        argv = ["systemd-analyze", *(["--user"] if place.user else []), "--man=no", "verify", *named]
+        argv = ["systemd-analyze", *(["--user"] if home.user else []), "--man=no", "verify", *named]
         env = {**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:", "LC_ALL": "C.UTF-8"}
         done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder, env=env)
     # The release is not there yet, so its programs are missing; and other people's units are not our business.
@@ -61,4 +61,4 @@ def verify(config: Config, place: Place) -> None:
     said = [line.replace(f"{folder}/", "") for line in said if any(name in line for name in texts)]
     if said:
         cause = "systemd does not accept the units"
-        raise GaplessError("install", place.name, cause, "`gapless config --units` shows them", details=tuple(said))
+        raise GaplessError("install", home.name, cause, "`gapless config --units` shows them", details=tuple(said))

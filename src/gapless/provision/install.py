@@ -9,31 +9,31 @@ from gapless.provision.account import Account
 from gapless.provision.directories import Directories
 from gapless.provision.pieces import Piece
 from gapless.provision.socket import SocketUnit
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 
 
 class Installation:
-    """The pieces of the app at `place`; without a `current` release the socket stays closed."""
+    """The pieces of the app at `home`; without a `current` release the socket stays closed."""
 
-    def __init__(self, config: Config, place: Place, current: str | None) -> None:
+    def __init__(self, config: Config, home: SystemdHome, current: str | None) -> None:
         self.config = config
-        self.place = place
-        self.socket = SocketUnit(config, place, current)
-        self.pieces: list[Piece] = [Account(place), Directories(place), self.socket]
+        self.home = home
+        self.socket = SocketUnit(config, home, current)
+        self.pieces: list[Piece] = [Account(home), Directories(home), self.socket]
 
     def missing(self) -> list[str]:
         """What `make` would do, in sentences. Raises GaplessError when something foreign is in the way."""
-        host.refuse_foreign(self.place)
+        host.refuse_foreign(self.home)
         return [sentence for piece in self.pieces for sentence in piece.missing()]
 
     def make(self) -> None:
         """Make what is missing; repeated or resumed after a kill it does the rest. Raises GaplessError."""
-        host.verify(self.config, self.place)
+        host.verify(self.config, self.home)
         try:
             for piece in self.pieces:
                 piece.make()
         except OSError as error:
-            raise GaplessError("install", self.place.name, str(error), "run it as root") from error
+            raise GaplessError("install", self.home.name, str(error), "run it as root") from error
 
     def remove(self, *, data: bool) -> list[str]:
         """Remove all, the last piece first; what went. Raises GaplessError."""
@@ -41,4 +41,4 @@ class Installation:
             gone = [one for piece in reversed(self.pieces) for one in piece.remove(data=data)]
             return gone + self.socket.forget()  # last: until then a killed `down` can be repeated
         except OSError as error:
-            raise GaplessError("remove", self.place.name, str(error), "run it as root; it can be repeated") from error
+            raise GaplessError("remove", self.home.name, str(error), "run it as root; it can be repeated") from error

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from gapless.address import Address
+from gapless import address
 from gapless.config import Config
 from gapless.linux.files import replace
 from gapless.switch.systemd import units
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.systemctl import Systemctl
 
 LONGEST = 24 * 3600.0  # seconds: every unit has a TimeoutStopSec of its own
@@ -20,18 +20,18 @@ class SocketUnit:
     """The socket unit as `config` wants it; open and enabled once there is a `current` release."""
 
     config: Config
-    place: Place
+    home: SystemdHome
     current: str | None
 
     @property
     def ctl(self) -> Systemctl:
-        return Systemctl(self.place.user)
+        return self.home.ctl
 
     def missing(self) -> list[str]:
-        sentences = [f"Write {self.place.units / self.place.socket}."] if self.diff() else []
+        sentences = [f"Write {self.home.units / self.home.socket}."] if self.diff() else []
         if self.current:
-            sentences += [f"Open {self.place.socket} again."] if self.is_shut() else []
-            sentences += [] if self.place.enabled else [f"Enable {self.place.socket}."]
+            sentences += [f"Open {self.home.socket} again."] if self.is_shut() else []
+            sentences += [] if self.home.enabled else [f"Enable {self.home.socket}."]
         return sentences
 
     def diff(self) -> list[str]:
@@ -45,52 +45,48 @@ class SocketUnit:
 
     def moved(self) -> str:
         """Why the held socket would have to be closed: its addresses are not the configured ones; "" when they are."""
-        was, now = units.listens(self._installed()), [Address.parse(written) for written in self.config.addresses]
-        if not was or {one.name for one in was} == {one.name for one in now}:
-            return ""
-        before, wanted = (", ".join(one.written for one in each) for each in (was, now))
-        return f"it listens on {before}, and gapless.toml says {wanted}"
+        return address.moved(units.listens(self._installed()), self.config.addresses)
 
     def is_shut(self) -> bool:
         """Whether it is closed: somebody stopped it, or killed an `up` that had closed it."""
-        return self.ctl.show(["ActiveState"], self.place.socket)[0]["ActiveState"] in {"inactive", "failed"}
+        return self.ctl.show(["ActiveState"], self.home.socket)[0]["ActiveState"] in {"inactive", "failed"}
 
     def make(self) -> None:
         if self.moved():
-            self.ctl.do("stop", self.place.socket)  # first: if we are killed now, the next `up` sees that it is shut
-        if replace(self.place.units / self.place.socket, units.socket(self.config)):
+            self.ctl.do("stop", self.home.socket)  # first: if we are killed now, the next `up` sees that it is shut
+        if replace(self.home.units / self.home.socket, units.socket(self.config)):
             self.ctl.do("daemon-reload")
-        if self.current and not self.place.enabled:  # before there is a release, the port is to stay closed
-            self.ctl.do("enable", self.place.socket)
+        if self.current and not self.home.enabled:  # before there is a release, the port is to stay closed
+            self.ctl.do("enable", self.home.socket)
 
     def reopen(self) -> None:
         """Stop the socket and the app's services, let them drain, and start the socket as its unit says now."""
-        self.ctl.do("stop", self.place.socket)
-        self.ctl.do("stop", self.place.unit("*"), timeout=LONGEST)
-        self.ctl.do("start", self.place.socket)
+        self.ctl.do("stop", self.home.socket)
+        self.ctl.do("stop", self.home.unit("*"), timeout=LONGEST)
+        self.ctl.do("start", self.home.socket)
 
     def remove(self, *, data: bool) -> list[str]:  # noqa: ARG002 -- it keeps none
         """Stop everything, in a drain, and remove the units of the releases and the drop-ins; not the unit itself."""
-        place = self.place
-        if (place.units / place.socket).exists():
-            self.ctl.do("disable", "--now", place.socket)  # first, or a connection starts the service again
-        for pattern in place.patterns:
+        home = self.home
+        if (home.units / home.socket).exists():
+            self.ctl.do("disable", "--now", home.socket)  # first, or a connection starts the service again
+        for pattern in home.patterns:
             self.ctl.do("stop", pattern, timeout=LONGEST)
-        patterns = (*place.patterns, f"{place.socket}.d")
-        found = [one for where in (place.units, place.volatile) for pattern in patterns for one in where.glob(pattern)]
+        patterns = (*home.patterns, f"{home.socket}.d")
+        found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
         for path in found:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return [str(path) for path in found]
 
     def forget(self) -> list[str]:
         """Remove the unit itself: as long as it is there the app counts as installed."""
-        unit = self.place.units / self.place.socket
+        unit = self.home.units / self.home.socket
         gone = [str(unit)] if unit.exists() else []
         unit.unlink(missing_ok=True)
         self.ctl.do("daemon-reload")
-        self.ctl.attempt("reset-failed", self.place.socket, *self.place.patterns)
+        self.ctl.attempt("reset-failed", self.home.socket, *self.home.patterns)
         return gone
 
     def _installed(self) -> str:
-        unit = self.place.units / self.place.socket
+        unit = self.home.units / self.home.socket
         return unit.read_text("utf-8", "replace") if unit.exists() else ""

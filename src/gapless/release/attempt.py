@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.release.clock import CLOCK, Clock
 from gapless.release.ledger import Finished, Ledger, Outcome, Phase
 from gapless.release.lock import me
@@ -44,25 +44,26 @@ SILENT = Silent()
 
 @dataclass(frozen=True)
 class Target:
-    """Where releases go and who runs them; a command waits `lock_wait` seconds for another deploy to end.
+    """Where releases go and who runs them; a command waits `lock_wait` seconds for another deploy to end."""
 
-    Releases, and the commands that run in them, belong to the user `owner`; "" is whoever deploys.
-    """
-
-    home: Path
+    home: Home
     manager: Manager
     observer: Observer = SILENT
     lock_wait: float = 0.0
     clock: Clock = CLOCK
-    owner: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The user that releases, and the commands that run in them, belong to; "" is whoever deploys."""
+        return self.home.owner
 
     @property
     def store(self) -> Store:
-        return Store(self.home)
+        return Store(self.home.root)
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.home)
+        return Ledger(self.home.root)
 
 
 class Attempt:

@@ -18,6 +18,7 @@ from gapless.config import Command
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux import confined
+from gapless.linux.files import tail
 from gapless.linux.terminal import stand_in
 from gapless.release.disk import refusal
 from gapless.release.owner import account, stranger
@@ -27,7 +28,6 @@ GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TOLD = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
 FITTING = {signal.SIGWINCH, signal.SIGCONT}  # our terminal has another size, or is ours again
 NOT_EXECUTED = 127  # as the shell exits
-TAIL = 30  # lines: enough for a traceback of an import, wherever its innermost frame stands
 
 
 def run(
@@ -193,14 +193,3 @@ def end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def tail(log: Path, lines: int = TAIL) -> tuple[str, ...]:
-    """The last lines of a log, of at most 64 KiB; nothing where there is no log."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 16)))
-            text = file.read()
-    except OSError:
-        return ()
-    return tuple(text.decode(errors="replace").splitlines()[-lines:])

@@ -74,7 +74,7 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
             if asked:  # the other command did it
                 return Result(release, on_trial, engine.Outcome.SWITCHED)
             return Result(release, current, engine.Outcome.ALREADY_LIVE)
-        config = load(target.store.path(release))
+        config = target.home.config(release)
         lock.name(release=release)
         with Attempt(target, "rollback", release, current, _revision(target, release)) as attempt:
             switch_over(target, attempt, config, lock, watch)
@@ -104,7 +104,7 @@ def pick(target: Target, current: str | None, to: str | None) -> str:
 @contextmanager
 def _locked(target: Target, verb: str) -> Iterator[DeployLock]:
     """The lock, and everything that a killed command left behind repaired (invariant 5)."""
-    with deploy_lock(target.home, why=verb, wait=target.lock_wait, clock=target.clock) as lock:
+    with deploy_lock(target.home.root, why=verb, wait=target.lock_wait, clock=target.clock) as lock:
         try:
             target.store.clean()
         except GaplessError as error:
@@ -140,8 +140,8 @@ def _install(target: Target, project: Path, found: sources.Source, release: str)
         sources.leave_out(tree, (config.env_file, *config.secrets.values()))
 
     directory = target.store.add(release, fill)
-    config = load(directory)
-    environment.fix(target.home, release, config, project)
+    config = target.home.config(release)
+    environment.fix(target.home.root, release, config, project)
     if target.owner:
         give(directory, target.owner)
     return config

@@ -42,7 +42,7 @@ def plan_rollback(target: Target, to: str | None = None, watch: Watch | None = N
     release = pick(target, current, to)
     if release == current:
         return []
-    return _switch(release, current, load(target.store.path(release)).check.timeout, watch)
+    return _switch(release, current, target.home.config(release).check.timeout, watch)
 
 
 def _switch(release: str, current: str | None, timeout: float, watch: Watch | None) -> list[str]:

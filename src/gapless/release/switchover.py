@@ -7,10 +7,10 @@ import os
 from typing import NoReturn
 
 from gapless import timeouts
-from gapless.config import Config, load
+from gapless.config import Config
 from gapless.errors import GaplessError
+from gapless.linux.files import tail
 from gapless.release.attempt import Attempt, Target
-from gapless.release.commands import tail
 from gapless.release.ledger import SWITCH, TURN_BACK
 from gapless.release.lock import DeployLock
 from gapless.release.watch import WATCH, TurnBackError, Watch, monitored, must_be_well, observe
@@ -92,7 +92,7 @@ def _turn_back(target: Target, attempt: Attempt, switchover: engine.Switchover, 
         hint += f"; the proof: {target.store.report(attempt.release)}"
     with attempt.phase(TURN_BACK):
         previous = attempt.previous or ""
-        timeout = load(target.store.path(previous)).check.timeout + timeouts.DEPLOYER
+        timeout = target.home.config(previous).check.timeout + timeouts.DEPLOYER
         if not switchover.turn_back(timeout):
             cause += f"; {previous} could not serve again ({switchover.cause}), so {attempt.release} goes on serving"
             raise GaplessError("turn back from", attempt.release, cause, hint, details=details)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from gapless.config import Check
 from gapless.errors import GaplessError
-from gapless.home import Home
 from gapless.linux.unix_http import STATUS_PATH, get
 from gapless.release.attempt import Attempt, Target
 from gapless.release.disk import refusal
@@ -95,7 +94,7 @@ def observe(target: Target, watch: Watch, proven: Instance, check: Check, lock: 
     """Watch for the time asked for. Raises TurnBackError when the release is not to stay, and as the manager does."""
     from concurrent.futures import ThreadPoolExecutor  # only a watch pays for it
 
-    request = Home(target.home).turn_back
+    request = target.home.turn_back
     request.unlink(missing_ok=True)  # before anybody is told that it may be written
     lock.name(phase=WATCH)
     ends = target.clock.monotonic() + watch.seconds
@@ -124,10 +123,10 @@ def observe(target: Target, watch: Watch, proven: Instance, check: Check, lock: 
 
 def end_watch(target: Target) -> bool:
     """Ask whoever watches a release to turn back at once; False when nobody has. Raises GaplessError."""
-    held = holder(target.home)
+    held = holder(target.home.root)
     if held is None or held.phase != WATCH:
         return False
-    wish = Home(target.home).turn_back
+    wish = target.home.turn_back
     fresh = wish.with_suffix(".new")
     try:
         fresh.write_text(me())

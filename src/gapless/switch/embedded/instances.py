@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from gapless import config as configuration
 from gapless.errors import GaplessError
 from gapless.switch.embedded import records, spawn
 from gapless.switch.embedded.backoff import Backoff
@@ -87,7 +86,7 @@ class Instances:
         if current is None or self._closed or self.live():
             return
         try:
-            timeout = float(configuration.load(self._home.release(current)).check.timeout)
+            timeout = float(self._home.config(current).check.timeout)
             self.launch(current).limit(timeout, f"it was not ready within {timeout:g} s")
         except GaplessError as error:
             self._log.say(f"{error}; trying again")
@@ -108,8 +107,7 @@ class Instances:
         """Start an instance of `release`; raises GaplessError, and then nothing runs."""
         if self._closed:
             raise GaplessError("start", release, "the supervisor is stopping", "start it again with `gapless run`")
-        directory = self._home.release(release)
-        config = configuration.load(directory)
+        directory, config = self._home.release(release), self._home.config(release)
         instance = f"{release}.{secrets.token_hex(3)}"
         record = Record(
             id=instance,

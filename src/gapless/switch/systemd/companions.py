@@ -6,23 +6,25 @@ from collections.abc import Callable, Collection
 
 from gapless.config import Config
 from gapless.switch.systemd import units
-from gapless.switch.systemd.names import Place, release_of
+from gapless.switch.systemd.home import SystemdHome, release_of
 from gapless.switch.systemd.systemctl import GONE, Systemctl
 
 
-def settle(place: Place, ctl: Systemctl, config: Config, release: str, running: Callable[[], Collection[str]]) -> None:
+def settle(
+    home: SystemdHome, ctl: Systemctl, config: Config, release: str, running: Callable[[], Collection[str]]
+) -> None:
     """Start the missing processes and timers of `release`, and stop what others left; `running` have a server.
 
     No other release's timer goes on, also while its server stands by; a job that has begun does. A server that drains
     takes its own processes with it (PartOf=); those of one that died before it was told to go are stopped here.
     """
-    wanted = units.companions(config, place, release)
-    timers, services = _written(place, "timer"), _written(place, "service")
+    wanted = units.companions(config, home, release)
+    timers, services = _written(home, "timer"), _written(home, "service")
     jobs = {timer.removesuffix("timer") + "service" for timer in timers}
     left = timers - {*wanted}
     if processes := services - jobs - {*wanted}:
         alive = running()
-        left |= {name for name in processes if release_of(place.instance(name)) not in alive}
+        left |= {name for name in processes if release_of(home.instance(name)) not in alive}
     # Only what runs: systemd may not even be able to read those of a release that it refused.
     shown = ctl.show(["Id", "ActiveState"], *sorted(left)) if left else []
     if stale := [unit["Id"] for unit in shown if unit["ActiveState"] not in GONE]:
@@ -31,5 +33,5 @@ def settle(place: Place, ctl: Systemctl, config: Config, release: str, running: 
         ctl.do("start", "--no-block", *wanted)
 
 
-def _written(place: Place, kind: str) -> set[str]:
-    return {path.name for path in place.units.glob(place.other("*", "*", kind))}
+def _written(home: SystemdHome, kind: str) -> set[str]:
+    return {path.name for path in home.units.glob(home.other("*", "*", kind))}

@@ -11,19 +11,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from gapless import config as configuration
 from gapless import environment
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.home import Home
 from gapless.linux.files import replace
 from gapless.switch import held, orders
 from gapless.switch.manager import Instance, Readiness, Role, Started
 from gapless.switch.systemd import companions, journal, rehearsal, units
 from gapless.switch.systemd.boot_priority import booting_behind
 from gapless.switch.systemd.deadman import stopped_with_us
-from gapless.switch.systemd.names import Place, release_of
-from gapless.switch.systemd.systemctl import GONE, Systemctl
+from gapless.switch.systemd.home import SystemdHome, release_of
+from gapless.switch.systemd.systemctl import GONE
 
 LEAVE = 3.0  # seconds from SIGTERM to SIGKILL for an instance that was never ready
 SHOWN = (
@@ -34,20 +32,19 @@ STALE = "NeedDaemonReload"
 
 
 class SystemdManager:
-    """Implements Manager with the units of `place`; a release's units are written when it is started.
+    """Implements Manager with the units of `home`; a release's units are written when it is started.
 
     Every method raises GaplessError when systemd cannot be reached or refuses.
     """
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.ctl = Systemctl(place.user)
-        self._home = Home(place.root)
+    def __init__(self, home: SystemdHome) -> None:
+        self.home = home
+        self.ctl = home.ctl
 
     @property
     def commit(self) -> Path:
         """The drop-in that names the current release."""
-        return self.place.commit
+        return self.home.commit
 
     def start(self, release: str, timeout: float) -> Started:
         """Start a candidate and wait at most `timeout` seconds for its readiness; before, rehearse it if it is to be.
@@ -56,27 +53,27 @@ class SystemdManager:
 
         Should the caller die meanwhile, systemd is told to stop it.
         """
-        config = configuration.load(self._home.release(release))
+        config = self.home.config(release)
         instances = self.instances()
         if live := next((one for one in instances if one.release == release and one.role is Role.LIVE), None):
             raise GaplessError("start", release, f"it is the current release and runs already (pid {live.pid})")
         try:
-            rehearsal.clear(self.place, self.ctl)
-            problem, log = units.unfit(config, self.place, release), tuple[str, ...]()
+            rehearsal.clear(self.home, self.ctl)
+            problem, log = units.unfit(config, self.home, release), tuple[str, ...]()
             if not problem and config.rehearses:
-                problem, log = rehearsal.rehearse(self.place, self.ctl, config, release)
+                problem, log = rehearsal.rehearse(self.home, self.ctl, config, release)
             if problem:
                 return Started(None, Readiness.EXITED, problem, log)
             instance = self._prepare(config, release, {one.unit for one in instances})
         except OSError as error:
             raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
-        unit = self.place.unit(instance)
+        unit = self.home.unit(instance)
         alone = self._alone(unit)
-        named = (self.place.candidate, f"Service={unit}") if alone else None
-        remove = [self.place.units / unit] if alone else []
+        named = (self.home.candidate, f"Service={unit}") if alone else None
+        remove = [self.home.units / unit] if alone else []
         with self._closed_again(instance), stopped_with_us(self.ctl, *alone, unit, remove=remove, named=named):
             # Now: after the commit they could not be started, nor anything told to retire.
-            if problem := self._unusable(config, *units.of_release(config, self.place, instance)):
+            if problem := self._unusable(config, *units.of_release(config, self.home, instance)):
                 self.stop(self._found(instance))
                 return Started(None, Readiness.EXITED, problem)
             started = self._start(instance, timeout)
@@ -89,7 +86,7 @@ class SystemdManager:
 
     def retire(self, instance: Instance) -> None:
         """Tell an instance to drain, and its processes and timers with it; returns at once."""
-        socket, unit = self.ctl.show([*SHOWN, STALE], self.place.socket, instance.unit)
+        socket, unit = self.ctl.show([*SHOWN, STALE], self.home.socket, instance.unit)
         if self._is_running(unit, instance):
             # A deployer may have been killed right after its commit. Without it, systemd would start this one again.
             if socket[STALE] == "yes":
@@ -120,7 +117,7 @@ class SystemdManager:
         self.ctl.attempt("reset-failed", unit)  # its deploy failed, and says so: `systemctl --failed` need not
         # Not the file of one that still drains.
         if self._alone(unit) and self.ctl.show(["ActiveState"], unit)[0]["ActiveState"] in GONE:
-            (self.place.units / unit).unlink(missing_ok=True)
+            (self.home.units / unit).unlink(missing_ok=True)
             self.ctl.do("daemon-reload")
 
     def instances(self) -> Sequence[Instance]:
@@ -131,36 +128,35 @@ class SystemdManager:
 
     def in_use(self) -> Collection[str]:
         """The releases of which any unit or process runs."""
-        shown = self.ctl.show(["Id", "ActiveState"], *self.place.patterns)
-        alive = {release_of(self.place.instance(one["Id"])) for one in shown if one["ActiveState"] not in GONE}
-        return alive | environment.at_work(self._home)
+        shown = self.ctl.show(["Id", "ActiveState"], *self.home.patterns)
+        alive = {release_of(self.home.instance(one["Id"])) for one in shown if one["ActiveState"] not in GONE}
+        return alive | environment.at_work(self.home)
 
     def tidy(self) -> None:
         """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
-        for path in (path for pattern in self.place.patterns for path in self.place.units.glob(pattern)):
-            if not (self._home.releases / release_of(self.place.instance(path.name))).exists():
-                path.unlink(missing_ok=True)
+        for path, _release in self.home.orphans():
+            path.unlink(missing_ok=True)
 
     def point(self, release: str) -> None:
         """Commit: rename the drop-in into place; systemd reads it, and the symlink `current` follows for people.
 
         Raises OSError when the disk refuses; then nothing changed.
         """
-        config = configuration.load(self._home.release(release))
+        config = self.home.config(release)
         ready = [one for one in self.instances() if one.release == release and one.role is not Role.RETIRING]
-        instance = self.place.instance(ready[-1].unit) if ready else release
+        instance = self.home.instance(ready[-1].unit) if ready else release
         if not ready:
-            self._write(units.of_release(config, self.place, instance))
-        replace(self.place.commit, units.commit(config, self.place, instance))
-        self.place.candidate.unlink(missing_ok=True)
+            self._write(units.of_release(config, self.home, instance))
+        replace(self.home.commit, units.commit(config, self.home, instance))
+        self.home.candidate.unlink(missing_ok=True)
         # Before anything else that may fail: until it hears of the commit, systemd holds up the old release.
         self.ctl.do("daemon-reload")
         if not ready:  # the commit file was lost for so long that nothing runs, and perhaps nothing listens
-            self.ctl.do("start", "--no-block", self.place.socket)
-        if not self.place.enabled:  # not before the first commit: a boot would open a port that nobody answers
-            self.ctl.do("enable", self.place.socket)
+            self.ctl.do("start", "--no-block", self.home.socket)
+        if not self.home.enabled:  # not before the first commit: a boot would open a port that nobody answers
+            self.ctl.do("enable", self.home.socket)
         self._settle_beside(release)
-        self._home.point(release)
+        self.home.point(release)
 
     def current(self) -> str | None:
         """The release that the drop-in names."""
@@ -169,28 +165,28 @@ class SystemdManager:
 
     def _current(self) -> str | None:
         try:
-            text = self.place.commit.read_text("utf-8", "replace")
+            text = self.home.commit.read_text("utf-8", "replace")
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
-        named = re.search(rf"^Service={self.place.name}@(.+)\.service$", text, re.MULTILINE)
+        named = re.search(rf"^Service={self.home.name}@(.+)\.service$", text, re.MULTILINE)
         return named[1] if named else None
 
     def _prepare(self, config: Config, release: str, taken: Collection[str]) -> str:
         """Write the units of a new instance of `release`; its name: numbered while others of it still drain."""
         self.tidy()
         instance, number = release, 1
-        while self.place.unit(instance) in taken:
+        while self.home.unit(instance) in taken:
             number += 1
             instance = f"{release}.{number}"
-        self._write(units.of_release(config, self.place, instance))
+        self._write(units.of_release(config, self.home, instance))
         if self.current() is None:
-            replace(self.place.candidate, f"[Socket]\nService={self.place.unit(instance)}\n")
+            replace(self.home.candidate, f"[Socket]\nService={self.home.unit(instance)}\n")
             self.ctl.do("daemon-reload")  # of a unit's first drop-in NeedDaemonReload knows nothing
-        Path(self.place.private(instance)).unlink(missing_ok=True)
+        Path(self.home.private(instance)).unlink(missing_ok=True)
         return instance
 
     def _start(self, instance: str, timeout: float) -> Started:
-        unit = self.place.unit(instance)
+        unit = self.home.unit(instance)
         late, said = False, ""
         try:
             with booting_behind(self.ctl, unit):
@@ -208,7 +204,7 @@ class SystemdManager:
         return Started(started, Readiness.EXITED, _ending(found) or said.strip(), self._tail(found))
 
     def _tail(self, unit: Mapping[str, str]) -> tuple[str, ...]:
-        return journal.tail(self.place, unit["InvocationID"]) if unit["InvocationID"] else ()
+        return journal.tail(self.home, unit["InvocationID"]) if unit["InvocationID"] else ()
 
     def _stop(self, unit: str) -> None:
         # One after the other: in one transaction systemd would order the service's end before the socket's, and
@@ -220,14 +216,14 @@ class SystemdManager:
         """The socket, while there is no current release and none but `unit` serves: nothing may hold it open."""
         if self.current() or any(one.ready and one.unit != unit for one in self.instances()):
             return []
-        return [self.place.socket]
+        return [self.home.socket]
 
     def _close(self, unit: str) -> None:
         """Before the first commit: close the socket, and let it start nothing any more, whoever opens it."""
         for socket in self._alone(unit):
             self.ctl.do("stop", socket)
-            if self.place.candidate.exists():
-                self.place.candidate.unlink()
+            if self.home.candidate.exists():
+                self.home.candidate.unlink()
                 self.ctl.do("daemon-reload")
 
     @contextlib.contextmanager
@@ -236,18 +232,18 @@ class SystemdManager:
         try:
             yield
         except BaseException:
-            if self._alone(self.place.unit(instance)):
+            if self._alone(self.home.unit(instance)):
                 self.stop(self._found(instance))
             raise
 
     def _settle_beside(self, release: str) -> None:
         """Have the processes and timers of the current release run, and no others'."""
-        config = configuration.load(self._home.release(release))
-        companions.settle(self.place, self.ctl, config, release, lambda: {one.release for one in self.instances()})
+        config = self.home.config(release)
+        companions.settle(self.home, self.ctl, config, release, lambda: {one.release for one in self.instances()})
 
     def _write(self, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():
-            replace(self.place.units / name, text)
+            replace(self.home.units / name, text)
 
     def _unusable(self, config: Config, *names: str) -> str:
         """Which of the units systemd cannot use as they are, and why; "" when it can, and the socket listens.
@@ -255,21 +251,21 @@ class SystemdManager:
         A service only wants its socket: without one it would start, and bind an address of its own.
         """
         asked = ["Id", "LoadState", "ActiveState", STALE]
-        known = self.ctl.show(asked, self.place.socket, *names)
+        known = self.ctl.show(asked, self.home.socket, *names)
         if any(unit[STALE] == "yes" for unit in known):  # it finds new files itself, but reads no known one again
             self.ctl.do("daemon-reload")
-            known = self.ctl.show(asked, self.place.socket, *names)
+            known = self.ctl.show(asked, self.home.socket, *names)
         for unit in known:
             if unit["LoadState"] in {"bad-setting", "error"}:
                 return f"systemd does not accept {unit['Id']}: `systemd-analyze verify {unit['Id']}` says why"
-        if known[0]["ActiveState"] == "active" or self.ctl.attempt("start", self.place.socket).returncode == 0:
+        if known[0]["ActiveState"] == "active" or self.ctl.attempt("start", self.home.socket).returncode == 0:
             return ""
-        why = held.taken(config.addresses) or f"`journalctl -u {self.place.socket}` says why"
-        return f"{self.place.socket} cannot listen: {why}"
+        why = held.taken(config.addresses) or f"`journalctl -u {self.home.socket}` says why"
+        return f"{self.home.socket} cannot listen: {why}"
 
     def _units(self, instances: str) -> list[dict[str, str]]:
         """The units that systemd has loaded, by a name or a pattern."""
-        return self.ctl.show(SHOWN, self.place.unit(instances))
+        return self.ctl.show(SHOWN, self.home.unit(instances))
 
     def _runs(self, instance: Instance) -> bool:
         return self._is_running(self.ctl.show(SHOWN, instance.unit)[0], instance)
@@ -283,7 +279,7 @@ class SystemdManager:
         return self._instance(self._units(instance)[0], None)
 
     def _instance(self, unit: Mapping[str, str], current: str | None) -> Instance:
-        name = self.place.instance(unit["Id"])
+        name = self.home.instance(unit["Id"])
         return Instance(
             id=f"{name}.{unit['InvocationID'][:8]}",
             release=release_of(name),
@@ -291,7 +287,7 @@ class SystemdManager:
             pid=int(unit["MainPID"]),
             since=_since(unit["InactiveExitTimestamp"]),
             ready=unit["ActiveState"] in {"active", "reloading", "deactivating"},
-            private=self.place.private(name),
+            private=self.home.private(name),
             unit=unit["Id"],
         )
 

@@ -15,7 +15,7 @@ from gapless.linux.files import replace
 from gapless.linux.unix_http import get
 from gapless.switch.systemd import journal, units
 from gapless.switch.systemd.deadman import stopped_with_us
-from gapless.switch.systemd.names import Place
+from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.systemctl import Systemctl
 
 EXCERPT = 200  # characters of a failed answer
@@ -23,36 +23,36 @@ WAIT = 0.1  # seconds between two attempts
 KINDS = ("socket", "service")  # to stop in this order: a late connection would start the service again
 
 
-def rehearse(place: Place, ctl: Systemctl, config: Config, release: str) -> tuple[str, tuple[str, ...]]:
+def rehearse(home: SystemdHome, ctl: Systemctl, config: Config, release: str) -> tuple[str, tuple[str, ...]]:
     """Start the release on a private socket, check and stop it; returns the problem ("" if none) and its last lines."""
     deadline = time.monotonic() + config.check.timeout
-    socket, service = (place.other("rehearsal", release, kind) for kind in KINDS)
-    path = place.run / f"{release}.rehearsal.sock"
+    socket, service = (home.other("rehearsal", release, kind) for kind in KINDS)
+    path = home.run / f"{release}.rehearsal.sock"
     texts = {
-        socket: units.rehearsal(place, path),
-        service: units.service(config, place, release, socket),
+        socket: units.rehearsal(home, path),
+        service: units.service(config, home, release, socket),
     }
     try:
-        with stopped_with_us(ctl, socket, service, remove=[*(place.volatile / name for name in texts), path]):
+        with stopped_with_us(ctl, socket, service, remove=[*(home.volatile / name for name in texts), path]):
             for name, text in texts.items():
-                replace(place.volatile / name, text)
+                replace(home.volatile / name, text)
             problem = _start(ctl, service, deadline) or _check(config, path, deadline)
             if not problem:
                 return "", ()
             invocation = ctl.show(["InvocationID"], service)[0]["InvocationID"]
-            return f"in its rehearsal {problem}", journal.tail(place, invocation) if invocation else ()
+            return f"in its rehearsal {problem}", journal.tail(home, invocation) if invocation else ()
     finally:
-        clear(place, ctl)
+        clear(home, ctl)
 
 
-def clear(place: Place, ctl: Systemctl) -> None:
+def clear(home: SystemdHome, ctl: Systemctl) -> None:
     """End every rehearsal and remove what it left: ours, and one whose deployer and deadman were killed."""
-    found = [path for kind in KINDS for path in sorted(place.volatile.glob(place.other("rehearsal", "*", kind)))]
+    found = [path for kind in KINDS for path in sorted(home.volatile.glob(home.other("rehearsal", "*", kind)))]
     for path in found:
         ctl.attempt("stop", path.name)
     if found:
         ctl.attempt("reset-failed", *(path.name for path in found))
-    for path in (*found, *place.run.glob("*.rehearsal.sock")):
+    for path in (*found, *home.run.glob("*.rehearsal.sock")):
         path.unlink(missing_ok=True)
 
 

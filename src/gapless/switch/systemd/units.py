@@ -16,7 +16,7 @@ from gapless import environment, timeouts
 from gapless.address import Address
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.switch.systemd.names import Place, release_of
+from gapless.switch.systemd.home import SystemdHome, release_of
 
 if TYPE_CHECKING:
     import jinja2
@@ -41,39 +41,39 @@ def listens(unit: str) -> list[Address]:
     return [Address.parse(f"unix:{one}" if one.startswith("/") else one) for one in streams]
 
 
-def service(config: Config, place: Place, instance: str, socket: str = "") -> str:
-    """The service unit of `instance`, which takes the sockets of `place`, or those of the unit `socket`."""
+def service(config: Config, home: SystemdHome, instance: str, socket: str = "") -> str:
+    """The service unit of `instance`, which takes the sockets of `home`, or those of the unit `socket`."""
     release = release_of(instance)
-    about = _common(config, place, release, config.argv)
+    about = _common(config, home, release, config.argv)
     about["start_timeout"] = config.check.timeout + timeouts.MANAGER
-    about["for_server"] = environment.for_server(config, "" if socket else place.private(instance))
-    return _render("service", instance=instance, socket=socket or place.socket, **about)
+    about["for_server"] = environment.for_server(config, "" if socket else home.private(instance))
+    return _render("service", instance=instance, socket=socket or home.socket, **about)
 
 
-def rehearsal(place: Place, path: Path) -> str:
+def rehearsal(home: SystemdHome, path: Path) -> str:
     """The socket unit of a rehearsal, at `path`."""
-    return _render("rehearsal", place=place, path=path)
+    return _render("rehearsal", home=home, path=path)
 
 
-def of_release(config: Config, place: Place, instance: str) -> dict[str, str]:
+def of_release(config: Config, home: SystemdHome, instance: str) -> dict[str, str]:
     """Every unit of an instance, by its name: the server's, and those of the release's processes and timers."""
     release = release_of(instance)
-    units = {place.unit(instance): service(config, place, instance)}
+    units = {home.unit(instance): service(config, home, instance)}
     for name, process in config.processes.items():
-        about = _common(config, place, release, process.argv) | {"what": name, "leader": place.unit(instance)}
-        units[place.other(name, release)] = _render("process", timed=False, drain=process.drain, **about)
+        about = _common(config, home, release, process.argv) | {"what": name, "leader": home.unit(instance)}
+        units[home.other(name, release)] = _render("process", timed=False, drain=process.drain, **about)
     for name, timer in config.timers.items():
-        about = _common(config, place, release, timer.argv) | {"what": name, "leader": place.unit(instance)}
-        units[place.other(name, release)] = _render("process", timed=True, **about)
-        units[place.other(name, release, "timer")] = _render("timer", calendar=timer.calendar, **about)
+        about = _common(config, home, release, timer.argv) | {"what": name, "leader": home.unit(instance)}
+        units[home.other(name, release)] = _render("process", timed=True, **about)
+        units[home.other(name, release, "timer")] = _render("timer", calendar=timer.calendar, **about)
     return units
 
 
-def everything(config: Config, place: Place, instance: str) -> dict[str, str]:
+def everything(config: Config, home: SystemdHome, instance: str) -> dict[str, str]:
     """All that makes `instance` the live one, by its path among the units: the socket, `of_release`, the commit."""
-    drop_in = str(place.commit.relative_to(place.units))
-    units = {place.socket: socket(config), **of_release(config, place, instance)}
-    return units | {drop_in: commit(config, place, instance)}
+    drop_in = str(home.commit.relative_to(home.units))
+    units = {home.socket: socket(config), **of_release(config, home, instance)}
+    return units | {drop_in: commit(config, home, instance)}
 
 
 def commands(config: Config) -> list[list[str]]:
@@ -82,9 +82,9 @@ def commands(config: Config) -> list[list[str]]:
     return [config.argv, *beside]
 
 
-def unfit(config: Config, place: Place, release: str) -> str:
+def unfit(config: Config, home: SystemdHome, release: str) -> str:
     """Why the release's programs cannot be executed; empty when they can. systemd would only say status 203."""
-    directory = place.home.releases / release
+    directory = home.releases / release
     for argv in commands(config):
         path = program(argv[0], directory)
         missing = not path.is_absolute() or not path.exists()
@@ -94,16 +94,16 @@ def unfit(config: Config, place: Place, release: str) -> str:
     return ""
 
 
-def companions(config: Config, place: Place, release: str) -> list[str]:
+def companions(config: Config, home: SystemdHome, release: str) -> list[str]:
     """Name the processes and timers that run while the release is current; a timer starts its own service."""
-    timers = [place.other(name, release, "timer") for name in config.timers]
-    return [place.other(name, release) for name in config.processes] + timers
+    timers = [home.other(name, release, "timer") for name in config.timers]
+    return [home.other(name, release) for name in config.processes] + timers
 
 
-def commit(config: Config, place: Place, instance: str) -> str:
+def commit(config: Config, home: SystemdHome, instance: str) -> str:
     """The drop-in of the socket unit that makes `instance` the live one."""
-    wanted = companions(config, place, release_of(instance))
-    return _render("commit", place=place, instance=instance, others=wanted)
+    wanted = companions(config, home, release_of(instance))
+    return _render("commit", home=home, instance=instance, others=wanted)
 
 
 def program(written: str, directory: Path, path: str = PATH) -> Path:
@@ -124,19 +124,19 @@ def visible(program: Path) -> list[str]:
     return [str(one) for one in dict.fromkeys(ours) if any(one.is_relative_to(home) for home in HIDDEN)]
 
 
-def _common(config: Config, place: Place, release: str, argv: Sequence[str]) -> dict[str, object]:
-    directory = place.home.releases / release
+def _common(config: Config, home: SystemdHome, release: str, argv: Sequence[str]) -> dict[str, object]:
+    directory = home.releases / release
     path = program(argv[0], directory)
     return {
         "config": config,
-        "place": place,
+        "home": home,
         "release": release,
         "directory": str(directory),
         "argv": [str(path), *argv[1:]],
         "path": environment.search_path(directory, PATH),
-        "handed_over": environment.handed_over(place.home, release),
-        "variables": environment.variables_file(place.root, release),
-        "secrets": environment.secrets(place.root, release),
+        "handed_over": environment.handed_over(home, release),
+        "variables": environment.variables_file(home.root, release),
+        "secrets": environment.secrets(home.root, release),
         "hidden": visible(path),
     }
 

@@ -1,40 +1,30 @@
-"""Where an app of a systemd host is: its directories, its units, and who runs it."""
+"""What a systemd host has of an app: a home in /srv, or of the caller's own manager, units, and private sockets."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from gapless.home import Home
+from gapless.switch.systemd.systemctl import Systemctl
 
 MARK = "# Made by gapless "  # every unit of ours begins so
 
 
-@dataclass(frozen=True)
-class Place:
+class SystemdHome(Home):
     """An app by its name; with `user` it belongs to the caller's own systemd manager, else to the machine's."""
 
-    name: str
-    user: bool = False
+    def __init__(self, name: str, *, user: bool = False) -> None:
+        super().__init__(_xdg("XDG_DATA_HOME", ".local/share") / "gapless" / name if user else Path("/srv", name))
+        self.name = name
+        self.user = user
+        self.owner = "" if user else name
 
     @property
-    def owner(self) -> str:
-        """The user that the app runs as; empty under a user's manager, where it is who calls."""
-        return "" if self.user else self.name
-
-    @property
-    def root(self) -> Path:
-        """Releases, shared data, the ledger: everything but the units."""
-        return _xdg("XDG_DATA_HOME", ".local/share") / "gapless" / self.name if self.user else Path("/srv", self.name)
-
-    @property
-    def home(self) -> Home:
-        return Home(self.root)
-
-    @property
-    def shared(self) -> Path:
-        return self.home.shared
+    def ctl(self) -> Systemctl:
+        """The manager that runs the units."""
+        return Systemctl(self.user)
 
     @property
     def units(self) -> Path:
@@ -72,6 +62,21 @@ class Place:
     def patterns(self) -> tuple[str, ...]:
         """Names of all the units that releases have."""
         return self.unit("*"), self.other("*", "*"), self.other("*", "*", "timer")
+
+    def orphans(self) -> Iterator[tuple[Path, str]]:
+        """Every unit file of a release whose directory is gone, with the name of that release."""
+        for directory in (self.units, self.volatile):
+            for path in sorted(path for pattern in self.patterns for path in directory.glob(pattern)):
+                release = release_of(self.instance(path.name))
+                if not (self.releases / release).exists():
+                    yield path, release
+
+    @property
+    def temporaries(self) -> list[tuple[Path, str]]:
+        """Where files are made that are then renamed, those among the units included."""
+        among = [(one, f".{self.name}[.@]*.gapless-*") for one in (self.units, self.volatile)]
+        inside = [(one / f"{self.socket}.d", ".*.gapless-*") for one in (self.units, self.volatile)]
+        return super().temporaries + among + inside
 
     def instance(self, unit: str) -> str:
         """The inverse of `unit`."""
@@ -112,9 +117,9 @@ def _xdg(variable: str, default: str) -> Path:
     return Path(os.environ.get(variable) or Path.home() / default)
 
 
-def find(name: str) -> Place | None:
+def find(name: str) -> SystemdHome | None:
     """Where the app is installed on this machine: system-wide, or for the caller; None when it is not."""
-    return next((place for place in (Place(name), Place(name, user=True)) if place.installed), None)
+    return next((home for home in (SystemdHome(name), SystemdHome(name, user=True)) if home.installed), None)
 
 
 def release_of(instance: str) -> str:

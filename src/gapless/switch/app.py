@@ -1,0 +1,71 @@
+"""What commands ask of an app beyond its manager's contract, whichever manager has the app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from gapless.address import Address
+from gapless.errors import GaplessError
+from gapless.home import Home
+from gapless.switch.manager import Instance, Manager
+
+
+@dataclass(frozen=True)
+class Look:
+    """What runs of an app: its instances, and the `trouble` with whoever holds its socket, if there is any.
+
+    `supervisor` describes the embedded supervisor (pid, since, sockets); None under systemd and when none runs.
+    """
+
+    instances: Sequence[Instance]
+    trouble: GaplessError | None = None
+    supervisor: dict[str, object] | None = None
+
+
+@dataclass(frozen=True)
+class Unneeded:
+    """Files of releases that are gone; after their removal the command line `then` is due, if there is one."""
+
+    paths: Sequence[Path]
+    then: str = ""
+
+
+class App(Protocol):
+    """An app under the manager that has it. Each method raises GaplessError when the manager cannot be asked."""
+
+    @property
+    def kind(self) -> Literal["systemd", "embedded"]:
+        """What `[manager]` calls the manager."""
+
+    @property
+    def home(self) -> Home:
+        """Where its releases are."""
+
+    @property
+    def manager(self) -> Manager:
+        """Who runs its releases."""
+
+    @property
+    def readdress(self) -> str:
+        """The command, in words, that makes the manager listen on another address."""
+
+    def prepare(self) -> None:
+        """Make what a command needs before the first release is installed. Raises OSError."""
+
+    def held(self) -> Sequence[Address]:
+        """The addresses on which the manager listens, or is to."""
+
+    def look(self) -> Look:
+        """What runs, also while the manager itself does not."""
+
+    def log(self, release: str, lines: int) -> list[str]:
+        """The last `lines` that the builds, migrations and instances of `release` wrote."""
+
+    def follow(self) -> Iterator[str]:
+        """New lines of every release, each as `<release> | line`, until the caller stops."""
+
+    def unneeded(self) -> Unneeded:
+        """What the manager keeps of releases that are gone."""

@@ -1,0 +1,63 @@
+"""An app under systemd, as commands ask about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Literal
+
+from gapless.address import Address
+from gapless.errors import GaplessError
+from gapless.linux.files import tail
+from gapless.switch.app import Look, Unneeded
+from gapless.switch.systemd import journal, units
+from gapless.switch.systemd.home import SystemdHome
+from gapless.switch.systemd.manager import SystemdManager
+
+
+class SystemdApp:
+    """Implements App for the app that has its units in `home`."""
+
+    kind: Literal["systemd"] = "systemd"
+    readdress = "`gapless up --close-socket`"
+
+    def __init__(self, home: SystemdHome) -> None:
+        self.home = home
+
+    @cached_property
+    def manager(self) -> SystemdManager:
+        return SystemdManager(self.home)
+
+    def prepare(self) -> None:
+        """Do nothing: `gapless up` made everything."""
+
+    def held(self) -> Sequence[Address]:
+        """The addresses in the socket unit."""
+        unit = self.home.units / self.home.socket
+        return units.listens(unit.read_text("utf-8", "replace")) if unit.exists() else []
+
+    def look(self) -> Look:
+        """The instances, and whether the socket unit is open."""
+        unit = self.home.socket
+        state = self.home.ctl.show(["ActiveState"], unit)[0]["ActiveState"]
+        trouble = None
+        if state != "active":
+            trouble = GaplessError("hold", "the socket", f"{unit} is {state}", f"`journalctl -u {unit}` says why")
+        return Look(self.manager.instances(), trouble)
+
+    def log(self, release: str, lines: int) -> list[str]:
+        """What its build and migration wrote to a file, then what systemd ran, from the journal."""
+        if not lines:
+            return []
+        built = [f"{release} | {line}" for line in tail(self.home.log_of(release), lines)]
+        return [*built, *journal.lines(self.home, release, lines)][-lines:]
+
+    def follow(self) -> Iterator[str]:
+        """New lines from the journal."""
+        return journal.follow(self.home)
+
+    def unneeded(self) -> Unneeded:
+        """Unit files of releases that are neither on disk nor running."""
+        running = {one.release for one in self.manager.instances()}
+        reload = "systemctl --user daemon-reload" if self.home.user else "systemctl daemon-reload"
+        return Unneeded([path for path, release in self.home.orphans() if release not in running], reload)
