@@ -20,6 +20,7 @@ from gapless.config import VARIABLE, Config, load
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux import procfs
+from gapless.linux.disk import refusal
 
 OURS = (variables.PREFIX, "LISTEN_", "NOTIFY_", "WATCHDOG_")  # how the manager and its instances speak with each other
 # What systemd tells the one process that it starts (systemd.exec(5), "Environment variables in spawned processes").
@@ -51,7 +52,7 @@ def fix(home: Path, release: str, config: Config, project: Path) -> None:
             forget(home, release)  # what a killed one left
             _fix(home, release, config, project)
     except OSError as error:
-        raise _refusal("fix the environment of", release, error) from error
+        raise refusal("fix the environment of", release, error) from error
 
 
 def _fix(home: Path, release: str, config: Config, project: Path) -> None:
@@ -94,7 +95,7 @@ def read(home: Path, release: str) -> dict[str, str]:
     except FileNotFoundError:
         return dict(load(Home(home).releases / release).env)
     except OSError as error:
-        raise _refusal("read the environment of", release, error) from error
+        raise refusal("read the environment of", release, error) from error
 
 
 def inherited() -> dict[str, str]:
@@ -172,7 +173,7 @@ def shelter(home: Path, release: str, owner: str) -> Iterator[Path]:
             copy.chmod(0o500)
             shutil.chown(copy, owner)
         except (OSError, LookupError) as error:
-            raise _refusal(f"give {owner} the secrets of", release, error) from error
+            raise refusal(f"give {owner} the secrets of", release, error) from error
         yield copy
 
 
@@ -238,9 +239,4 @@ def _remove(path: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise _refusal("remove", str(path), error) from error
-
-
-def _refusal(operation: str, object_: str, error: Exception) -> GaplessError:
-    named = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
-    return GaplessError(operation, object_, (getattr(error, "strerror", None) or str(error)) + named)
+        raise refusal("remove", str(path), error) from error

@@ -15,7 +15,7 @@ from gapless.errors import GaplessError
 from gapless.linux import procfs
 from gapless.switch.embedded.records import Record
 from gapless.switch.embedded.sockets import hold
-from gapless.switch.held import inode, put_right
+from gapless.switch.held import inode, restore
 from tests.support import backlog_of
 
 
@@ -91,7 +91,7 @@ def test_every_socket_is_ready_for_traffic(tmp_path: Path) -> None:
         tcp.listen(1)
         tcp.setblocking(True)
         tcp.shutdown(socket.SHUT_RD)
-        put_right(held.values())
+        restore(held.values())
         assert (backlog_of(tcp), tcp.getblocking()) == (most, False)
         socket.create_connection(tcp.getsockname(), 1).close()
     finally:

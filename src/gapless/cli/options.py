@@ -18,9 +18,9 @@ import click
 from gapless.cli.output import Output
 from gapless.config import FILE, Config, load
 from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.linux.upwards import upwards
 from gapless.release.attempt import Observer, Target
-from gapless.release.disk import refusal
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
 from gapless.switch.app import App

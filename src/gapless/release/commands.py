@@ -18,9 +18,9 @@ from gapless.config import Command
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux import confined
+from gapless.linux.disk import refusal
 from gapless.linux.files import tail
 from gapless.linux.terminal import stand_in
-from gapless.release.disk import refusal
 from gapless.release.owner import account, stranger
 from gapless.release.store import Store
 

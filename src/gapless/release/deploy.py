@@ -17,7 +17,7 @@ from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
 from gapless.release.owner import give
 from gapless.release.prune import remove_old
-from gapless.release.switchover import switch_over
+from gapless.release.takeover import switch_over
 from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.linux.upwards import upwards
 from gapless.release import copying
-from gapless.release.disk import refusal
 
 # A git hook sets these, and they would turn every question to the hook's repository and index.
 HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_QUARANTINE_PATH"}

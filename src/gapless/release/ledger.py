@@ -12,8 +12,8 @@ import msgspec
 
 from gapless.errors import GaplessError
 from gapless.home import Home
+from gapless.linux.disk import refusal
 from gapless.linux.files import sync
-from gapless.release.disk import refusal
 from gapless.release.lock import holder
 
 SWITCH = "switch over"  # the phase that, once it succeeded, makes a release a good one

@@ -20,8 +20,8 @@ import msgspec
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux import procfs
+from gapless.linux.disk import refusal
 from gapless.release.clock import CLOCK, Clock
-from gapless.release.disk import refusal
 
 BUSY = 75
 POLL = 0.05  # seconds

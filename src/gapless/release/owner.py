@@ -7,7 +7,7 @@ import pwd
 from pathlib import Path
 
 from gapless.errors import GaplessError
-from gapless.release.disk import refusal
+from gapless.linux.disk import refusal
 
 
 def account(owner: str) -> pwd.struct_passwd:

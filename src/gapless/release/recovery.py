@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.release.attempt import Target
-from gapless.release.disk import refusal
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
 from gapless.switch.manager import Instance, Manager, Role

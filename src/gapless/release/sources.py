@@ -13,9 +13,9 @@ from pathlib import Path
 
 from gapless.config import FILE
 from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.release import copying, git
 from gapless.release.archive import check_links, open_archive, strip, unpack
-from gapless.release.disk import refusal
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gapless import environment
 from gapless.home import Home
-from gapless.release.disk import refusal
+from gapless.linux.disk import refusal
 
 INCOMING = ".incoming-"
 REMOVING = ".removing-"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from gapless.config import Check
 from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.linux.unix_http import STATUS_PATH, get
 from gapless.release.attempt import Attempt, Target
-from gapless.release.disk import refusal
 from gapless.release.lock import DeployLock, holder, me
 from gapless.switch.manager import Instance, Role
 

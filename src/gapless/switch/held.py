@@ -26,14 +26,14 @@ def inode(held: socket.socket) -> int:
     return os.fstat(held.fileno()).st_ino
 
 
-def put_right(held: Iterable[socket.socket]) -> None:
+def restore(held: Iterable[socket.socket]) -> None:
     """Undo what an instance did to the open file description that all share: a cut backlog, a blocking accept."""
     for one in held:
         one.setblocking(False)
         socket.socket.listen(one, BACKLOG)  # also where a subclass protects the backlog from apps
 
 
-def put_right_in(pid: int, addresses: Iterable[str]) -> None:
+def restore_in(pid: int, addresses: Iterable[str]) -> None:
     """Undo what an instance did to its sockets at `addresses`, as process `pid` has them; none is no error."""
     wanted = [Address.parse(written) for written in addresses]
     try:
@@ -44,7 +44,7 @@ def put_right_in(pid: int, addresses: Iterable[str]) -> None:
         for descriptor in procfs.sockets(pid).values():
             with contextlib.suppress(OSError), socket.socket(fileno=procfs.take(pidfd, descriptor)) as one:
                 if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and any(each.is_of(one) for each in wanted):
-                    put_right([one])
+                    restore([one])
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended while we looked
     finally:

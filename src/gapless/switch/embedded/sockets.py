@@ -14,7 +14,7 @@ from gapless.errors import GaplessError
 from gapless.linux import procfs
 from gapless.listen import bind, listen
 from gapless.switch.embedded.records import Record
-from gapless.switch.held import inode, put_right
+from gapless.switch.held import inode, restore
 
 
 def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socket.socket]:
@@ -49,7 +49,7 @@ def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socke
             if address.written not in held:
                 held[address.written] = undo.enter_context(_bind(address))
         undo.pop_all()
-    put_right(held.values())
+    restore(held.values())
     return {address.written: held[address.written] for address in wanted}
 
 

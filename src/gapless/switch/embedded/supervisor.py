@@ -18,9 +18,9 @@ from gapless.switch.embedded import control, control_server, records, sockets
 from gapless.switch.embedded.control import About, Request
 from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.instance import Supervised
-from gapless.switch.embedded.instances import Instances
 from gapless.switch.embedded.lock import locked
 from gapless.switch.embedded.log_output import LogOutput
+from gapless.switch.embedded.reconciler import Reconciler
 from gapless.switch.embedded.records import Record
 from gapless.switch.embedded.states import InstanceState
 from gapless.switch.manager import Readiness, Role, Started
@@ -54,12 +54,12 @@ def run(home: Path, config: Config, emit: Emit, *, first: First | None = None) -
 
 
 class Supervisor:
-    """Answers requests and signals; `Instances` knows them."""
+    """Answers requests and signals; `Reconciler` keeps them running."""
 
     def __init__(self, home: EmbeddedHome, held: dict[str, socket.socket], log: LogOutput) -> None:
         self._home = home
         self._log = log
-        self._instances = Instances(home, held, log, self._end_if_done)
+        self._instances = Reconciler(home, held, log, self._end_if_done)
         self._since = time.time()
         self._first = 0  # pid of the command that makes the first release
         self._stopping: int | None = None  # the exit status, once we are to end

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
 from gapless import environment
@@ -20,14 +18,12 @@ from gapless.switch.manager import Instance, Readiness, Role, Started
 from gapless.switch.systemd import companions, journal, rehearsal, units
 from gapless.switch.systemd.boot_priority import booting_behind
 from gapless.switch.systemd.deadman import stopped_with_us
+from gapless.switch.systemd.first import FirstCandidate
 from gapless.switch.systemd.home import SystemdHome, release_of
+from gapless.switch.systemd.instances import SHOWN, ending, read_instance
 from gapless.switch.systemd.systemctl import GONE
 
 LEAVE = 3.0  # seconds from SIGTERM to SIGKILL for an instance that was never ready
-SHOWN = (
-    *("Id", "ActiveState", "MainPID", "InvocationID", "InactiveExitTimestamp"),
-    *("ExecMainCode", "ExecMainStatus", "StatusText"),
-)
 STALE = "NeedDaemonReload"
 
 
@@ -68,20 +64,21 @@ class SystemdManager:
         except OSError as error:
             raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
         unit = self.home.unit(instance)
-        alone = self._alone(unit)
-        named = (self.home.candidate, f"Service={unit}") if alone else None
-        remove = [self.home.units / unit] if alone else []
-        with self._closed_again(instance), stopped_with_us(self.ctl, *alone, unit, remove=remove, named=named):
+        if first := self._first(unit):
+            deadman = stopped_with_us(self.ctl, self.home.socket, unit, remove=[first.file], named=first.named)
+        else:
+            deadman = stopped_with_us(self.ctl, unit)
+        with self._closed_again(instance), deadman:
             # Now: after the commit they could not be started, nor anything told to retire.
             if problem := self._unusable(config, *units.of_release(config, self.home, instance)):
                 self.stop(self._found(instance))
                 return Started(None, Readiness.EXITED, problem)
             started = self._start(instance, timeout)
-            if alone and started.instance and started.readiness is not Readiness.READY:
+            if first and started.instance and started.readiness is not Readiness.READY:
                 self.stop(started.instance)  # here: should we be killed, the deadman does it
         # Many servers call listen(2) again, with a backlog of their own.
         if started.instance and started.readiness is Readiness.READY:
-            held.put_right_in(started.instance.pid, config.addresses)
+            held.restore_in(started.instance.pid, config.addresses)
         return started
 
     def retire(self, instance: Instance) -> None:
@@ -106,7 +103,8 @@ class SystemdManager:
     def stop(self, instance: Instance) -> None:
         """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s."""
         unit = instance.unit
-        self._close(unit)  # also when it ended by itself: a connection would start it again
+        if first := self._first(unit):
+            first.close()  # also when it ended by itself: a connection would start it again
         if self._runs(instance):
             self._stop(unit)
         deadline = time.monotonic() + LEAVE
@@ -116,14 +114,16 @@ class SystemdManager:
             time.sleep(0.02)
         self.ctl.attempt("reset-failed", unit)  # its deploy failed, and says so: `systemctl --failed` need not
         # Not the file of one that still drains.
-        if self._alone(unit) and self.ctl.show(["ActiveState"], unit)[0]["ActiveState"] in GONE:
-            (self.home.units / unit).unlink(missing_ok=True)
+        if (first := self._first(unit)) and self.ctl.show(["ActiveState"], unit)[0]["ActiveState"] in GONE:
+            first.file.unlink(missing_ok=True)
             self.ctl.do("daemon-reload")
 
     def instances(self) -> Sequence[Instance]:
         """Every instance that runs, oldest first."""
         current = self._current()
-        found = [self._instance(unit, current) for unit in self._units("*") if unit["ActiveState"] not in GONE]
+        found = [
+            read_instance(self.home, unit, current) for unit in self._units("*") if unit["ActiveState"] not in GONE
+        ]
         return sorted(found, key=lambda one: one.since)
 
     def in_use(self) -> Collection[str]:
@@ -180,8 +180,7 @@ class SystemdManager:
             instance = f"{release}.{number}"
         self._write(units.of_release(config, self.home, instance))
         if self.current() is None:
-            replace(self.home.candidate, f"[Socket]\nService={self.home.unit(instance)}\n")
-            self.ctl.do("daemon-reload")  # of a unit's first drop-in NeedDaemonReload knows nothing
+            FirstCandidate(self.home, self.home.unit(instance)).name()
         Path(self.home.private(instance)).unlink(missing_ok=True)
         return instance
 
@@ -194,14 +193,14 @@ class SystemdManager:
         except subprocess.TimeoutExpired:
             late = True
         found = self._units(instance)[0]
-        started = self._instance(found, self._current())
+        started = read_instance(self.home, found, self._current())
         if started.ready and started.role is not Role.RETIRING:
             return Started(started, Readiness.READY)
         if late:
             why = f": {found['StatusText']}" if found["StatusText"] else ""
             cause = f"it was not ready within {timeout:g} s{why}"
             return Started(started, Readiness.TIMED_OUT, cause, self._tail(found))
-        return Started(started, Readiness.EXITED, _ending(found) or said.strip(), self._tail(found))
+        return Started(started, Readiness.EXITED, ending(found) or said.strip(), self._tail(found))
 
     def _tail(self, unit: Mapping[str, str]) -> tuple[str, ...]:
         return journal.tail(self.home, unit["InvocationID"]) if unit["InvocationID"] else ()
@@ -209,22 +208,15 @@ class SystemdManager:
     def _stop(self, unit: str) -> None:
         # One after the other: in one transaction systemd would order the service's end before the socket's, and
         # before the first commit a connection in between would start it again.
-        self._close(unit)
+        if first := self._first(unit):
+            first.close()
         self.ctl.do("stop", "--no-block", unit)
 
-    def _alone(self, unit: str) -> list[str]:
-        """The socket, while there is no current release and none but `unit` serves: nothing may hold it open."""
+    def _first(self, unit: str) -> FirstCandidate | None:
+        """The first candidate, if `unit` is its: there is no current release, and no other instance serves."""
         if self.current() or any(one.ready and one.unit != unit for one in self.instances()):
-            return []
-        return [self.home.socket]
-
-    def _close(self, unit: str) -> None:
-        """Before the first commit: close the socket, and let it start nothing any more, whoever opens it."""
-        for socket in self._alone(unit):
-            self.ctl.do("stop", socket)
-            if self.home.candidate.exists():
-                self.home.candidate.unlink()
-                self.ctl.do("daemon-reload")
+            return None
+        return FirstCandidate(self.home, unit)
 
     @contextlib.contextmanager
     def _closed_again(self, instance: str) -> Iterator[None]:
@@ -232,7 +224,7 @@ class SystemdManager:
         try:
             yield
         except BaseException:
-            if self._alone(self.home.unit(instance)):
+            if self._first(self.home.unit(instance)):
                 self.stop(self._found(instance))
             raise
 
@@ -272,39 +264,8 @@ class SystemdManager:
 
     def _is_running(self, unit: Mapping[str, str], instance: Instance) -> bool:
         """Whether the very instance that is meant still runs: its unit may have been started again since."""
-        return unit["ActiveState"] not in GONE and self._instance(unit, None).id == instance.id
+        return unit["ActiveState"] not in GONE and read_instance(self.home, unit, None).id == instance.id
 
     def _found(self, instance: str) -> Instance:
         """An instance that is started, or was to be."""
-        return self._instance(self._units(instance)[0], None)
-
-    def _instance(self, unit: Mapping[str, str], current: str | None) -> Instance:
-        name = self.home.instance(unit["Id"])
-        return Instance(
-            id=f"{name}.{unit['InvocationID'][:8]}",
-            release=release_of(name),
-            role=Role.of(current=name == current, retiring=unit["ActiveState"] == "deactivating"),
-            pid=int(unit["MainPID"]),
-            since=_since(unit["InactiveExitTimestamp"]),
-            ready=unit["ActiveState"] in {"active", "reloading", "deactivating"},
-            private=self.home.private(name),
-            unit=unit["Id"],
-        )
-
-
-def _since(written: str) -> float:
-    """Unix time of systemd's `us+utc` style; 0 when the unit was never active."""
-    return datetime.strptime(f"{written}+0000", "%a %Y-%m-%d %H:%M:%S.%f UTC%z").timestamp() if written else 0.0
-
-
-def _ending(unit: Mapping[str, str]) -> str:
-    """How the main process ended, in words, with what it said last; empty when systemd never started it."""
-    status = int(unit["ExecMainStatus"])
-    said = f": {unit['StatusText']}" if unit["StatusText"] else ""
-    match unit["ExecMainCode"]:
-        case "1":  # CLD_EXITED
-            hint = " (it must stay in the foreground)" if status == 0 else ""
-            return f"exited with status {status} before it was ready{hint}{said}"
-        case "2" | "3":  # CLD_KILLED, CLD_DUMPED
-            return f"was killed by {signal.Signals(status).name} before it was ready{said}"
-    return ""
+        return read_instance(self.home, self._units(instance)[0], None)

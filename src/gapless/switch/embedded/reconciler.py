@@ -1,4 +1,4 @@
-"""The instances under the supervisor, and its one rule: the current release runs."""
+"""The supervisor's one rule, the current release runs: what dies is started again, and everything is adopted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gapless.switch.embedded.log_output import LogOutput
 from gapless.switch.embedded.records import Record
 from gapless.switch.embedded.spawn import Launch
 from gapless.switch.embedded.states import InstanceState
-from gapless.switch.held import inode, put_right
+from gapless.switch.held import inode, restore
 from gapless.switch.manager import Instance, Role
 
 
-class Instances:
-    """Everything happens on one event loop: no step of one decision interleaves with another's."""
+class Reconciler:
+    """Starts, adopts and keeps the instances. On one event loop: no step of a decision interleaves with another's."""
 
     def __init__(
         self, home: EmbeddedHome, held: Mapping[str, socket.socket], log: LogOutput, on_end: Callable[[], None]
@@ -154,7 +154,7 @@ class Instances:
             self._log.shut(record.id)
             self._backoff.ended(record.release, time.time() - record.since)
         if not self._closed:
-            put_right(self._held.values())
+            restore(self._held.values())
             self.settle()
         if gone:
             self._on_end()

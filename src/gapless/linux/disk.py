@@ -16,8 +16,10 @@ HINTS = {
 }
 
 
-def refusal(operation: str, object_: str, error: OSError) -> GaplessError:
-    """Make a GaplessError of the OSError: the cause names the file, the hint what to try."""
+def refusal(operation: str, object_: str, error: OSError | LookupError) -> GaplessError:
+    """Make a GaplessError of what the system refused: the cause names the file, the hint what to try."""
+    if isinstance(error, LookupError):  # there is no such user
+        return GaplessError(operation, object_, str(error))
     where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, (str, bytes)) else ""
     cause = (error.strerror or str(error)) + where
     return GaplessError(operation, object_, cause, HINTS.get(error.errno or 0, ""))

@@ -1,0 +1,48 @@
+"""Service units as the instances of an app: what `systemctl show` says, read."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from datetime import datetime
+
+from gapless.switch.manager import Instance, Role
+from gapless.switch.systemd.home import SystemdHome, release_of
+
+SHOWN = (
+    *("Id", "ActiveState", "MainPID", "InvocationID", "InactiveExitTimestamp"),
+    *("ExecMainCode", "ExecMainStatus", "StatusText"),
+)
+
+
+def read_instance(home: SystemdHome, unit: Mapping[str, str], current: str | None) -> Instance:
+    """Read the properties SHOWN of a service unit; `current` is the instance that the commit file names."""
+    name = home.instance(unit["Id"])
+    return Instance(
+        id=f"{name}.{unit['InvocationID'][:8]}",
+        release=release_of(name),
+        role=Role.of(current=name == current, retiring=unit["ActiveState"] == "deactivating"),
+        pid=int(unit["MainPID"]),
+        since=_since(unit["InactiveExitTimestamp"]),
+        ready=unit["ActiveState"] in {"active", "reloading", "deactivating"},
+        private=home.private(name),
+        unit=unit["Id"],
+    )
+
+
+def ending(unit: Mapping[str, str]) -> str:
+    """Say how the main process ended, with its last words; empty when systemd never started it."""
+    status = int(unit["ExecMainStatus"])
+    said = f": {unit['StatusText']}" if unit["StatusText"] else ""
+    match unit["ExecMainCode"]:
+        case "1":  # CLD_EXITED
+            hint = " (it must stay in the foreground)" if status == 0 else ""
+            return f"exited with status {status} before it was ready{hint}{said}"
+        case "2" | "3":  # CLD_KILLED, CLD_DUMPED
+            return f"was killed by {signal.Signals(status).name} before it was ready{said}"
+    return ""
+
+
+def _since(written: str) -> float:
+    """Unix time of systemd's `us+utc` style; 0 when the unit was never active."""
+    return datetime.strptime(f"{written}+0000", "%a %Y-%m-%d %H:%M:%S.%f UTC%z").timestamp() if written else 0.0
