@@ -152,7 +152,7 @@ def test_a_ready_candidate_that_dies_is_not_started_again(world: World) -> None:
     assert (world.shared / "boots").read_text().split().count("r2") == 1
 
 
-def test_a_candidate_that_meddles_with_the_shared_socket_is_restore(world: World) -> None:
+def test_a_candidate_that_meddles_with_the_shared_socket_is_put_right(world: World) -> None:
     """Invariant 1, trap 4: it cut the backlog and made accept block; both are undone once it is ready."""
     first = live(world, world.release("r1"))
     world.manager.start(world.release("r2", "meddles"), 10)
