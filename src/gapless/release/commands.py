@@ -17,10 +17,8 @@ from gapless import environment
 from gapless.config import Command
 from gapless.errors import GaplessError
 from gapless.home import Home
-from gapless.linux import confined
 from gapless.linux.disk import refusal
 from gapless.linux.files import tail
-from gapless.linux.terminal import stand_in
 from gapless.release.owner import account, stranger
 from gapless.release.store import Store
 
@@ -87,7 +85,11 @@ def interact(argv: Sequence[str], *, store: Store, release: str, owner: str = ""
     with contextlib.ExitStack() as stack:
         surroundings = stack.enter_context(_surroundings(store, release, owner))
         try:
-            terminal = stack.enter_context(stand_in(other.pw_uid, awaited)) if other else None
+            terminal = None
+            if other:
+                from gapless.linux.terminal import stand_in  # only an exec pays for it
+
+                terminal = stack.enter_context(stand_in(other.pw_uid, awaited))
             if terminal:
                 surroundings |= {**terminal.streams, "terminal": terminal.stands_for[0]}
             with signals_held():
@@ -125,7 +127,11 @@ def _pass_on(told: signal.struct_siginfo, process: subprocess.Popen[bytes], *, o
 
 
 def _start(argv: Sequence[str], other: pwd.struct_passwd | None, **options: Any) -> subprocess.Popen[bytes]:
-    return confined.start(argv, other, **options) if other else subprocess.Popen(argv, **options)
+    if other is None:
+        return subprocess.Popen(argv, **options)
+    from gapless.linux import confined  # only who starts something as another user pays for it
+
+    return confined.start(argv, other, **options)
 
 
 @contextlib.contextmanager
