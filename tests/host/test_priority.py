@@ -13,10 +13,16 @@ def nice(shop: Shop, pid: int) -> int:
     return int(shop.host.run("ps", "-o", "ni=", "-p", str(pid)).stdout)
 
 
+def session_of_systemd(shop: Shop) -> str:
+    """Its autogroup and the nice value of that, sched(7); empty where the kernel has none."""
+    return shop.host.run("cat", "/proc/1/autogroup", check=False).stdout
+
+
 def test_a_candidate_boots_behind_the_others_and_serves_beside_them(host: Host) -> None:
     """Its process has less weight while it boots, and all of it when it is live."""
     shop = Shop(host, "calm", 8000)
     waits = 'import os, time\nwhile not os.path.exists("/srv/calm/shared/go"): time.sleep(0.05)'
+    before = session_of_systemd(shop)
     shop.write()
     shop("up")
     shop.write(app=waits)
@@ -27,7 +33,8 @@ def test_a_candidate_boots_behind_the_others_and_serves_beside_them(host: Host) 
         return next((int(one["pid"]) for one in found if one["role"] == "candidate"), 0)
 
     pid = wait_until(candidate)
-    wait_until(lambda: nice(shop, pid) == 10)
+    wait_until(lambda: nice(shop, pid) == 10, 10, "the candidate has less weight")  # it has 20 s to boot
+    assert session_of_systemd(shop) == before
     host.run("touch", "/srv/calm/shared/go")
     said, _ = deploy.communicate(timeout=60)
     assert deploy.returncode == 0, said

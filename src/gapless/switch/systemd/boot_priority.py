@@ -10,7 +10,7 @@ from gapless.errors import GaplessError
 from gapless.linux import priority
 from gapless.switch.systemd.systemctl import Systemctl
 
-LOOK_EVERY = 0.02  # seconds until systemd has forked its process
+LOOK_EVERY = 0.02  # seconds until systemd has forked its process, and that has a session of its own
 
 
 @contextlib.contextmanager
@@ -26,8 +26,10 @@ def booting_behind(ctl: Systemctl, unit: str) -> Iterator[None]:
     def lower() -> None:
         with contextlib.suppress(GaplessError):  # systemd is away: then the start itself says so
             while not over.wait(LOOK_EVERY):
-                if pid := int(ctl.show(["MainPID"], unit)[0]["MainPID"]):
-                    priority.lower(pid)
+                pid = int(ctl.show(["MainPID"], unit)[0]["MainPID"])
+                # First it is systemd's own code in systemd's session: from version 255 on a program, systemd-executor,
+                # that on a busy host takes a while to come to setsid(2).
+                if pid and priority.lower(pid):
                     lowered.append(pid)
                     return
 
