@@ -18,6 +18,8 @@ FILE = "gapless.toml"
 NOTHING = ("", "")  # is wrong: neither a cause nor a hint
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 SECRET = re.compile("[A-Za-z0-9_-]+")
+# systemd.service(5) takes a leading @ - : + ! or | for an order of its own, "run it as root" among them.
+PROGRAM = re.compile(r"[A-Za-z0-9_./][^\x00-\x1f\x7f]*")
 
 
 class Seconds(float):
@@ -152,7 +154,11 @@ def argv(command: Command) -> list[str]:
 
 def load(directory: Path) -> Config:
     """Read `directory`/gapless.toml; raises GaplessError (status 2) that names the key and the nearest known one."""
-    path = directory / FILE
+    return read(directory / FILE)
+
+
+def read(path: Path) -> Config:
+    """Read the file `path`; raises GaplessError (status 2) that names the key and the nearest known one."""
     try:
         return parse(path.read_text("utf-8"), path)
     except FileNotFoundError:
@@ -192,13 +198,19 @@ def _of_commands(config: Config) -> tuple[str, str]:
     commands = {"command": config.command}
     commands |= {f"processes.{name}.command": one.command for name, one in config.processes.items()}
     commands |= {f"timers.{name}.command": one.command for name, one in config.timers.items()}
+    commands |= {"build.run": config.build.run} if isinstance(config.build.run, list) and config.build.run else {}
+    migrate = config.release.migrate
+    commands |= {"release.migrate": migrate} if isinstance(migrate, list) and migrate else {}
     for key, command in commands.items():
         try:
-            empty = not argv(command)
+            words = argv(command)
         except ValueError as error:
             return f"`{key}`: {error}", "close its quotes"
-        if empty:
+        if not words:
             return f"`{key}` is empty", 'for example: command = "gapless serve app:app"'
+        if not PROGRAM.fullmatch(words[0]):
+            hint = "a program's name or path begins with a letter, a digit, _, . or /"
+            return f"`{key}`: {words[0]!r} is not the name or path of a program", hint
     if "rehearsal" in config.processes.keys() | config.timers.keys():
         return "`rehearsal` is the name of gapless's own unit", "choose another name for that process or timer"
     if both := config.processes.keys() & config.timers.keys():

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gapless import variables
-from gapless.config import VARIABLE, Config, load
+from gapless.config import FILE, VARIABLE, Config
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux import procfs
 from gapless.linux.disk import refusal
 
+PROGRAMS = ".venv/bin"  # of a release
 OURS = (variables.PREFIX, "LISTEN_", "NOTIFY_", "WATCHDOG_")  # how the manager and its instances speak with each other
 # What systemd tells the one process that it starts (systemd.exec(5), "Environment variables in spawned processes").
 TOLD = {
@@ -79,12 +80,22 @@ def _fix(home: Path, release: str, config: Config, project: Path) -> None:
         for name, secret in config.secrets.items():
             _copy(project / secret, incoming / name, 0o600)
         incoming.rename(directory)
-    file = variables_file(home, release)
+    _write(variables_file(home, release), text.encode())  # last: where it is, all is there
+
+
+def take_settings(home: Path, release: str) -> None:
+    """Copy the gapless.toml of `release` to where its build and its app cannot write. Raises OSError."""
+    described = Home(home)
+    _write(described.settings(release), (described.releases / release / FILE).read_bytes())
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Make `file` (mode 0600) by one rename."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, new = tempfile.mkstemp(prefix=f".{release}-", dir=file.parent)  # mode 0600
+    descriptor, new = tempfile.mkstemp(prefix=f".{file.stem}-", dir=file.parent)
     with os.fdopen(descriptor, "wb") as output:
-        output.write(text.encode())
-    Path(new).rename(file)  # last: where it is, all is there
+        output.write(content)
+    Path(new).rename(file)
 
 
 def read(home: Path, release: str) -> dict[str, str]:
@@ -93,7 +104,7 @@ def read(home: Path, release: str) -> dict[str, str]:
     try:
         return parse(file.read_bytes(), file)
     except FileNotFoundError:
-        return dict(load(Home(home).releases / release).env)
+        return dict(Home(home).config(release).env)
     except OSError as error:
         raise refusal("read the environment of", release, error) from error
 
@@ -125,17 +136,24 @@ def for_server(config: Config, private: str) -> dict[str, str]:
     }
 
 
+def for_build(home: Home, release: str) -> dict[str, str]:
+    """What a build finds beside that: an interpreter that it downloads belongs into the release, which is sealed."""
+    return {"UV_PYTHON_INSTALL_DIR": str(home.releases / release / ".python")}
+
+
 def at_work(home: Home) -> set[str]:
     """The releases of which any process runs: it works there, its program is from there, or it was started for it."""
     users = {0, os.geteuid()}
     with contextlib.suppress(FileNotFoundError):
         users.add(home.shared.stat().st_uid)  # whom the app runs as
+    with contextlib.suppress(FileNotFoundError):
+        users.add(home.cache.stat().st_uid)  # whom its builds run as
     return procfs.at_work(home.releases, f"{variables.SHARED}={home.shared}", variables.RELEASE, users)
 
 
 def search_path(directory: Path, path: str) -> str:
     """PATH in the release's `directory`: its own virtual environment, then `path`, then where `gapless` is."""
-    return os.pathsep.join([str(directory.absolute() / ".venv/bin"), path, str(Path(sys.executable).parent)])
+    return os.pathsep.join([str(directory.absolute() / PROGRAMS), path, str(Path(sys.executable).parent)])
 
 
 def secrets(home: Path, release: str) -> Path:
@@ -145,7 +163,7 @@ def secrets(home: Path, release: str) -> Path:
 
 def forget(home: Path, release: str) -> None:
     """Remove what `fix` wrote, whole or half; already gone is no error. Raises GaplessError."""
-    for path in (variables_file(home, release), secrets(home, release)):
+    for path in (variables_file(home, release), Home(home).settings(release), secrets(home, release)):
         for one in (path, *path.parent.glob(f".{release}-*")):  # the latter are half-written
             _remove(one)
 

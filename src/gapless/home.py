@@ -20,10 +20,12 @@ EMBEDDED = ".gapless"  # in the project's directory
 class Home:
     """The directory `root` and the paths inside; nothing is made or read before it is asked for.
 
-    `owner` is the user that the app runs as; "" is whoever deploys it.
+    `owner` is the user that the app runs as, `builder` the one that its builds run as, who owns the caches and
+    unsealed releases; both are "" where that is whoever deploys it.
     """
 
     owner = ""
+    builder = ""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -37,6 +39,11 @@ class Home:
     def shared(self) -> Path:
         """The app's own data: no release, no prune touches it."""
         return self.root / "shared"
+
+    @property
+    def cache(self) -> Path:
+        """The home of the account that builds run as, if they have one: what one build downloads, the next finds."""
+        return self.root / "cache"
 
     @property
     def log(self) -> Path:
@@ -127,10 +134,22 @@ class Home:
             raise GaplessError("find", f"the release {release!r}", f"there is no directory {directory}", hint)
         return directory
 
+    def settings(self, release: str) -> Path:
+        """The copy of the gapless.toml of `release`, made before its build ran: nobody but the deployer writes it."""
+        return self.env / f"{release}.toml"
+
     def config(self, release: str) -> Config:
-        """Read the configuration of `release`, once: a release does not change. Raises GaplessError."""
+        """Read the configuration of `release` from its copy, once: a release does not change. Raises GaplessError.
+
+        Releases that an older gapless made have none, and what the app's user can write decides nothing.
+        """
         if release not in self._configs:
-            self._configs[release] = configuration.load(self.release(release))
+            directory, copy = self.release(release), self.settings(release)
+            if not copy.exists() and self.owner:
+                cause = f"there is no copy of its {configuration.FILE}, and {self.owner} can write the one in it"
+                raise GaplessError("configure", release, cause, "`sudo gapless up` makes one of what is in it now")
+            path = copy if copy.exists() else directory / configuration.FILE
+            self._configs[release] = configuration.read(path)
         return self._configs[release]
 
     @property

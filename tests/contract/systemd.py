@@ -54,6 +54,7 @@ class Systemd:
         directory.mkdir()
         shutil.copy(HERE / "app.py", directory)  # the project may be where the sandbox hides it
         self.configure(directory, behaviour, command or [sys.executable, "app.py"])
+        environment.take_settings(self.home.root, name)
         environment.fix(self.home.root, name, load(directory), directory)
         return name
 

@@ -15,6 +15,7 @@ from gapless.errors import GaplessError
 from gapless.linux.files import tail
 from gapless.release import commands
 from gapless.release.store import Store
+from gapless.switch.job import Kind
 from tests.unit.release_kit import CONFIG
 
 
@@ -30,7 +31,7 @@ def fill(directory: Path) -> None:
 
 
 def run(store: Store, command: Command, timeout: float = 20) -> None:
-    commands.run("build", command, store=store, release="r1", timeout=timeout)
+    commands.run(Kind.BUILD, commands.shell(command), store=store, release="r1", timeout=timeout)
 
 
 def test_where_and_with_what_it_runs(store: Store) -> None:
@@ -91,8 +92,9 @@ def test_ctrl_c_ends_the_group(store: Store, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path;"
         "from gapless.release import commands; from gapless.release.store import Store;"
+        "from gapless.switch.job import Kind;"
         "store = Store(Path(sys.argv[1]));"
-        "commands.run('build', 'echo up; exec cat never', store=store, release='r1', timeout=60)"
+        "commands.run(Kind.BUILD, commands.shell('echo up; exec cat never'), store=store, release='r1', timeout=60)"
     )
     os.mkfifo(store.path("r1") / "never")
     log = store.log("r1")

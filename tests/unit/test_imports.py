@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "switch": APP,
     "switch.embedded": {*APP, "switch"},
     "switch.systemd": {*APP, "switch"},
-    "release": {*BASE, "config", "environment", "home", "switch.engine", "switch.manager"},
+    "release": {*BASE, "config", "environment", "home", "switch.engine", "switch.job", "switch.manager"},
     "prove": BASE,
     "provision": {*APP, "switch", "switch.systemd"},
     "doctor": {*APP, "provision", "release", "switch", "switch.embedded", "switch.systemd"},

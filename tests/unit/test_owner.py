@@ -56,30 +56,8 @@ migrate = ["sh", "-c", "id -un; cat $CREDENTIALS_DIRECTORY/key"]
 """
 
 
-def test_build_and_migrate_run_as_the_owner_of_the_release(project: Path) -> None:
-    """User, groups, umask, home and tree are the owner's; so is a copy of the secrets, until the command ends."""
-    (project / "key.secret").write_text("hunter2")
-    configure(project, WHOLE)
-    place = target(project)
-    before = Path("/etc/passwd").stat().st_uid
-    release = deploy(place, project).release
-    user = pwd.getpwnam(OWNER)
-    group = place.store.path(release).group()
-    assert place.store.log(release).read_text().splitlines() == [
-        f"{OWNER} {group} 0022 {user.pw_dir} hello hunter2",
-        *(f"{OWNER} {mode}" for mode in (500, 400, 755, 644)),
-        OWNER,
-        "hunter2",
-    ]
-    tree = place.store.path(release)
-    assert {path.lstat().st_uid for path in (tree, *tree.rglob("*"))} == {user.pw_uid}
-    assert not Path((tree / "where").read_text().strip()).exists()
-    assert environment.secrets(place.home.root, release).stat().st_uid == os.geteuid()
-    assert Path("/etc/passwd").stat().st_uid == before
-
-
 def test_a_command_is_run_as_the_owner_too(project: Path) -> None:
-    """`gapless exec` is the same way in, and its copy of the secrets goes when it ends."""
+    """`gapless exec` runs as the app's user, and its copy of the secrets goes when it ends."""
     (project / "key.secret").write_text("hunter2")
     configure(project, WHOLE)
     place = target(project)

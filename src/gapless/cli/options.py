@@ -95,7 +95,7 @@ class Project:
         """What the release steps work on. Raises GaplessError when only root may."""
         if self.app.home.owner:
             need_root(f"change {self.config.name}")
-        return Target(self.app.home, self.manager, observer, lock_wait)
+        return Target(self.app.home, self.manager, observer, lock_wait, jobs=self.app.jobs)
 
 
 def speaking(function: Function) -> Function:

@@ -18,6 +18,7 @@ from gapless.release import deploy, recovery
 from gapless.release.attempt import Target
 from gapless.release.lock import deploy_lock
 from gapless.release.preview import plan_deploy
+from gapless.switch.systemd.app import SystemdApp
 from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.manager import SystemdManager
 
@@ -25,12 +26,20 @@ from gapless.switch.systemd.manager import SystemdManager
 @click.command()
 @click.option("--user", is_flag=True, help="Under your own systemd manager instead of the machine's: no root needed.")
 @click.option("--close-socket", is_flag=True, help="Let a new address close the old one: new visitors are refused.")
+@click.option("--existing-user", is_flag=True, help="Run the app as a user of its name that is there already.")
 @dry_run
 @lock_wait
 @common
 @click.pass_obj
 def command(
-    output: Output, /, project: Project, user: bool, close_socket: bool, dry_run: bool, lock_wait: float
+    output: Output,
+    /,
+    project: Project,
+    user: bool,
+    close_socket: bool,
+    existing_user: bool,
+    dry_run: bool,
+    lock_wait: float,
 ) -> None:
     """Makes a system user, /srv/NAME, the socket unit, and deploys the project as it is, if nothing was deployed yet.
     Can be repeated: what is there already stays as it is.
@@ -39,10 +48,10 @@ def command(
     host.require_systemd(home)
     manager = SystemdManager(home)
     host.refuse_foreign(home)
-    target = Target(home, manager, Progress(output), lock_wait)
+    target = Target(home, manager, Progress(output), lock_wait, jobs=SystemdApp(home).jobs)
     current = recovery.current(target) or ""
     first, lost = not current, current != (manager.current() or "")
-    installation = Installation(project.config, home, current)
+    installation = Installation(project.config, home, current, adopt=existing_user)
     missing, moved = installation.missing(), installation.socket.moved()
     if lost:
         missing.insert(0, f"Write {manager.commit} again: it is to name {current}.")

@@ -1,4 +1,4 @@
-"""The system user that an app runs as."""
+"""The system users of an app: it runs as one, its builds as the other."""
 
 from __future__ import annotations
 
@@ -7,45 +7,82 @@ import grp
 import pwd
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from gapless.errors import GaplessError
+from gapless.linux.files import replace
 from gapless.switch.systemd.home import SystemdHome
 
 COMMENT = "made by gapless"  # in the passwd entry of a user of ours
+LONGEST = 32  # characters of a user's name, useradd(8)
 
 
 @dataclass(frozen=True)
 class Account:
-    """The user `home.owner`; there is none to be made under a user's own manager."""
+    """The user `name` of the app in `home`, with the home directory `directory`; an empty name needs none.
+
+    Who already has that name, a person or another service, would be the app: `adopt` says that this is meant, and is
+    written down.
+    """
 
     home: SystemdHome
+    name: str
+    directory: Path
+    adopt: bool = False
 
     def missing(self) -> list[str]:
-        return [f"Make the system user {self.home.owner}."] if self.home.owner and not self.user else []
+        """Say whether the user is to be made or adopted. Raises GaplessError for a user or group of somebody else."""
+        if not self.name or self._is_ours or self.name in self._adopted:
+            return []
+        if self.user is None and not self._has_group:
+            return [f"Make the system user {self.name}."]
+        if not self.adopt:
+            what = "user" if self.user else "group"
+            hint = f"choose another `name`, or run `gapless up --existing-user` if {self.name} is to run the app"
+            raise GaplessError("use", f"the {what} {self.name}", "gapless did not make it", hint)
+        return [f"Use the {'user' if self.user else 'group'} {self.name} that is there already."]
 
     def make(self) -> None:
         if not self.missing():
             return
-        name = self.home.owner
-        argv = ["useradd", "--system", "--no-create-home", "--home-dir", str(self.home.shared)]
-        group = ["--user-group"]
-        with contextlib.suppress(KeyError):
-            grp.getgrnam(name)
-            group = ["--gid", name]
-        _run(*argv, "--shell", "/usr/sbin/nologin", *group, "--comment", COMMENT, name)
+        if len(self.name) > LONGEST:
+            cause = f"a user's name has at most {LONGEST} characters"
+            raise GaplessError("make", f"the user {self.name}", cause, "choose a shorter `name`")
+        if self.user or self._has_group:  # first: killed after it, the next `up` goes on
+            replace(self.home.adopted, "".join(f"{one}\n" for one in sorted({*self._adopted, self.name})))
+        if self.user is None:
+            group = ["--gid", self.name] if self._has_group else ["--user-group"]
+            argv = ["useradd", "--system", "--no-create-home", "--home-dir", str(self.directory), *group]
+            _run(*argv, "--shell", "/usr/sbin/nologin", "--comment", COMMENT, self.name)
 
     def remove(self, *, data: bool) -> list[str]:
         """Delete the user when the data goes, too, and only if gapless made it; returns what was deleted."""
-        if not data or self.user is None or self.user.pw_gecos != COMMENT:
+        if not data or not self._is_ours:
             return []
-        _run("userdel", self.home.owner)
-        return [f"the user {self.home.owner}"]
+        _run("userdel", self.name)
+        return [f"the user {self.name}"]
 
     @property
     def user(self) -> pwd.struct_passwd | None:
         with contextlib.suppress(KeyError):
-            return pwd.getpwnam(self.home.owner)
+            return pwd.getpwnam(self.name)
         return None
+
+    @property
+    def _is_ours(self) -> bool:
+        return self.user is not None and self.user.pw_gecos == COMMENT
+
+    @property
+    def _has_group(self) -> bool:
+        with contextlib.suppress(KeyError):
+            return bool(grp.getgrnam(self.name))
+        return False
+
+    @property
+    def _adopted(self) -> set[str]:
+        with contextlib.suppress(FileNotFoundError):
+            return {*self.home.adopted.read_text("utf-8").split()}
+        return set()
 
 
 def _run(*argv: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from gapless.switch.systemd.home import SystemdHome
 
 @dataclass(frozen=True)
 class Directories:
-    """The directories that `gapless up` makes in `home.root`; the app may write only in `shared`."""
+    """The directories that `gapless up` makes in `home.root`; the app writes `shared` alone, its builds `cache`."""
 
     home: SystemdHome
 
@@ -22,9 +24,10 @@ class Directories:
         closed, shared = self.home.closed, self.home.shared
         for path in self._all:
             path.mkdir(parents=True, exist_ok=True)
-            path.chmod(0o700 if path in closed else 0o750 if path == shared else 0o755)
-            if path == shared and self.home.owner:
-                shutil.chown(path, self.home.owner, self.home.owner)
+            path.chmod(0o700 if path in {*closed, self.home.cache} else 0o750 if path == shared else 0o755)
+            if self.home.owner and path in self._owners:
+                user = pwd.getpwnam(self._owners[path])
+                os.chown(path, user.pw_uid, user.pw_gid)
 
     def remove(self, *, data: bool) -> list[str]:
         """All that is in the home; without `data` what is `Home.kept` stays, and the home with it."""
@@ -41,4 +44,8 @@ class Directories:
     @property
     def _all(self) -> list[Path]:
         home = self.home
-        return [home.root, home.releases, home.shared, *home.closed]
+        return [home.root, home.releases, home.shared, *home.closed, *([home.cache] if home.owner else [])]
+
+    @property
+    def _owners(self) -> dict[Path, str]:
+        return {self.home.shared: self.home.owner, self.home.cache: self.home.builder}

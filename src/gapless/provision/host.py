@@ -40,7 +40,7 @@ def refuse_foreign(home: SystemdHome) -> None:
     if home.is_foreign:
         hint = "choose another `name`, or move that directory away"
         raise GaplessError("manage", home.name, f"{home.root} is there, and not gapless's", hint)
-    if home.owner and (user := Account(home).user) and user.pw_uid == 0:
+    if home.owner and (user := Account(home, home.owner, home.shared).user) and user.pw_uid == 0:
         raise GaplessError("manage", home.name, "the app would run as the superuser", "choose another `name`")
 
 

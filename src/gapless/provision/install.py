@@ -8,18 +8,28 @@ from gapless.provision import host
 from gapless.provision.account import Account
 from gapless.provision.directories import Directories
 from gapless.provision.pieces import Piece
+from gapless.provision.settings import Settings
 from gapless.provision.socket import SocketUnit
 from gapless.switch.systemd.home import SystemdHome
 
 
 class Installation:
-    """The pieces of the app at `home`; without a `current` release the socket stays closed."""
+    """The pieces of the app at `home`; without a `current` release the socket stays closed.
 
-    def __init__(self, config: Config, home: SystemdHome, current: str | None) -> None:
+    `adopt` lets users and groups of the app's name run it that gapless did not make.
+    """
+
+    def __init__(self, config: Config, home: SystemdHome, current: str | None, *, adopt: bool = False) -> None:
         self.config = config
         self.home = home
         self.socket = SocketUnit(config, home, current)
-        self.pieces: list[Piece] = [Account(home), Directories(home), self.socket]
+        self.pieces: list[Piece] = [
+            Account(home, home.owner, home.shared, adopt),
+            Account(home, home.builder, home.cache, adopt),
+            Directories(home),
+            Settings(home),
+            self.socket,
+        ]
 
     def missing(self) -> list[str]:
         """What `make` would do, in sentences. Raises GaplessError when something foreign is in the way."""

@@ -14,6 +14,7 @@ from gapless.release.clock import CLOCK, Clock
 from gapless.release.ledger import Finished, Ledger, Outcome, Phase
 from gapless.release.lock import me
 from gapless.release.store import Store
+from gapless.switch.job import Jobs
 from gapless.switch.manager import Manager
 
 
@@ -51,6 +52,7 @@ class Target:
     observer: Observer = SILENT
     lock_wait: float = 0.0
     clock: Clock = CLOCK
+    jobs: Jobs | None = None  # who builds and migrates; None: processes of ours
 
     @property
     def owner(self) -> str:

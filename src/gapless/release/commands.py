@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from gapless import environment
@@ -18,9 +18,10 @@ from gapless.config import Command
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux.disk import refusal
-from gapless.linux.files import tail
+from gapless.release.lock import DeployLock
 from gapless.release.owner import account, stranger
 from gapless.release.store import Store
+from gapless.switch.job import Kind, failure
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TOLD = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
@@ -28,30 +29,45 @@ FITTING = {signal.SIGWINCH, signal.SIGCONT}  # our terminal has another size, or
 NOT_EXECUTED = 127  # as the shell exits
 
 
-def run(
-    what: str,
-    command: Command,
-    *,
-    store: Store,
-    release: str,
-    timeout: float,
-    owner: str = "",
-    pass_fds: Sequence[int] = (),
-) -> None:
-    """Run `command` as the release runs, within `timeout` seconds; its output goes to the release's log.
+def shell(command: Command) -> list[str]:
+    """The argument vector of a command: a string goes to `/bin/sh -e` (its first line that fails ends it)."""
+    return ["/bin/sh", "-ec", command] if isinstance(command, str) else command
 
-    A string goes to `/bin/sh -e` (the first line that fails ends it), a list is run as it is. `owner` is the user to
-    run it as; "" is whoever calls. Raises GaplessError with the last 30 lines of the log.
+
+@dataclass(frozen=True)
+class OwnJobs:
+    """Implements Jobs with processes of ours, as the user that we are."""
+
+    store: Store
+    lock: DeployLock
+
+    def run(self, kind: Kind, argv: Sequence[str], release: str, timeout: float) -> None:
+        """Run `argv`; should we be killed, a migration keeps other deploys out until it ends."""
+        with self.lock.migrating() if kind is Kind.MIGRATION else contextlib.nullcontext() as kept:
+            run(kind, argv, store=self.store, release=release, timeout=timeout, pass_fds=[kept] if kept else ())
+
+    def under_way(self) -> str:
+        """Nothing: the lock knows."""
+        return ""
+
+    def end(self) -> None:
+        """Do nothing: what a killed deployer's build left is in the way of nobody."""
+
+
+def run(
+    kind: Kind, argv: Sequence[str], *, store: Store, release: str, timeout: float, pass_fds: Sequence[int] = ()
+) -> None:
+    """Run `argv` as the release runs, within `timeout` seconds; its output goes to the release's log.
+
+    Raises GaplessError with the last 30 lines of the log.
     """
     log = store.log(release)
-    argv = ["/bin/sh", "-ec", command] if isinstance(command, str) else command
     process: subprocess.Popen[bytes] | None = None
     try:
-        with _surroundings(store, release, owner) as surroundings:
+        with _surroundings(store, release, "") as surroundings:
             with log.open("ab") as output, signals_held():
-                process = _start(
+                process = subprocess.Popen(
                     argv,
-                    stranger(owner),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -61,17 +77,17 @@ def run(
                 )
             status = process.wait(timeout)
     except OSError as error:
-        raise refusal(f"start the {what} of", release, error) from error
+        raise refusal(f"start the {kind} of", release, error) from error
     except BaseException as error:  # Ctrl-C came to this process only
         if process is not None:
             end(process)
         if isinstance(error, subprocess.TimeoutExpired):
-            raise _failure(what, release, log, f"it took longer than {timeout:g} s") from None
+            raise failure(kind, release, log, f"it took longer than {timeout:g} s") from None
         raise
     if status < 0:
-        raise _failure(what, release, log, f"it was ended by {_signal(-status)}")
+        raise failure(kind, release, log, f"it was ended by {_signal(-status)}")
     if status > 0:
-        raise _failure(what, release, log, f"it exited with status {status}")
+        raise failure(kind, release, log, f"it exited with status {status}")
 
 
 def interact(argv: Sequence[str], *, store: Store, release: str, owner: str = "") -> int:
@@ -172,10 +188,6 @@ def signals_held() -> Iterator[None]:
             signal.signal(number, was)
     for late in caught:
         signal.raise_signal(late)
-
-
-def _failure(what: str, release: str, log: Path, cause: str) -> GaplessError:
-    return GaplessError(f"run the {what} of", release, cause, f"all its output: {log}", details=tail(log))
 
 
 def _signal(number: int) -> str:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gapless import environment
-from gapless.config import Command, Config, load
+from gapless.config import Config, load
 from gapless.errors import GaplessError
 from gapless.release import recovery, sources
 from gapless.release.attempt import Attempt, Target
-from gapless.release.commands import run
+from gapless.release.commands import OwnJobs, shell
+from gapless.release.compilation import compilation
 from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
 from gapless.release.owner import give
 from gapless.release.prune import remove_old
+from gapless.release.seal import seal
 from gapless.release.takeover import switch_over
 from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
+from gapless.switch.job import Jobs, Kind
 
 MIGRATE = "migrate"  # a phase
+COMPILE_WITHIN = 300.0  # seconds
 TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
 
 
@@ -49,8 +53,10 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
         with Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt:
             with attempt.phase("install"):
                 config = _install(target, project, found, release)
-            _build(target, attempt, config)
-            _migrate(target, attempt, config, lock)
+            jobs = target.jobs or OwnJobs(target.store, lock)
+            _build(attempt, config, jobs)
+            _seal(target, attempt, jobs)
+            _migrate(attempt, config, lock, jobs)
             switch_over(target, attempt, config, lock, watch)
         _prune(target, attempt, config)
     return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
@@ -104,7 +110,10 @@ def pick(target: Target, current: str | None, to: str | None) -> str:
 @contextmanager
 def _locked(target: Target, verb: str) -> Iterator[DeployLock]:
     """The lock, and everything that a killed command left behind repaired (invariant 5)."""
-    with deploy_lock(target.home.root, why=verb, wait=target.lock_wait, clock=target.clock) as lock:
+    busy = target.jobs.under_way if target.jobs else None
+    with deploy_lock(target.home.root, why=verb, wait=target.lock_wait, clock=target.clock, busy=busy) as lock:
+        if target.jobs:
+            target.jobs.end()
         try:
             target.store.clean()
         except GaplessError as error:
@@ -140,32 +149,38 @@ def _install(target: Target, project: Path, found: sources.Source, release: str)
         sources.leave_out(tree, (config.env_file, *config.secrets.values()))
 
     directory = target.store.add(release, fill)
+    environment.take_settings(target.home.root, release)
     config = target.home.config(release)
     environment.fix(target.home.root, release, config, project)
-    if target.owner:
-        give(directory, target.owner)
+    if target.home.builder:
+        give(directory, target.home.builder)
     return config
 
 
-def _build(target: Target, attempt: Attempt, config: Config) -> None:
+def _build(attempt: Attempt, config: Config, jobs: Jobs) -> None:
     if config.build.run:
         with attempt.phase("build"):
-            _run(target, attempt, "build", config.build.run, config.build.timeout)
+            jobs.run(Kind.BUILD, shell(config.build.run), attempt.release, config.build.timeout)
 
 
-def _migrate(target: Target, attempt: Attempt, config: Config, lock: DeployLock) -> None:
+def _seal(target: Target, attempt: Attempt, jobs: Jobs) -> None:
+    """Let nobody write the release from now on: so what its interpreter would write at each start is written first."""
+    with attempt.phase("seal"):
+        tree = target.store.path(attempt.release)
+        if compiling := compilation(tree):
+            try:
+                jobs.run(Kind.COMPILE, compiling, attempt.release, COMPILE_WITHIN)
+            except GaplessError as error:  # it only starts slower
+                target.observer.warning(str(error))
+        seal(tree, owned=bool(target.home.builder))
+
+
+def _migrate(attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs) -> None:
     if config.release.migrate:
-        with attempt.phase(MIGRATE), lock.migrating() as kept:
+        with attempt.phase(MIGRATE):
             lock.name(phase=MIGRATE)
-            _run(target, attempt, "migration", config.release.migrate, config.release.timeout, (kept,))
+            jobs.run(Kind.MIGRATION, shell(config.release.migrate), attempt.release, config.release.timeout)
             lock.name(phase="")
-
-
-def _run(
-    target: Target, attempt: Attempt, what: str, command: Command, timeout: float, pass_fds: Sequence[int] = ()
-) -> None:
-    release, owner = attempt.release, target.owner
-    run(what, command, store=target.store, release=release, timeout=timeout, owner=owner, pass_fds=pass_fds)
 
 
 def _prune(target: Target, attempt: Attempt, config: Config) -> None:

@@ -11,7 +11,7 @@ import fcntl
 import getpass
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -115,10 +115,13 @@ class DeployLock:
 
 
 @contextlib.contextmanager
-def deploy_lock(home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK) -> Iterator[DeployLock]:
+def deploy_lock(
+    home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK, busy: Callable[[], str] | None = None
+) -> Iterator[DeployLock]:
     """Hold the one lock of `home`, after at most `wait` seconds; the kernel frees it if this process dies.
 
-    Raises GaplessError with status 75, naming the holder (invariant 2), when somebody else keeps it or a hold is on.
+    `busy` says, in words, what of a killed deployer's must end first; "" is nothing. Raises GaplessError with status
+    75, naming the holder (invariant 2), when somebody else keeps the lock, a hold is on, or the home is busy.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -127,7 +130,7 @@ def deploy_lock(home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK
         raise refusal("lock", str(home), error) from error
     try:
         deadline = clock.monotonic() + max(wait, LEAST_WAIT)
-        while (refused := _try(descriptor, home)) is not None:
+        while (refused := _try(descriptor, home, busy)) is not None:
             if clock.monotonic() >= deadline:
                 raise refused
             clock.sleep(POLL)
@@ -142,12 +145,14 @@ def deploy_lock(home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK
         os.close(descriptor)
 
 
-def _try(descriptor: int, home: Path) -> GaplessError | None:
+def _try(descriptor: int, home: Path, busy: Callable[[], str] | None) -> GaplessError | None:
     """Take the lock; the refusal when that is not possible now."""
     try:
         os.fchmod(descriptor, 0o600)  # an older gapless made it for all to open, and so to lock
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         refused = _not_now(home)
+        if refused is None and busy and (cause := busy()):
+            refused = _busy(home, cause, "wait for it to end, or pass --lock-wait 10m")
         if refused is not None:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
     except BlockingIOError:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from gapless.address import Address
 from gapless.errors import GaplessError
 from gapless.home import Home
+from gapless.switch.job import Jobs
 from gapless.switch.manager import Instance, Manager
 
 
@@ -47,6 +48,10 @@ class App(Protocol):
     @property
     def manager(self) -> Manager:
         """Who runs its releases."""
+
+    @property
+    def jobs(self) -> Jobs | None:
+        """Who builds and migrates as other users; None where all is one user: then the deployer does it."""
 
     @property
     def readdress(self) -> str:

@@ -39,6 +39,11 @@ class EmbeddedApp:
     def manager(self) -> EmbeddedManager:
         return EmbeddedManager(self.home.root)
 
+    @property
+    def jobs(self) -> None:
+        """Nobody: commands are processes of the deployer."""
+        return None
+
     def prepare(self) -> None:
         """Make `.gapless`, invisible to git without a line in the project's own .gitignore."""
         self.home.root.mkdir(exist_ok=True)

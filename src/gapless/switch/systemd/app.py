@@ -12,6 +12,7 @@ from gapless.linux.files import tail
 from gapless.switch.app import Look, Unneeded
 from gapless.switch.systemd import journal, units
 from gapless.switch.systemd.home import SystemdHome
+from gapless.switch.systemd.jobs import SystemdJobs
 from gapless.switch.systemd.manager import SystemdManager
 
 
@@ -27,6 +28,11 @@ class SystemdApp:
     @cached_property
     def manager(self) -> SystemdManager:
         return SystemdManager(self.home)
+
+    @property
+    def jobs(self) -> SystemdJobs | None:
+        """Who builds and migrates; under a user's own manager all is one user, and commands are processes of ours."""
+        return SystemdJobs(self.home) if self.home.owner else None
 
     def prepare(self) -> None:
         """Do nothing: `gapless up` made everything."""

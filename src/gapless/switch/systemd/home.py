@@ -20,6 +20,7 @@ class SystemdHome(Home):
         self.name = name
         self.user = user
         self.owner = "" if user else name
+        self.builder = "" if user else f"{name}-build"
 
     @property
     def ctl(self) -> Systemctl:
@@ -53,6 +54,15 @@ class SystemdHome(Home):
     def unit(self, instance: str) -> str:
         """The unit of an instance: that of a release, or `<release>.<number>` while an earlier one still drains."""
         return f"{self.name}@{instance}.service"
+
+    @property
+    def adopted(self) -> Path:
+        """The names of users that were there before the app, and are to run it all the same."""
+        return self.root / "adopted"
+
+    def job(self, kind: str) -> str:
+        """The unit of a build or a migration, whatever its release: there is one at a time."""
+        return f"{self.name}.{kind}.service"
 
     def other(self, what: str, release: str, kind: str = "service") -> str:
         """The unit of a release's process or timer; no app has a dot in its name, so it is nobody else's."""

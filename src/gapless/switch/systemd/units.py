@@ -16,6 +16,7 @@ from gapless import environment, timeouts
 from gapless.address import Address
 from gapless.config import Config
 from gapless.errors import GaplessError
+from gapless.switch.job import Kind
 from gapless.switch.systemd.home import SystemdHome, release_of
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ def service(config: Config, home: SystemdHome, instance: str, socket: str = "") 
     about["start_timeout"] = config.check.timeout + timeouts.MANAGER
     about["for_server"] = environment.for_server(config, "" if socket else home.private(instance))
     return _render("service", instance=instance, socket=socket or home.socket, **about)
+
+
+def job(config: Config, home: SystemdHome, release: str, kind: Kind, argv: Sequence[str], timeout: float) -> str:
+    """The service unit of a command that is run once: a build writes the release and the caches, no other does."""
+    about = _common(config, home, release, argv)
+    if builds := kind is not Kind.MIGRATION:
+        about |= {"builds": True, "account": home.builder, "writable": [about["directory"], str(home.cache)]}
+    about["own"] = environment.for_build(home, release) if builds else {}
+    return _render("job", kind=kind, timeout=timeout, log=home.log_of(release), **about)
 
 
 def rehearsal(home: SystemdHome, path: Path) -> str:
@@ -87,7 +97,7 @@ def unfit(config: Config, home: SystemdHome, release: str) -> str:
     directory = home.releases / release
     for argv in commands(config):
         path = program(argv[0], directory)
-        missing = not path.is_absolute() or not path.exists()
+        missing = not path.exists()
         if missing or not os.access(path, os.X_OK):
             number = errno.ENOENT if missing else errno.EACCES
             return f"could not execute {argv[0]!r}: {os.strerror(number)} (errno {number})"
@@ -107,13 +117,14 @@ def commit(config: Config, home: SystemdHome, instance: str) -> str:
 
 
 def program(written: str, directory: Path, path: str = PATH) -> Path:
-    """The absolute path of a program of the release in `directory`; the bare name when it is nowhere.
+    """The absolute path of a program of the release in `directory`; where it would be when it is nowhere.
 
-    systemd itself looks for it neither in the release nor on the app's PATH.
+    systemd itself looks for it neither in the release nor on the app's PATH, and takes some bare names for orders.
     """
     if "/" in written:
         return directory / written
-    return Path(shutil.which(written, path=environment.search_path(directory, path)) or written)
+    found = shutil.which(written, path=environment.search_path(directory, path))
+    return Path(found) if found else directory / environment.PROGRAMS / written
 
 
 def visible(program: Path) -> list[str]:
@@ -138,6 +149,9 @@ def _common(config: Config, home: SystemdHome, release: str, argv: Sequence[str]
         "variables": environment.variables_file(home.root, release),
         "secrets": environment.secrets(home.root, release),
         "hidden": visible(path),
+        "builds": False,
+        "account": home.owner,
+        "writable": [str(home.shared), *config.sandbox.writable],
     }
 
 

@@ -1,0 +1,22 @@
+"""What compiles the Python of a release, so that a start of the sealed one has nothing to compile."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# compileall alone fails for one file that no Python can read, and packages ship such on purpose.
+SCRIPT = """
+import compileall, pathlib
+many = sum(1 for _ in pathlib.Path(".").rglob("*.py")) > 500
+compileall.compile_dir(".", quiet=2, workers=0 if many else 1)
+"""
+
+
+def compilation(tree: Path) -> list[str]:
+    """The command line that compiles all in `tree`, with the interpreter of the release; empty without any Python."""
+    if not any(name.endswith(".py") for _folder, _folders, files in os.walk(tree) for name in files):
+        return []
+    own = tree / ".venv/bin/python"
+    return [str(own) if own.exists() else sys.executable, "-c", SCRIPT]
