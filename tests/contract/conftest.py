@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.systemd import Systemd
-from tests.contract.worlds import Embedded, World
+from tests.contract.worlds import AnyWorld, Embedded, Scripted, World
 
 
 @pytest.fixture
@@ -28,3 +28,14 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
         yield embedded
     finally:
         embedded.down()
+
+
+@pytest.fixture(params=["real", "scripted"])
+def any_world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AnyWorld]:
+    """That one, and the scripted manager: for tests that need neither a socket nor processes."""
+    if request.param == "real":
+        yield request.getfixturevalue("world")
+        return
+    scripted = Scripted(tmp_path / "project" / ".gapless")
+    yield scripted
+    scripted.down()

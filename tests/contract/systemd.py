@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,21 +15,26 @@ from gapless.provision.install import Installation
 from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.manager import SystemdManager
 from gapless.switch.systemd.systemctl import Systemctl
+from tests.contract.worlds import Processes
 from tests.support import inode_of
 
 HERE = Path(__file__).parent
 PORT = 8000
 
 
-class Systemd:
+class Systemd(Processes):
     """The app `web`, installed and without a release."""
 
     def __init__(self) -> None:
+        super().__init__(
+            "from gapless.switch.systemd.home import SystemdHome\n"
+            "from gapless.switch.systemd.manager import SystemdManager\n"
+            "manager = SystemdManager(SystemdHome('web'))"
+        )
         self.home = SystemdHome("web")
         self.shared = self.home.shared
         self.manager = SystemdManager(self.home)
         self.address = ("127.0.0.1", PORT)
-        self.processes: list[subprocess.Popen[bytes]] = []
 
     def up(self) -> None:
         project = Path("/root/web")
@@ -62,22 +65,9 @@ class Systemd:
         """Of the listening socket."""
         return inode_of(PORT)
 
-    def caller(self, code: str) -> subprocess.Popen[bytes]:
-        """A process that runs `code` with `manager` at hand: one that a test may kill."""
-        prelude = (
-            "from gapless.switch.systemd.home import SystemdHome\n"
-            "from gapless.switch.systemd.manager import SystemdManager\n"
-            "manager = SystemdManager(SystemdHome('web'))\n"
-        )
-        process = subprocess.Popen([sys.executable, "-c", prelude + code], cwd=HERE.parents[1], env=os.environ)
-        self.processes.append(process)
-        return process
-
     def down(self) -> None:
         """Remove everything, whatever state the test left it in."""
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        super().down()
         ctl = Systemctl()
         ctl.attempt("stop", self.home.socket)
         ctl.attempt("kill", "--signal=SIGKILL", self.home.unit("*"))

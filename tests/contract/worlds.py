@@ -1,4 +1,4 @@
-"""Where the contract tests happen: a manager with its releases, real processes and a real port."""
+"""Where the contract tests happen: a manager with its releases and, but for the scripted one, a real port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 
@@ -20,38 +20,104 @@ from gapless.errors import GaplessError
 from gapless.switch.embedded.manager import EmbeddedManager
 from gapless.switch.embedded.records import Record
 from gapless.switch.manager import Instance, Manager, Readiness, Role
+from tests.scripted import ScriptedManager
 from tests.support import wait_until
 
 HERE = Path(__file__).parent
 
 
-class World(Protocol):
-    """A manager that runs, and what a test needs to look at it from outside."""
-
-    address: tuple[str, int]
-    shared: Path
+class AnyWorld(Protocol):
+    """A manager that runs, and what a test needs that looks at its instances alone."""
 
     @property
     def manager(self) -> Manager: ...
 
-    def release(self, name: str, behaviour: str = "", command: Sequence[str] = ()) -> str: ...
-    def inode(self) -> int: ...
+    def release(self, name: str, behaviour: str = "") -> str: ...
+    def boots(self, release: str) -> int: ...
+    def kill(self, instance: Instance) -> None: ...
     def caller(self, code: str) -> subprocess.Popen[bytes]: ...
 
 
-class Embedded:
+class World(AnyWorld, Protocol):
+    """One with real processes and a real port."""
+
+    address: tuple[str, int]
+    shared: Path
+
+    def release(self, name: str, behaviour: str = "", command: Sequence[str] = ()) -> str: ...
+    def inode(self) -> int: ...
+
+
+class Callers:
+    """Runs code in processes that a test may kill; `prelude` makes the `manager` that the code has at hand."""
+
+    def __init__(self, prelude: str) -> None:
+        self.prelude = prelude
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def caller(self, code: str) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-c", f"from pathlib import Path\n{self.prelude}\n{code}"]
+        self.processes.append(subprocess.Popen(argv, cwd=HERE.parents[1]))
+        return self.processes[-1]
+
+    def down(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+class Scripted(Callers):
+    """The scripted manager; since nothing runs, it is told how a candidate of the release made last will end."""
+
+    ENDS: ClassVar = {"": Readiness.READY, "exits": Readiness.EXITED, "hangs": Readiness.TIMED_OUT}
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(f"from tests.scripted import ScriptedManager; manager = ScriptedManager(Path({str(home)!r}))")
+        self.home = home
+        self.manager = ScriptedManager(home)
+        self.manager.drains = False
+
+    def release(self, name: str, behaviour: str = "") -> str:
+        (self.home / "releases" / name).mkdir(parents=True)
+        self.manager.readiness = self.ENDS[behaviour]
+        return name
+
+    def boots(self, release: str) -> int:
+        return self.manager.boots.count(release)
+
+    def kill(self, instance: Instance) -> None:
+        self.manager.end(instance)
+
+
+class Processes(Callers):
+    """Instances that are processes of this machine, and note in `shared` that they boot (app.py)."""
+
+    shared: Path
+
+    def boots(self, release: str) -> int:
+        """How often it was started."""
+        return (self.shared / "boots").read_text().split().count(release)
+
+    def kill(self, instance: Instance) -> None:
+        os.kill(instance.pid, signal.SIGKILL)
+
+
+class Embedded(Processes):
     """The embedded supervisor, in a process of its own."""
 
     def __init__(self, project: Path) -> None:
         project.mkdir(parents=True, exist_ok=True)
         self.project = project
         self.home = project / ".gapless"
+        super().__init__(
+            "from gapless.switch.embedded.manager import EmbeddedManager; "
+            f"manager = EmbeddedManager(Path({str(self.home)!r}))"
+        )
         self.shared = self.home / "shared"
         self.manager = EmbeddedManager(self.home)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address: tuple[str, int] = free.getsockname()
         self.output = project / "output"
-        self.processes: list[subprocess.Popen[bytes]] = []
         self.listen = f"127.0.0.1:{self.address[1]}"
         self.configure(project)
 
@@ -92,16 +158,6 @@ class Embedded:
     def inode(self) -> int:
         return self.manager.about().sockets[self.listen]
 
-    def caller(self, code: str) -> subprocess.Popen[bytes]:
-        """A process that runs `code` with `manager` at hand: one that a test may kill."""
-        prelude = (
-            "from pathlib import Path; from gapless.switch.embedded.manager import EmbeddedManager; "
-            f"manager = EmbeddedManager(Path({str(self.home)!r}))\n"
-        )
-        process = subprocess.Popen([sys.executable, "-c", prelude + code])
-        self.processes.append(process)
-        return process
-
     def says(self, text: str) -> None:
         """Wait until the supervisor has emitted `text`."""
         wait_until(lambda: text in self.output.read_text(), what=f"{text!r} in {self.output.read_text()}")
@@ -122,9 +178,7 @@ class Embedded:
 
     def down(self) -> None:
         """End everything that this world started, whatever state the test left it in."""
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        super().down()
         # By their environment, not by the records: a test may have failed because those are wrong.
         for pid in self.apps():
             with contextlib.suppress(ProcessLookupError):
@@ -193,7 +247,7 @@ def traffic(address: tuple[str, int]) -> Iterator[list[str]]:
     assert not lost
 
 
-def live(world: World, release: str) -> Instance:
+def live(world: AnyWorld, release: str) -> Instance:
     """Make `release` the live one by hand, as its first release."""
     started = world.manager.start(release, 10)
     assert started.readiness is Readiness.READY, started.cause
@@ -201,7 +255,7 @@ def live(world: World, release: str) -> Instance:
     return next(one for one in world.manager.instances() if one.role is Role.LIVE)
 
 
-def named(world: World, instance: Instance) -> Instance | None:
+def named(world: AnyWorld, instance: Instance) -> Instance | None:
     """The instance as it is now, or None when it is gone."""
     return next((one for one in world.manager.instances() if one.id == instance.id), None)
 

@@ -13,7 +13,8 @@ from gapless.release.attempt import Target
 from gapless.release.clock import Clock
 from gapless.release.deploy import deploy
 from gapless.release.ledger import Outcome
-from tests.unit.release_kit import Recorder, ScriptedManager
+from tests.scripted import ScriptedManager
+from tests.unit.release_kit import Recorder
 
 
 @dataclass

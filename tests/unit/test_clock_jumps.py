@@ -9,7 +9,8 @@ import pytest
 from gapless.release.deploy import prune, rollback
 from gapless.release.ledger import Outcome
 from gapless.release.lock import acquire_hold, release_hold
-from tests.unit.release_kit import ScriptedManager, make_project
+from tests.scripted import ScriptedManager
+from tests.unit.release_kit import make_project
 from tests.unit.release_shop import Shop
 
 DAY = 86400.0

@@ -1,4 +1,4 @@
-"""A deploy, step by step; everything real but the manager (see release_kit)."""
+"""A deploy, step by step; everything real but the manager (tests/scripted.py)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from gapless.release.ledger import Outcome
 from gapless.release.lock import holder
 from gapless.switch.engine import Outcome as Switched
 from gapless.switch.manager import Readiness, Role
-from tests.unit.release_kit import ScriptedManager, configure, make_project
+from tests.scripted import ScriptedManager
+from tests.unit.release_kit import configure, make_project
 from tests.unit.release_shop import Shop
 
 
@@ -89,7 +90,7 @@ def test_a_failed_switch_says_who_serves(shop: Shop) -> None:
 def test_ctrl_c_is_recorded(shop: Shop) -> None:
     """Invariant 5: a deploy stopped by Ctrl-C is interrupted, frees the lock and leaves the old release."""
     first = shop.deploy()
-    shop.manager.hooks["start"] = interrupt
+    shop.manager.hooks["after start"] = interrupt
     with pytest.raises(KeyboardInterrupt):
         shop.deploy()
     assert shop.outcomes()[-1] is Outcome.INTERRUPTED
@@ -119,7 +120,7 @@ def test_a_manager_that_fails_after_the_commit_is_a_warning(shop: Shop) -> None:
     def fail() -> None:
         raise GaplessError("retire", "it", "the manager is gone")
 
-    shop.manager.hooks["retire"] = fail
+    shop.manager.hooks["after retire"] = fail
     release = shop.deploy(drained=False)
     assert shop.manager.current() == release
     assert shop.outcomes()[-1] is Outcome.SUCCEEDED
@@ -134,7 +135,7 @@ def test_a_failing_prune_is_a_warning(shop: Shop) -> None:
         if (shop.manager.current(), shop.outcomes()[-1]) == (shop.target.store.names()[-1], Outcome.SUCCEEDED):
             raise GaplessError("list", "instances", "the manager is gone")
 
-    shop.manager.hooks["after point"] = lambda: shop.manager.hooks.update(instances=fail)
+    shop.manager.hooks["after point"] = lambda: shop.manager.hooks.update({"before instances": fail})
     result = deploy(shop.target, shop.project)
     assert result.outcome is Switched.SWITCHED
     assert shop.observer.warnings == ["cannot list instances: the manager is gone"]
@@ -185,7 +186,7 @@ def test_a_second_deploy_is_refused(shop: Shop) -> None:
             deploy(shop.target, shop.project)
         seen.append(refused.value)
 
-    shop.manager.hooks["start"] = second
+    shop.manager.hooks["after start"] = second
     release = shop.deploy()
     assert seen[0].status == 75
     assert f"release {release}: deploy" in seen[0].cause

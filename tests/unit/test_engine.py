@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -17,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gapless.errors import GaplessError
 from gapless.switch.engine import MOVES, Outcome, Step, Switchover, repair
-from gapless.switch.manager import Instance, Readiness, Role, Started
+from gapless.switch.manager import Instance, Readiness, Started
+from tests.scripted import ScriptedManager
 
 RELEASES = ("r1", "r2", "r3")
 
@@ -35,59 +33,27 @@ class Death(enum.Enum):
     INTERRUPTED_AFTER = "Ctrl-C after the effect"
 
 
-@dataclass
-class Running:
-    """An instance in the script."""
+class Strict(ScriptedManager):
+    """Checks, at each call, what a deployer must never do; and the deployer may die in one of them."""
 
-    id: str
-    release: str
-    pid: int
-    ready: bool
-    retiring: bool = False
-    standing_by: bool = False
-
-
-@dataclass
-class Scripted:
-    """A manager in memory that checks, at each call, what a deployer must never do."""
-
-    current_release: str | None = None
-    running: list[Running] = field(default_factory=list)
-    fate: Readiness = Readiness.READY  # of the next candidate
-    refuses_to_commit: bool = False
-    can_stand_by: bool = True
-    death: Death | None = None
-    calls_to_live: int = 0  # until `death`
-    dead: bool = False
-    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(100))
-
-    def spawn(self, release: str, *, ready: bool) -> Running:
-        number = next(self.numbers)
-        one = Running(f"{release}.{number}", release, number, ready)
-        self.running.append(one)
-        return one
-
-    def seen(self, one: Running) -> Instance:
-        role = Role.LIVE if one.release == self.current_release else Role.CANDIDATE
-        role = Role.RETIRING if one.retiring else role
-        return Instance(one.id, one.release, role, one.pid, one.pid, one.ready, private=one.id)
-
-    def settle(self) -> None:
-        """The manager's one rule: the current release runs. It proved itself before, so it comes up again."""
-        current = self.current_release
-        if current and not any(one.release == current and not one.retiring for one in self.running):
-            self.spawn(current, ready=True)
+    def __init__(self, current: str | None = None) -> None:
+        super().__init__()
+        self.can_stand_by = True
+        self.death: Death | None = None
+        self.calls_to_live = 0  # until `death`
+        self.dead = False
+        self.named = current
+        self.settle()
 
     @contextmanager
-    def called(self) -> Iterator[None]:
-        """One call of a deployer that may die in it."""
+    def called(self, call: str) -> Iterator[None]:
         if self.dead:
             raise KilledError
         self.calls_to_live -= 1
         death = self.death if self.calls_to_live == 0 else None
         self._die(death, Death.KILLED_BEFORE, Death.INTERRUPTED_BEFORE)
-        yield
-        self.settle()
+        with super().called(call):
+            yield
         self._die(death, Death.KILLED_AFTER, Death.INTERRUPTED_AFTER)
 
     def _die(self, death: Death | None, killed: Death, interrupted: Death) -> None:
@@ -97,71 +63,34 @@ class Scripted:
         if death is interrupted:
             raise KeyboardInterrupt
 
-    # The protocol
-
-    commit = Path("current")
-
     def start(self, release: str, timeout: float) -> Started:
-        with self.called():
-            others = [one for one in self.running if one.release != self.current_release and not one.retiring]
-            assert not others, "invariant 2: a second candidate"
-            one = self.spawn(release, ready=self.fate is Readiness.READY)
-            instance = self.seen(one)
-            if self.fate is Readiness.EXITED:
-                self.running.remove(one)
-        return Started(instance, self.fate, "" if instance.ready else f"{self.fate} ({timeout} s)")
+        others = [one for one in self.running if one.release != self.named and not one.retiring]
+        assert not others, "invariant 2: a second candidate"
+        return super().start(release, timeout)
 
     def retire(self, instance: Instance) -> None:
-        with self.called():
-            assert instance.release != self.current_release, "invariant 3: what serves was touched"
-            for one in self.running:
-                if one.id == instance.id:
-                    one.retiring = True
+        assert instance.release != self.named, "invariant 3: what serves was touched"
+        super().retire(instance)
 
     def stop(self, instance: Instance) -> None:
-        with self.called():
-            assert not instance.ready, "invariant 6: it may have accepted connections"
-            assert instance.release != self.current_release, "invariant 3: what serves was touched"
-            self.running = [one for one in self.running if one.id != instance.id]
-
-    def instances(self) -> list[Instance]:
-        with self.called():
-            return [self.seen(one) for one in self.running]
-
-    def in_use(self) -> set[str]:
-        return {one.release for one in self.running}
-
-    def tidy(self) -> None:
-        pass
+        assert not instance.ready, "invariant 6: it may have accepted connections"
+        assert instance.release != self.named, "invariant 3: what serves was touched"
+        super().stop(instance)
 
     def point(self, release: str) -> None:
-        with self.called():
-            if self.refuses_to_commit:
-                raise GaplessError("write", "current", "No space left on device")
-            there = [one for one in self.running if one.release == release and not one.retiring]
-            assert any(one.ready for one in there), "invariant 4: a release was committed that is not proven"
-            assert not any(one.standing_by for one in there), "it was committed before it serves again"
-            self.current_release = release
-
-    def current(self) -> str | None:
-        with self.called():
-            return self.current_release
+        there = [one for one in self.running if one.release == release and not one.retiring]
+        assert any(one.ready for one in there), "invariant 4: a release was committed that is not proven"
+        assert not any(one.standing_by for one in there), "it was committed before it serves again"
+        super().point(release)
 
     def stand_by(self, instance: Instance) -> bool:
-        with self.called():
-            one = next((one for one in self.running if one.id == instance.id), None)
-            if one is None or not self.can_stand_by:
-                return False
-            assert one.release != self.current_release, "invariant 3: what serves was asked to stop"
-            one.standing_by = True
-            return True
+        assert instance.release != self.named, "invariant 3: what serves was asked to stop"
+        return super().stand_by(instance)
 
-    def resume(self, instance: Instance) -> bool:
-        with self.called():
-            one = next((one for one in self.running if one.id == instance.id and one.standing_by), None)
-            if one is not None:
-                one.standing_by = False
-            return one is not None
+
+def refuse() -> None:
+    """A commit that fails."""
+    raise GaplessError("write", "current", "No space left on device")
 
 
 class Switchovers(RuleBasedStateMachine):
@@ -169,13 +98,19 @@ class Switchovers(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.manager = Scripted()
+        self.manager = Strict()
 
     def revive(self) -> None:
         """The next command is another process."""
         self.manager.dead, self.manager.death, self.manager.calls_to_live = False, None, 0
-        self.manager.fate, self.manager.refuses_to_commit = Readiness.READY, False
-        self.manager.can_stand_by = True
+        self.manager.readiness, self.manager.can_stand_by = Readiness.READY, True
+        self.manager.hooks.clear()
+
+    def expect(self, fate: Readiness, refuses: bool) -> None:
+        """How the next candidate ends, and whether the next commit is refused."""
+        self.manager.readiness = fate
+        if refuses:
+            self.manager.hooks["before point"] = refuse
 
     @rule(
         release=st.sampled_from(RELEASES),
@@ -186,8 +121,9 @@ class Switchovers(RuleBasedStateMachine):
     )
     def deploy(self, release: str, fate: Readiness, refuses: bool, death: Death | None, calls: int) -> None:
         manager = self.manager
-        manager.fate, manager.refuses_to_commit, manager.death, manager.calls_to_live = fate, refuses, death, calls
-        before, serving = manager.current_release, self.serving()
+        manager.death, manager.calls_to_live = death, calls
+        self.expect(fate, refuses)
+        before, serving = manager.named, self.serving()
         moves: list[Step] = []
         switchover = Switchover(manager, release, 5, moves.append)
         outcome = None
@@ -195,8 +131,8 @@ class Switchovers(RuleBasedStateMachine):
             outcome = switchover.run()
 
         assert all(to in MOVES[was] for was, to in itertools.pairwise(moves))
-        assert manager.current_release in {before, release}, "invariant 5: neither the old nor the new release"
-        if manager.current_release == before:
+        assert manager.named in {before, release}, "invariant 5: neither the old nor the new release"
+        if manager.named == before:
             assert serving <= self.serving(), "invariant 3: a failed deploy changed what serves"
         match outcome:
             case Outcome.SWITCHED:
@@ -206,18 +142,18 @@ class Switchovers(RuleBasedStateMachine):
                     Step.COMMITTED,
                     Step.DONE,
                 ]
-                assert (manager.current_release, before != release) == (release, True)
+                assert (manager.named, before != release) == (release, True)
             case Outcome.ALREADY_LIVE:
                 assert (moves, before) == ([], release)
             case Outcome.NOT_READY | Outcome.NOT_COMMITTED:
                 assert moves[-1] is Step.FAILED
                 assert switchover.cause
-                assert manager.current_release == before
+                assert manager.named == before
         if not manager.dead and (outcome or Step.STARTING in moves):
             self.is_at_rest()  # it ended, or was interrupted and cleaned up
         self.revive()
 
-    @precondition(lambda self: self.manager.current_release)
+    @precondition(lambda self: self.manager.named)
     @rule(
         release=st.sampled_from(RELEASES),
         warm=st.booleans(),
@@ -241,7 +177,7 @@ class Switchovers(RuleBasedStateMachine):
     ) -> None:
         """`fate` and `refuses` are what turning back meets; `survives`: the one that stands by."""
         manager = self.manager
-        before, serving = manager.current_release, self.serving()
+        before, serving = manager.named, self.serving()
         if before == release:
             return
         manager.can_stand_by, manager.death, manager.calls_to_live = warm, death, calls
@@ -264,17 +200,17 @@ class Switchovers(RuleBasedStateMachine):
             else:
                 if not survives:
                     manager.running = [one for one in manager.running if one.release != before or one.retiring]
-                manager.fate, manager.refuses_to_commit = fate, refuses
+                self.expect(fate, refuses)
                 turning = True
                 turned = switchover.turn_back(5)
                 assert moves[-1] is (Step.TURNED_BACK if turned else Step.DONE)
                 assert turned or switchover.cause
-                assert manager.current_release == (before if turned else release)
+                assert manager.named == (before if turned else release)
                 if turned and warm and survives:
                     assert self.serving() == serving, "another instance serves than the one that stood by"
 
         assert all(to in MOVES[was] for was, to in itertools.pairwise(moves))
-        assert manager.current_release in {before, release}, "invariant 5: neither the old nor the new release"
+        assert manager.named in {before, release}, "invariant 5: neither the old nor the new release"
         if not manager.dead and moves and (turning or moves[-1] is not Step.WATCHING):
             self.is_at_rest()  # it ended, or was interrupted and cleaned up
         self.revive()
@@ -285,10 +221,10 @@ class Switchovers(RuleBasedStateMachine):
         self.is_at_rest()
         assert repair(self.manager) == [], "invariant 7: the second time there is nothing to do"
 
-    @precondition(lambda self: self.manager.current_release)
+    @precondition(lambda self: self.manager.named)
     @rule()
     def live_dies(self) -> None:
-        self.manager.running = [one for one in self.manager.running if one.release != self.manager.current_release]
+        self.manager.running = [one for one in self.manager.running if one.release != self.manager.named]
         self.manager.settle()
 
     @precondition(lambda self: any(one.retiring for one in self.manager.running))
@@ -304,19 +240,17 @@ class Switchovers(RuleBasedStateMachine):
 
     def serving(self) -> set[str]:
         """The instances of the current release that accept."""
-        current = self.manager.current_release
+        current = self.manager.named
         return {one.id for one in self.manager.running if one.release == current and not one.retiring}
 
     def is_at_rest(self) -> None:
-        others = [
-            one for one in self.manager.running if not one.retiring and one.release != self.manager.current_release
-        ]
+        others = [one for one in self.manager.running if not one.retiring and one.release != self.manager.named]
         assert not others, "invariant 5: the command left an instance that is neither current nor retiring"
 
     @invariant()
     def somebody_serves(self) -> None:
         """Invariants 1 and 3: once there is a current release, a ready instance of it accepts."""
-        if self.manager.current_release:
+        if self.manager.named:
             accepting = [
                 one for one in self.manager.running if one.id in self.serving() and one.ready and not one.standing_by
             ]
@@ -330,7 +264,7 @@ TestSwitchovers.settings = settings(max_examples=300, stateful_step_count=20, de
 def test_every_move_outside_the_table_is_refused() -> None:
     """The table is the only way: also for a state that is entered twice."""
     for was, to in itertools.product(Step, Step):
-        switchover = Switchover(Scripted(), "r1", 1)
+        switchover = Switchover(Strict(), "r1", 1)
         switchover.state = was
         if to in MOVES[was]:
             switchover._move(to)
@@ -342,8 +276,8 @@ def test_every_move_outside_the_table_is_refused() -> None:
 
 def test_a_candidate_that_cannot_be_committed_drains_instead_of_being_killed() -> None:
     """Invariant 6: it was proven and may have accepted connections."""
-    manager = Scripted(current_release="r1", refuses_to_commit=True)
-    manager.settle()
+    manager = Strict("r1")
+    manager.hooks["before point"] = refuse
     switchover = Switchover(manager, "r2", 1)
     assert switchover.run() is Outcome.NOT_COMMITTED
     assert "No space left on device" in switchover.cause
@@ -352,12 +286,11 @@ def test_a_candidate_that_cannot_be_committed_drains_instead_of_being_killed() -
 
 def test_an_instance_that_drains_is_not_told_twice() -> None:
     """Invariant 7: a second SIGTERM means `hurry` to many servers."""
-    manager = Scripted(current_release="r2")
-    manager.settle()
-    old = manager.spawn("r1", ready=True)
+    manager = Strict("r2")
+    old = manager.spawn("r1")
     assert [one.id for one in repair(manager)] == [old.id]
     assert repair(manager) == []
-    assert dataclasses.asdict(old)["retiring"] is True
+    assert old.retiring
 
 
 @pytest.mark.parametrize("death", Death)
@@ -367,8 +300,7 @@ def test_turning_back_may_be_cut_short_at_any_call(death: Death, warm: bool, sur
     """Invariant 5: whoever dies while a release is turned back, one release serves, and the next command repairs."""
     for calls in range(1, 31):
         machine = Switchovers()
-        machine.manager = Scripted(current_release="r1")
-        machine.manager.settle()
+        machine.manager = Strict("r1")
         machine.deploy_on_trial("r2", warm, survives, False, Readiness.READY, False, death, calls)
         machine.somebody_serves()
         machine.next_command_repairs()

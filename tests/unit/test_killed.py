@@ -14,7 +14,8 @@ from gapless.release.deploy import deploy, prune, rollback
 from gapless.release.ledger import Outcome
 from gapless.release.lock import holder
 from gapless.switch.manager import Role
-from tests.unit.release_kit import ScriptedManager, commit, configure, deploy_killed, git, make_project
+from tests.scripted import ScriptedManager
+from tests.unit.release_kit import commit, configure, deploy_killed, git, make_project
 
 KILL = "kill -9 $DEPLOYER"
 
@@ -56,7 +57,7 @@ PHASES = {
     "install": (die_in_install, []),
     "build": (die_in_build, ["install"]),
     "migrate": (die_in_migrate, ["install"]),
-    "start": (lambda project: deploy_killed(project, at="start"), ["install"]),
+    "start": (lambda project: deploy_killed(project, at="after start"), ["install"]),
     "before the commit": (lambda project: deploy_killed(project, at="before point"), ["install"]),
 }
 
@@ -97,7 +98,7 @@ def test_killed_in_the_first_copy_leaves_only_an_incoming_release(project: Path,
     assert list(target.store.releases.iterdir()) == []
 
 
-@pytest.mark.parametrize("at", ["after point", "retire"])
+@pytest.mark.parametrize("at", ["after point", "after retire"])
 def test_killed_after_the_commit(project: Path, target: Target, at: str) -> None:
     """Invariant 5: the new release is current and good, and the next command retires the old one."""
     first = deploy(target, project, "HEAD").release

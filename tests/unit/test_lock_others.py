@@ -22,7 +22,8 @@ from gapless.release.lock import deploy_lock, hold, holder
 from gapless.release.store import Store
 from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.systemctl import Systemctl
-from tests.unit.release_kit import ScriptedManager, configure, make_project
+from tests.scripted import ScriptedManager
+from tests.unit.release_kit import configure, make_project
 from tests.unit.release_shop import Shop
 
 NOBODY = 65534

@@ -21,7 +21,8 @@ from gapless.release import owner
 from gapless.release.attempt import Target
 from gapless.release.commands import interact
 from gapless.release.deploy import deploy
-from tests.unit.release_kit import ScriptedManager, configure, make_project
+from tests.scripted import ScriptedManager
+from tests.unit.release_kit import configure, make_project
 
 OWNER = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 

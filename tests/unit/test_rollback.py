@@ -1,4 +1,4 @@
-"""Rolling back, pruning and dry runs; everything real but the manager (see release_kit)."""
+"""Rolling back, pruning and dry runs; everything real but the manager (tests/scripted.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from gapless.release.deploy import Result, prune, rollback
 from gapless.release.preview import plan_deploy, plan_rollback
 from gapless.switch.engine import Outcome as Switched
 from gapless.switch.manager import Readiness
-from tests.unit.release_kit import ScriptedManager, configure, make_project
+from tests.scripted import ScriptedManager
+from tests.unit.release_kit import configure, make_project
 from tests.unit.release_shop import Shop
 
 

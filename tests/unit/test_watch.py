@@ -1,4 +1,4 @@
-"""A watched release, as the release layer sees it; the manager is scripted (see release_kit), so nothing stands by."""
+"""A watched release, as the release layer sees it; the manager is scripted (tests/scripted.py): nothing stands by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from gapless.release.deploy import deploy, rollback
 from gapless.release.ledger import SWITCH, Finished, Outcome, Phase
 from gapless.release.watch import Watch
 from gapless.switch.manager import Readiness
-from tests.unit.release_kit import ScriptedManager, make_project
+from tests.scripted import ScriptedManager
+from tests.unit.release_kit import make_project
 from tests.unit.release_shop import Shop
 
 
