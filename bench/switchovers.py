@@ -136,6 +136,21 @@ def run(
     return row, measured
 
 
+def unkept(row: Row, measured: Measured, ended: int) -> list[str]:
+    """Say what `gapless deploy` did not keep of its promise; `ended` instances were to end as they were told to."""
+    found = [f"lost: {loss.kind} {loss.failure} {loss.detail}" for loss in measured.verdict.losses[:5]]
+    found += [
+        f"a POST that was acknowledged and is not in the ledger exactly once: {one}" for one in measured.wrong[:5]
+    ]
+    if not row.requests:
+        found.append("no request was sent")
+    if row.ended_cleanly != ended:
+        found.append(f"{row.ended_cleanly} of {ended} instances ended as they were told to")
+    if (seen := len(measured.verdict.releases)) != row.switchovers + 1:
+        found.append(f"{seen} of {row.switchovers + 1} releases answered")
+    return [f"{row.way}, {row.front}: {one}" for one in found]
+
+
 def _latencies(split: Windowed) -> Latencies:
     inside, outside, p999 = (seconds * 1000 for seconds in (split.inside.max, split.outside.max, split.outside.p999))
     return Latencies(inside, outside, p999, ratio=inside / max(p999, 1e-3))

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 APPS = str(Path(__file__).parent / "apps")
 GAPLESS = [sys.executable, "-m", "gapless"]
 
+ROOT = Path(__file__).parents[1]
+
 # What a manager does between fork and exec, as a program: descriptors from 3 on, and the pid that they are for.
 ACTIVATE = """
 import os, sys
@@ -43,6 +45,14 @@ def wait_until(condition: Callable[[], T], seconds: float = 30.0, what: str = ""
             return value
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
         time.sleep(0.01)
+
+
+def program(module: str, *argv: str, statuses: Sequence[int] = (0,)) -> str:
+    """What `python -m module` prints in the project; fails the test on another exit status, or after 170 seconds."""
+    command = [sys.executable, "-m", module, *argv]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=170)
+    assert done.returncode in statuses, done.stdout + done.stderr
+    return done.stdout
 
 
 def listening(backlog: int = 128) -> socket.socket:

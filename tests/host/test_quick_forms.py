@@ -1,0 +1,29 @@
+"""The quick form of each longer target that boots hosts: each boots its own."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support import program
+
+pytestmark = pytest.mark.usefixtures("host")  # skips where none can be booted
+
+
+def test_bench_hosts() -> None:
+    """Invariants 1, 3, 4 and 6: 0 lost, every acknowledged POST exactly once, the same socket, all drains clean."""
+    said = program("bench.hosts", "--deploys", "2")
+    for front in ("direct", "Caddy"):
+        assert re.search(rf"^\| gapless serve \| gapless deploy \| {front} \| 2 \| 0 of [\d,]+ \| 0 \|", said, re.M), (
+            said
+        )
+    assert "The listening socket stayed the same one through every deploy, and every replaced instance" in said
+
+
+def test_host_kills() -> None:
+    """Invariants 1, 3 and 5: deployers, instances and the power; only what the killed had in hands is lost."""
+    said = program("bench.host_kills", "--count", "6", "--reboots", "1", "--seed", "2")
+    assert "1 × power" in said  # whether there was a candidate to kill depends on the machine
+    assert re.search(r"\d+ requests without a loss", said), said
+    assert re.search(r"[1-9]\d* POSTs acknowledged, 0 not once", said), said
