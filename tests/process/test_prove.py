@@ -50,7 +50,14 @@ def test_a_deploy_without_a_loss_leaves_its_proof(project: Project) -> None:
     plan = project("deploy", "-n", "--prove", "--max-latency", "5s")
     assert f"a request to http://127.0.0.1:{project.port} is lost or takes longer than 5.0 s" in plan
     deployed = project.json("deploy", "--prove")
-    assert [one["name"] for one in deployed["phases"]] == ["install", "baseline", "switch over", "watch", "prune"]
+    assert [one["name"] for one in deployed["phases"]] == [
+        "install",
+        "seal",
+        "baseline",
+        "switch over",
+        "watch",
+        "prune",
+    ]
     report = Path(deployed["report"])
     assert report == project.home / "reports" / f"{deployed['release']}.html"
     page = report.read_text()

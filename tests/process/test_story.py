@@ -25,7 +25,7 @@ def test_from_init_to_rollback(project: Project) -> None:
     assert project.answers() == "one"
     deployed = project.json("deploy")
     assert (deployed["previous"], deployed["outcome"]) == (first, "switched")
-    assert [phase["name"] for phase in deployed["phases"]] == ["install", "switch over", "prune"]
+    assert [phase["name"] for phase in deployed["phases"]] == ["install", "seal", "switch over", "prune"]
     assert project.answers() == "two"
     # 4. What there is now.
     releases = project.json("releases")["releases"]
@@ -86,7 +86,7 @@ def test_build_and_migrate_run_in_the_release_before_it_starts(project: Project)
     project.supervise()
     assert (project.folder / ".gapless" / "shared" / "made").read_text() == "built\n"
     phases = project.json("audit")["deploys"][0]["phases"]
-    assert [one["name"] for one in phases] == ["install", "build", "migrate", "switch over", "prune"]
+    assert [one["name"] for one in phases] == ["install", "build", "seal", "migrate", "switch over", "prune"]
 
 
 def test_the_environment_belongs_to_the_release(project: Project) -> None:

@@ -96,7 +96,7 @@ def test_a_release_that_stands_its_trial_stays(project: Project) -> None:
     plan = project("deploy", "-n", "--watch", "1500ms")
     assert f"Turn back to {before['release']} if it restarts or its check fails" in plan
     deployed = project.json("deploy", "--watch", "1500ms")
-    assert [one["name"] for one in deployed["phases"]] == ["install", "switch over", "watch", "prune"]
+    assert [one["name"] for one in deployed["phases"]] == ["install", "seal", "switch over", "watch", "prune"]
     assert deployed["phases"][2]["seconds"] >= 1.5
     assert project.answers() == "two"
     wait_until(lambda: [one["role"] for one in project.json("status")["instances"]] == ["live"], 30, "the old one gone")

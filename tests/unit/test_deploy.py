@@ -29,8 +29,8 @@ def test_a_deploy_from_end_to_end(shop: Shop) -> None:
     first = shop.deploy()
     result = deploy(shop.target, shop.project)
     assert (result.previous, result.outcome) == (first, Switched.SWITCHED)
-    assert [phase.name for phase in result.phases] == ["install", "build", "migrate", "switch over", "prune"]
-    assert shop.observer.phases[5:] == [(phase.name, Outcome.SUCCEEDED) for phase in result.phases]
+    assert [phase.name for phase in result.phases] == ["install", "build", "seal", "migrate", "switch over", "prune"]
+    assert shop.observer.phases[6:] == [(phase.name, Outcome.SUCCEEDED) for phase in result.phases]
     assert {"built", "migrated", "app.py"} <= {path.name for path in shop.target.store.path(first).iterdir()}
     assert shop.manager.current() == result.release != first
     assert {one.release: one.role for one in shop.manager.instances()} == {

@@ -56,9 +56,9 @@ def die_in_migrate(project: Path) -> None:
 PHASES = {
     "install": (die_in_install, []),
     "build": (die_in_build, ["install"]),
-    "migrate": (die_in_migrate, ["install"]),
-    "start": (lambda project: deploy_killed(project, at="after start"), ["install"]),
-    "before the commit": (lambda project: deploy_killed(project, at="before point"), ["install"]),
+    "migrate": (die_in_migrate, ["install", "seal"]),
+    "start": (lambda project: deploy_killed(project, at="after start"), ["install", "seal"]),
+    "before the commit": (lambda project: deploy_killed(project, at="before point"), ["install", "seal"]),
 }
 
 

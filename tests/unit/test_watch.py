@@ -68,7 +68,7 @@ def test_a_release_that_stands_its_trial(shop: Shop) -> None:
     shop.time += 60
     result = deploy(shop.target, shop.project, watch=watch(monitor))
     assert monitor.phases == ["baseline", "starting", "proven", "committed", "watching", "done"]
-    assert [phase.name for phase in result.phases] == ["install", "baseline", "switch over", "watch", "prune"]
+    assert [phase.name for phase in result.phases] == ["install", "seal", "baseline", "switch over", "watch", "prune"]
     assert Path(result.report).read_text() == " ".join(monitor.phases)
     assert shop.target.ledger.entries()[-1].report == result.report
     assert rollback(shop.target).release == first
@@ -97,7 +97,7 @@ def test_what_is_wrong_after_it_turns_the_release_back(shop: Shop, phase: str) -
     assert f"{first} serves again" in str(error)
     assert shop.manager.current() == first
     entry = shop.target.ledger.entries()[-1]
-    assert [one.name for one in entry.phases] == ["install", "baseline", "switch over", "watch", "turn back"]
+    assert [one.name for one in entry.phases] == ["install", "seal", "baseline", "switch over", "watch", "turn back"]
     assert (entry.outcome, entry.switched, entry.turned_back) == (Outcome.FAILED, False, True)
     assert shop.target.ledger.bad(entry.to)
     assert rollback(shop.target).release == older
@@ -135,7 +135,7 @@ def test_the_first_release_is_not_on_trial(shop: Shop) -> None:
     """There is nothing to turn back to: that is said, and the deploy goes on."""
     monitor = Scripted("baseline")
     result = deploy(shop.target, shop.project, watch=watch(monitor))
-    assert [phase.name for phase in result.phases] == ["install", "switch over", "prune"]
+    assert [phase.name for phase in result.phases] == ["install", "seal", "switch over", "prune"]
     assert (monitor.phases, result.report) == ([], "")
     assert "no release to turn back to" in shop.observer.warnings[0]
 

@@ -15,6 +15,7 @@ from gapless.release.ledger import SWITCH, TURN_BACK
 from gapless.release.lock import DeployLock
 from gapless.release.watch import WATCH, TurnBackError, Watch, monitored, must_be_well, observe
 from gapless.switch import engine
+from gapless.switch.job import of_sealed
 
 AFTER = 1.0  # seconds that the monitor still looks after a release was turned back: did it help?
 
@@ -105,13 +106,9 @@ def _not_switched(target: Target, attempt: Attempt, switchover: engine.Switchove
     log = target.store.log(attempt.release)
     serving = f"{attempt.previous} goes on serving" if attempt.previous else "no release serves"
     cause = f"{switchover.cause}; {serving}"
-    return GaplessError(
-        "switch over to",
-        attempt.release,
-        cause,
-        f"all its output: `gapless logs {attempt.release}`",
-        details=switchover.log or tail(log),
-    )
+    last = switchover.log or tail(log)
+    hint = f"{of_sealed(last)}all its output: `gapless logs {attempt.release}`"
+    return GaplessError("switch over to", attempt.release, cause, hint, details=last)
 
 
 def _committed(target: Target, switchover: engine.Switchover) -> bool:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from gapless.errors import GaplessError
 from gapless.linux.files import tail
 
+# What programs say when a file may not be written: the system's words, SQLite's, Node's.
+REFUSED = (
+    *("Read-only file system", "Permission denied", "EROFS", "EACCES"),
+    *("unable to open database file", "attempt to write a readonly database"),
+)
+
 
 class Kind(enum.StrEnum):
     """What a command of a release is for: it decides what the command may write."""
 
     BUILD = "build"  # the release itself, and the caches
-    COMPILE = "compilation"  # the same
+    COMPILE = "compilation"  # as a build
     MIGRATION = "migration"  # what the server may write
 
 
@@ -35,7 +41,15 @@ class Jobs(Protocol):
         """End what is left of the commands of a killed deployer that must not go on, and wait for that."""
 
 
-def failure(kind: Kind, release: str, log: Path, cause: str, hint: str = "") -> GaplessError:
+def failure(kind: Kind, release: str, log: Path, cause: str) -> GaplessError:
     """The error of a command that failed: what it wrote last is among its details."""
-    hint = "; ".join(filter(None, [hint, f"all its output: {log}"]))
-    return GaplessError(f"run the {kind} of", release, cause, hint, details=tail(log))
+    last = tail(log)
+    sealed = "" if kind is Kind.BUILD else of_sealed(last)
+    return GaplessError(f"run the {kind} of", release, cause, f"{sealed}all its output: {log}", details=last)
+
+
+def of_sealed(lines: Iterable[str]) -> str:
+    """The part of a hint that is due when `lines` of a program tell of a write which was refused; else empty."""
+    if not any(sign in line for line in lines for sign in REFUSED):
+        return ""
+    return "a release cannot be written, and what the app keeps belongs into $GAPLESS_SHARED; "

@@ -1,0 +1,124 @@
+"""Builds and migrations on a real host: who runs them, what they may write, and what is left of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.host.host import Host
+from tests.host.life import Shop
+from tests.support import wait_until
+
+# Without [secrets]: the kernel here has no ACLs on tmpfs, by which systemd lets another user than root read them.
+WHOLE = """
+[env]
+WORD = "hello"
+[build]
+run = '''
+echo "$(id -un) $(id -gn) $(umask) $HOME $WORD $GAPLESS_RELEASE"
+touch built; ln -s /etc/passwd link; printf x >> "$HOME/builds"; wc -c < "$HOME/builds"
+'''
+[release]
+migrate = ["sh", "-c", "id -un; echo > $GAPLESS_SHARED/migrated"]
+"""
+
+
+@pytest.fixture
+def shop(host: Host) -> Iterator[Shop]:
+    """An app that is not up yet."""
+    one = Shop(host, "shop", 8000)
+    one.write()
+    yield one
+    one.remove()
+    assert one.left() == ""
+
+
+def log(shop: Shop, release: str) -> list[str]:
+    return shop.host.read(f"/srv/shop/log/{release}.log").splitlines()
+
+
+def test_build_and_migration_run_as_accounts_of_their_own(shop: Shop) -> None:
+    """Invariants 9 and 10: the build as shop-build, with caches that stay; the release is root's."""
+    host = shop.host
+    shop.write(config=WHOLE)
+    shop("up")
+    first = shop.current()
+    assert log(shop, first) == [
+        f"shop-build shop-build 0022 /srv/shop/cache hello {first}",
+        "1",
+        "shop",
+    ]
+    second = shop.deploy()
+    assert log(shop, second)[1] == "2"
+    tree = f"/srv/shop/releases/{second}"
+    assert host.run("find", tree, "!", "-user", "root").stdout == ""
+    assert host.run("find", tree, "!", "-type", "l", "-perm", "/022").stdout == ""
+    assert host.run("stat", "-c", "%U %a", "/srv/shop/shared/migrated", "/srv/shop/cache", tree).stdout.split("\n") == [
+        "shop 640",
+        "shop-build 700",
+        "root 755",
+        "",
+    ]
+    assert shop.get().startswith(second)
+
+
+def test_nothing_of_a_build_is_left(shop: Shop) -> None:
+    """Invariants 9 and 10: what a build started ends with it, and what it has open for writing is not the release's."""
+    shop("up")
+    text = "import time; f = open('app.py', 'a'); time.sleep(100)"
+    shop.write(config=f"""[build]\nrun = '''setsid python3 -c "{text}" & sleep 0.3'''\n""")
+    release = shop.deploy()
+    assert shop.host.run("pgrep", "-u", "shop-build", check=False).stdout == ""
+    assert "time.sleep(100)" not in shop.host.read(f"/srv/shop/releases/{release}/app.py")
+
+
+def test_a_build_that_takes_too_long_ends_and_changes_nothing(shop: Shop) -> None:
+    """Invariant 3: its time is up, all of it ends, and what serves goes on."""
+    shop("up")
+    first = shop.live()
+    shop.write(config="[build]\nrun = 'echo begun; sleep 100 & wait'\ntimeout = '2s'\n")
+    said = shop.fails("deploy")
+    assert "it took longer than 2 s" in said
+    assert "begun" in said
+    assert shop.host.run("pgrep", "-u", "shop-build", check=False).stdout == ""
+    assert shop.live()["pid"] == first["pid"]
+
+
+def test_a_killed_deployers_build_ends_and_its_migration_goes_on(shop: Shop) -> None:
+    """Invariants 2 and 5: the next deploy waits for a migration, and for no build."""
+    host = shop.host
+    shop("up")
+    shop.write(config="[build]\nrun = 'sleep 101'\n")
+    deploy = shop.popen("deploy")
+    wait_until(lambda: host.run("pgrep", "-u", "shop-build", check=False).stdout, 30)
+    deploy.kill()
+    deploy.communicate()
+    wait_until(lambda: not host.run("pgrep", "-u", "shop-build", check=False).stdout, 30)
+    shop.write(config="[release]\nmigrate = 'while [ ! -e $GAPLESS_SHARED/go ]; do sleep 0.1; done; echo done'\n")
+    deploy = shop.popen("deploy")
+    wait_until(
+        lambda: host.run("systemctl", "is-active", "shop.migration.service", check=False).stdout == "activating\n"
+    )
+    deploy.kill()
+    deploy.communicate()
+    said = shop.fails("deploy")
+    assert "a migration whose deployer is gone still runs (shop.migration.service)" in said
+    host.run("touch", "/srv/shop/shared/go")
+    assert shop("deploy", "--lock-wait", "60s").returncode == 0
+    assert host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "shop.*.service").stdout == ""
+
+
+@pytest.mark.parametrize("where", ["migration", "app"])
+def test_a_write_into_a_release_is_refused_with_the_place_for_data(shop: Shop, where: str) -> None:
+    """Invariant 9: data beside the code would be gone after the next deploy; the error names $GAPLESS_SHARED."""
+    shop("up")
+    first = shop.current()
+    if where == "migration":
+        shop.write(config="[release]\nmigrate = 'echo 1 > data.txt'\n")
+    else:
+        shop.write(app="open('data.txt', 'w')")
+    said = shop.fails("deploy")
+    assert "data.txt" in said
+    assert "$GAPLESS_SHARED" in said
+    assert shop.current() == first
