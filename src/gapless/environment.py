@@ -32,6 +32,8 @@ TOLD = {
     *(f"{kind}_DIRECTORY" for kind in ("RUNTIME", "STATE", "CACHE", "LOGS", "CONFIGURATION")),
 }
 TOLD_PREFIXES = ("MEMORY_PRESSURE_", "MONITOR_", "TRIGGER_")
+# What a value may use, and nothing else: the same under every manager, of which one expands and the other does not.
+USED = re.compile(r"\$(?:\{(VALUES)\}|(VALUES)\b)".replace("VALUES", f"{variables.SHARED}|{variables.RELEASE}"))
 BLANK = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?:\n|\Z)")
 ASSIGNMENT = re.compile(
     rf"[ \t]*(?:export[ \t]+)?(?P<name>{VARIABLE.pattern})[ \t]*=(?:"
@@ -50,7 +52,7 @@ def fix(home: Path, release: str, config: Config, project: Path) -> None:
     """
     try:
         if not variables_file(home, release).exists():
-            forget(home, release)  # what a killed one left
+            _forget(variables_file(home, release), secrets(home, release))  # what a killed one left
             _fix(home, release, config, project)
     except OSError as error:
         raise refusal("fix the environment of", release, error) from error
@@ -73,6 +75,8 @@ def _fix(home: Path, release: str, config: Config, project: Path) -> None:
     if taken := ", ".join(name for name in variables if name.startswith(OURS)):
         hint = f"names that begin with {', '.join(OURS)} are the manager's: choose others"
         raise GaplessError("fix", f"the environment of {release}", f"{taken} is not the app's to set", hint, status=2)
+    handed = handed_over(Home(home), release)
+    variables = {name: USED.sub(lambda found: handed[found[1] or found[2]], value) for name, value in variables.items()}
     text = "".join(_assignment(name, value, release) for name, value in variables.items())
     if config.secrets:
         directory = secrets(home, release)
@@ -162,9 +166,13 @@ def secrets(home: Path, release: str) -> Path:
 
 
 def forget(home: Path, release: str) -> None:
-    """Remove what `fix` wrote, whole or half; already gone is no error. Raises GaplessError."""
-    for path in (variables_file(home, release), Home(home).settings(release), secrets(home, release)):
-        for one in (path, *path.parent.glob(f".{release}-*")):  # the latter are half-written
+    """Remove what `fix` and `take_settings` wrote, whole or half; already gone is no error. Raises GaplessError."""
+    _forget(variables_file(home, release), secrets(home, release), Home(home).settings(release))
+
+
+def _forget(*paths: Path) -> None:
+    for path in paths:
+        for one in (path, *path.parent.glob(f".{path.stem}-*")):  # the latter are half-written
             _remove(one)
 
 

@@ -126,6 +126,18 @@ def test_what_the_manager_says_is_not_the_apps_to_set(tmp_path: Path, name: str)
     assert written(tmp_path / "home") == []
 
 
+def test_values_may_use_what_is_handed_over(tmp_path: Path) -> None:
+    """Invariant 10: $GAPLESS_SHARED and $GAPLESS_RELEASE mean the same everywhere, and no other $ means anything."""
+    (tmp_path / ".env").write_text("A='sqlite:///${GAPLESS_SHARED}/a.db'\n")
+    used = {"B": "$GAPLESS_RELEASE-$HOME", "C": "$GAPLESS_SHARED_X ${GAPLESS_RELEASE $GAPLESS_CHECK"}
+    environment.fix(tmp_path / "home", "r1", config(".env", used), tmp_path)
+    assert environment.read(tmp_path / "home", "r1") == {
+        "A": f"sqlite:///{tmp_path}/home/shared/a.db",
+        "B": "r1-$HOME",
+        "C": used["C"],
+    }
+
+
 def test_env_comes_over_env_file_and_secrets_are_copied_for_their_owner_alone(tmp_path: Path) -> None:
     """[env] wins; what is written can be read by nobody else, whatever the umask was."""
     project, home = tmp_path, tmp_path / "home"

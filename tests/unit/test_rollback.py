@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gapless import timeouts
 from gapless.errors import GaplessError
 from gapless.release.deploy import Result, prune, rollback
 from gapless.release.preview import plan_deploy, plan_rollback
@@ -35,6 +36,25 @@ def test_rollback(shop: Shop) -> None:
     assert rollback(shop.target, third).previous == first
     assert shop.manager.current() == third
     assert [entry.verb for entry in shop.target.ledger.entries()][3:] == ["rollback"] * 3
+
+
+def test_a_rollback_goes_by_the_settings_that_were_kept(shop: Shop) -> None:
+    """Invariant 9: what somebody wrote into an older release since decides nothing; a prune removes the copy, too."""
+    configure(shop.project, "[check]\ntimeout = 7\n")
+    first = shop.deploy()
+    configure(shop.project, "[release]\nkeep = 2\n")
+    second = shop.deploy()
+    written = shop.target.store.path(first) / "gapless.toml"
+    written.chmod(0o644)
+    written.write_text("[check]\ntimeout = 4000\n")
+    assert rollback(shop.target).release == first
+    assert shop.manager.timeouts[-1] == 7 + timeouts.DEPLOYER
+    shop.deploy()
+    shop.deploy()
+    shop.deploy()
+    copies = {path.stem for path in (shop.target.home.root / "env").glob("*.toml")}
+    assert copies == {*shop.target.store.names()}
+    assert second not in copies
 
 
 def test_rollback_refuses_bad_and_missing_releases(shop: Shop) -> None:
