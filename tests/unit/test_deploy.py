@@ -52,6 +52,18 @@ def test_the_check_bounds_the_boot(shop: Shop) -> None:
     assert shop.manager.timeouts == [12.0]
 
 
+def test_data_beside_the_code_is_named(shop: Shop) -> None:
+    """Invariant 8: what the app wrote into its release does not come along; that is said before it is missed."""
+    first = shop.deploy()
+    (shop.target.store.path(first) / "app.db").write_text("2 rows")
+    shop.deploy()
+    [warning] = shop.observer.warnings
+    assert warning.startswith(f"app.db in {first} changed since it was built")
+    assert f"$GAPLESS_SHARED ({shop.target.home.shared})" in warning
+    shop.deploy()
+    assert shop.observer.warnings == [warning]
+
+
 @pytest.mark.parametrize("failing", ["install", "build", "migrate", "switch over"])
 def test_a_failed_deploy_changes_nothing_that_serves(shop: Shop, failing: str) -> None:
     """Invariant 3: whatever fails before the commit, the old release stays, and the ledger says what failed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,12 +19,13 @@ from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
 from gapless.release.owner import give
 from gapless.release.prune import remove_old
-from gapless.release.seal import seal
+from gapless.release.seal import seal, written_since
 from gapless.release.takeover import switch_over
 from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
 from gapless.switch.job import Jobs, Kind
 
+NAMED = 3  # files that a warning names
 MIGRATE = "migrate"  # a phase
 COMPILE_WITHIN = 300.0  # seconds
 TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
@@ -57,6 +59,7 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
             _build(attempt, config, jobs)
             _seal(target, attempt, jobs)
             _migrate(attempt, config, lock, jobs)
+            _warn_of_data(target, attempt.previous)
             switch_over(target, attempt, config, lock, watch)
         _prune(target, attempt, config)
     return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
@@ -173,6 +176,20 @@ def _seal(target: Target, attempt: Attempt, jobs: Jobs) -> None:
             except GaplessError as error:  # it only starts slower
                 target.observer.warning(str(error))
         seal(tree, owned=bool(target.home.builder))
+        os.utime(target.home.settings(attempt.release))  # when that was, for `_warn_of_data`
+
+
+def _warn_of_data(target: Target, current: str | None) -> None:
+    """Say what the app keeps beside its code: the next release does not have that."""
+    sealed = target.home.settings(current or "")
+    if target.home.builder or current is None or not sealed.exists():
+        return  # nobody can write there, or nobody knows since when nobody should have
+    if found := written_since(target.store.path(current), sealed.stat().st_mtime):
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        target.observer.warning(
+            f"{', '.join(found[:NAMED])}{more} in {current} changed since it was built, and the next release does not have"
+            f" that: what the app keeps belongs into $GAPLESS_SHARED ({target.home.shared})"
+        )
 
 
 def _migrate(attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs) -> None:
