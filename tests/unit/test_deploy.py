@@ -40,7 +40,7 @@ def test_a_deploy_from_end_to_end(shop: Shop) -> None:
     entry = shop.target.ledger.entries()[-1]
     assert (entry.verb, entry.from_, entry.to, entry.outcome) == ("deploy", first, result.release, "succeeded")
     assert entry.revision.endswith("(main)")
-    assert len(entry.phases) == 5
+    assert len(entry.phases) == 6
     assert holder(shop.target.home.root) is None
     assert shop.observer.warnings == []
 

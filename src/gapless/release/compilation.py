@@ -19,9 +19,5 @@ def compilation(tree: Path) -> list[str]:
     if not any(name.endswith(".py") for _folder, _folders, files in os.walk(tree) for name in files):
         return []
     own = tree / ".venv/bin/python"
-    return [
-        str(own) if own.exists() else sys.executable,
-        "-I",
-        "-c",
-        SCRIPT,
-    ]  # -I: no module of the release in the place of one of these
+    python = str(own) if own.exists() else sys.executable
+    return [python, "-I", "-c", SCRIPT]  # -I: the release has no say in what is imported

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from gapless import environment
 from gapless.config import Config, load
 from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.release import recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
@@ -176,7 +176,11 @@ def _seal(target: Target, attempt: Attempt, jobs: Jobs) -> None:
             except GaplessError as error:  # it only starts slower
                 target.observer.warning(str(error))
         seal(tree, owned=bool(target.home.builder))
-        os.utime(target.home.settings(attempt.release))  # when that was, for `_warn_of_data`
+        settings = target.home.settings(attempt.release)
+        try:
+            settings.touch()  # when that was, for `_warn_of_data`
+        except OSError as error:
+            raise refusal("seal", str(settings), error) from error
 
 
 def _warn_of_data(target: Target, current: str | None) -> None:
@@ -187,8 +191,8 @@ def _warn_of_data(target: Target, current: str | None) -> None:
     if found := written_since(target.store.path(current), sealed.stat().st_mtime):
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         target.observer.warning(
-            f"{', '.join(found[:NAMED])}{more} in {current} changed since it was built, and the next release does not have"
-            f" that: what the app keeps belongs into $GAPLESS_SHARED ({target.home.shared})"
+            f"{', '.join(found[:NAMED])}{more} in {current} changed since it was built, and the next release does not"
+            f" have that: what the app keeps belongs into $GAPLESS_SHARED ({target.home.shared})"
         )
 
 
