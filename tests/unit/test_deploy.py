@@ -25,13 +25,14 @@ def shop(tmp_path: Path) -> Shop:
 
 def test_a_deploy_from_end_to_end(shop: Shop) -> None:
     """A release is installed, built, migrated, switched to and recorded, phase by phase."""
-    configure(shop.project, '[build]\nrun = "touch built"\n[release]\nmigrate = ["touch", "migrated"]\n')
+    configure(shop.project, '[build]\nrun = "touch built"\n[release]\nmigrate = "touch $GAPLESS_SHARED/migrated"\n')
     first = shop.deploy()
     result = deploy(shop.target, shop.project)
     assert (result.previous, result.outcome) == (first, Switched.SWITCHED)
     assert [phase.name for phase in result.phases] == ["install", "build", "seal", "migrate", "switch over", "prune"]
     assert shop.observer.phases[6:] == [(phase.name, Outcome.SUCCEEDED) for phase in result.phases]
-    assert {"built", "migrated", "app.py"} <= {path.name for path in shop.target.store.path(first).iterdir()}
+    assert {"built", "app.py"} <= {path.name for path in shop.target.store.path(first).iterdir()}
+    assert (shop.target.home.shared / "migrated").exists()
     assert shop.manager.current() == result.release != first
     assert {one.release: one.role for one in shop.manager.instances()} == {
         first: Role.RETIRING,
