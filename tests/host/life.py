@@ -120,7 +120,7 @@ class Shop:
         found = self.host.run("find", *UNITS, "/srv", "/run/gapless", "-name", f"{self.name}*", check=False).stdout
         pattern = f"{self.name}*"
         found += self.host.run("systemctl", "list-units", "--all", "--no-legend", "--plain", pattern).stdout
-        return found + self.host.run("getent", "passwd", self.name, check=False).stdout
+        return found + self.host.run("getent", "passwd", self.name, f"{self.name}-build", check=False).stdout
 
     def phase(self, command: subprocess.Popen[str], what: str, path: str) -> None:
         """Wait until the file `path` is there, which shows that `command` has come to `what`."""

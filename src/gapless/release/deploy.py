@@ -17,7 +17,7 @@ from gapless.release.commands import OwnJobs, shell
 from gapless.release.compilation import compilation
 from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
-from gapless.release.owner import give
+from gapless.release.owner import account, give
 from gapless.release.prune import remove_old
 from gapless.release.seal import seal, written_since
 from gapless.release.takeover import switch_over
@@ -48,6 +48,8 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
     Raises GaplessError; unless the commit happened, what served before goes on serving (invariant 3), and after
     a watch that found it unfit it serves again.
     """
+    if target.home.builder:
+        account(target.home.builder)  # before anything is made of which it is to be the owner
     with _locked(target, "deploy") as lock:
         found = sources.find(project, source)
         release = target.store.new_name(target.clock.now(), found.short)

@@ -15,7 +15,8 @@ def account(owner: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(owner)
     except KeyError:
-        raise GaplessError("find", f"the user {owner}", "there is no such user", "getent passwd lists them") from None
+        hint = "`sudo gapless up` makes the users of an app"
+        raise GaplessError("find", f"the user {owner}", "there is no such user", hint) from None
 
 
 def stranger(owner: str) -> pwd.struct_passwd | None:
