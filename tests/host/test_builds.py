@@ -51,6 +51,7 @@ def test_build_and_migration_run_as_accounts_of_their_own(shop: Shop) -> None:
     ]
     second = shop.deploy()
     assert log(shop, second)[1] == "2"
+    assert host.run("stat", "-c", "%U", "/run/gapless/shop").stdout == "shop\n"
     tree = f"/srv/shop/releases/{second}"
     assert host.run("find", tree, "!", "-user", "root").stdout == ""
     assert host.run("find", tree, "!", "-type", "l", "-perm", "/022").stdout == ""

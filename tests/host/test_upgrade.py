@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.host.host import Host
 from tests.host.life import Shop, visits
 
-# What an older gapless left: no copies, no build account, no caches, and releases that the app's user can write. No older
-# version can be installed by name, so this takes away what `up` and the deploys have made since.
+# What an older gapless left: no copies, no build account, no caches, and releases that the app's user can write. There
+# is no older version to be had by name, so this takes away what `up` and the deploys have made since.
 OLDER = """
 rm -r /srv/shop/cache /srv/shop/env/*.toml
 userdel shop-build
