@@ -159,6 +159,7 @@ def test_an_instance_that_no_deploy_owns(shop: Host) -> None:
     other = "20200101T000000Z-other"
     unit = f"{UNITS}/shop@{other}.service"
     shop.run("cp", "-a", f"/srv/shop/releases/{release(shop)}", f"/srv/shop/releases/{other}")
+    shop.run("cp", f"/srv/shop/env/{release(shop)}.toml", f"/srv/shop/env/{other}.toml")
     shop.write(unit, shop.read(f"{UNITS}/shop@{release(shop)}.service").replace(release(shop), other))
     shop.run("systemctl", "start", f"shop@{other}.service")
     found = problems(shop)
@@ -167,7 +168,7 @@ def test_an_instance_that_no_deploy_owns(shop: Host) -> None:
     shop.gapless("prune", cwd=SHOP)
     wait_until(lambda: "instances" not in problems(shop), 30)
     shop.run("systemctl", "stop", f"shop@{other}.service")
-    shop.run("rm", "-rf", f"/srv/shop/releases/{other}", unit)
+    shop.run("rm", "-rf", f"/srv/shop/releases/{other}", f"/srv/shop/env/{other}.toml", unit)
     assert problems(shop) == {}
 
 

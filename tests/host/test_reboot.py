@@ -46,11 +46,17 @@ def test_a_power_cut_before_the_commit(fresh_host: Host) -> None:
     shop.write()
     shop("up")
     old = shop.current()
-    for app, config in (("", f'build = {{ run = "{MARK}" }}'), ("", f'[release]\nmigrate = "{MARK}"'), (BOOTING, "")):
+    building = MARK.replace("$GAPLESS_SHARED", "$HOME")
+    for app, config in (
+        ("", f'build = {{ run = "{building}" }}'),
+        ("", f'[release]\nmigrate = "{MARK}"'),
+        (BOOTING, ""),
+    ):
         shop.write(app=app, config=config)
         deploy = shop.popen("deploy")
-        shop.phase(deploy, config or "booting", "/srv/shop/shared/there")
-        fresh_host.run("rm", "/srv/shop/shared/there")
+        there = f"/srv/shop/{'cache' if 'build' in config else 'shared'}/there"
+        shop.phase(deploy, config or "booting", there)
+        fresh_host.run("rm", there)
         cut(fresh_host)
         deploy.communicate(timeout=30)
         assert holds(shop, {old}) == old

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 TAIL = 30  # lines: enough for a traceback of an import, wherever its innermost frame stands
@@ -48,3 +49,16 @@ def sync(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_tree(tree: Path) -> None:
+    """Remove the directory `tree`, also where directories in it are read-only; none is no error. Raises OSError."""
+    if not tree.exists():
+        return
+    # Root may remove them as they are, and must not follow a link that the tree's owner puts there meanwhile.
+    for folder, names, _files in os.walk(tree) if os.geteuid() else ():
+        Path(folder).chmod(0o700)
+        for path in (Path(folder, name) for name in names):
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(tree)

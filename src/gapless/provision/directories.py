@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from gapless.linux.files import remove_tree
 from gapless.switch.systemd.home import SystemdHome
 
 
@@ -35,7 +36,7 @@ class Directories:
         shutil.rmtree(self.home.run, ignore_errors=True)
         for path in sorted(root.iterdir()) if root.exists() else []:
             if data or path not in self.home.kept:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                remove_tree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 gone.append(str(path))
         if data and root.exists():
             root.rmdir()

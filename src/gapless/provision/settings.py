@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from gapless import environment
@@ -28,7 +29,7 @@ class Settings:
 
     @property
     def _bare(self) -> list[str]:
-        if not self.home.owner or not self.home.releases.is_dir():
-            return []
+        if not self.home.owner or not self.home.releases.is_dir() or not os.access(self.home.env, os.X_OK):
+            return []  # who may not look there hears of the rest
         found = (one for one in self.home.releases.iterdir() if (one / FILE).is_file() and not one.name.startswith("."))
         return sorted(one.name for one in found if not self.home.settings(one.name).exists())

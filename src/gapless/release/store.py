@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +11,7 @@ from pathlib import Path
 from gapless import environment
 from gapless.home import Home
 from gapless.linux.disk import refusal
+from gapless.linux.files import remove_tree
 
 INCOMING = ".incoming-"
 REMOVING = ".removing-"
@@ -91,7 +90,7 @@ class Store:
             incoming.rename(self.path(release))  # made durable before the commit names it: see switching
         except BaseException as error:
             with contextlib.suppress(OSError):  # the first error counts; `clean` removes the rest
-                _delete(incoming)
+                remove_tree(incoming)
             if isinstance(error, OSError):
                 raise refusal("add", f"release {release}", error) from error
             raise
@@ -111,7 +110,7 @@ class Store:
                     removing.rename(self.path(release))
                     return False
             environment.forget(self.home, release)  # killed before the rest, `clean` does it again
-            _delete(removing)
+            remove_tree(removing)
             log = self.log(release)
             for path in (log, log.with_name(f"{release}.log.1"), self.report(release)):
                 path.unlink(missing_ok=True)
@@ -129,7 +128,7 @@ class Store:
             for path in sorted(self.releases.glob(f"{prefix}*")):
                 try:
                     environment.forget(self.home, path.name.removeprefix(prefix))
-                    _delete(path)
+                    remove_tree(path)
                 except OSError as error:
                     raise refusal("remove", str(path), error) from error
                 left.append(path.name)
@@ -148,15 +147,3 @@ def made(release: str) -> float | None:
         return datetime.strptime(f"{release.partition('-')[0]}+0000", f"{STAMP}%z").timestamp()
     except ValueError:
         return None
-
-
-def _delete(tree: Path) -> None:
-    """Delete `tree`, also where directories in it are read-only (Go's module cache is)."""
-    if not tree.exists():
-        return
-    # Root may delete them as they are, and must not follow a link that the tree's owner puts there meanwhile.
-    for folder, names, _files in os.walk(tree) if os.geteuid() else ():
-        for path in (Path(folder, name) for name in names):
-            if not path.is_symlink():
-                path.chmod(0o700)
-    shutil.rmtree(tree)

@@ -44,8 +44,10 @@ class Jobs(Protocol):
 def failure(kind: Kind, release: str, log: Path, cause: str) -> GaplessError:
     """The error of a command that failed: what it wrote last is among its details."""
     last = tail(log)
-    sealed = "" if kind is Kind.BUILD else of_sealed(last)
-    return GaplessError(f"run the {kind} of", release, cause, f"{sealed}all its output: {log}", details=last)
+    hint = of_sealed(last)
+    if hint and kind is Kind.BUILD:
+        hint = "a build writes its release and, for what is to stay, $HOME; the app's data is for a migration; "
+    return GaplessError(f"run the {kind} of", release, cause, f"{hint}all its output: {log}", details=last)
 
 
 def of_sealed(lines: Iterable[str]) -> str:
