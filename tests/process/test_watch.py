@@ -84,7 +84,7 @@ def test_a_release_that_fails_on_trial_is_turned_back_to_the_warm_one(project: P
     entry = project.json("audit")["deploys"][-1]
     assert entry["outcome"] == "failed"
     phases = [(one["name"], one["outcome"]) for one in entry["phases"]]
-    assert phases[1:] == [("switch over", "succeeded"), ("watch", "failed"), ("turn back", "succeeded")]
+    assert phases[2:] == [("switch over", "succeeded"), ("watch", "failed"), ("turn back", "succeeded")]
     assert "its deploy failed, was turned back" in project("rollback", bad["release"], status=1)
 
 
@@ -97,7 +97,7 @@ def test_a_release_that_stands_its_trial_stays(project: Project) -> None:
     assert f"Turn back to {before['release']} if it restarts or its check fails" in plan
     deployed = project.json("deploy", "--watch", "1500ms")
     assert [one["name"] for one in deployed["phases"]] == ["install", "seal", "switch over", "watch", "prune"]
-    assert deployed["phases"][2]["seconds"] >= 1.5
+    assert deployed["phases"][3]["seconds"] >= 1.5
     assert project.answers() == "two"
     wait_until(lambda: [one["role"] for one in project.json("status")["instances"]] == ["live"], 30, "the old one gone")
 
