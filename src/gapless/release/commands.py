@@ -50,9 +50,6 @@ class OwnJobs:
         """Nothing: the lock knows."""
         return ""
 
-    def end(self) -> None:
-        """Do nothing: what a killed deployer's build left is in the way of nobody."""
-
 
 def run(
     kind: Kind, argv: Sequence[str], *, store: Store, release: str, timeout: float, pass_fds: Sequence[int] = ()

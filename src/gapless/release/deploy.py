@@ -117,8 +117,6 @@ def _locked(target: Target, verb: str) -> Iterator[DeployLock]:
     """The lock, and everything that a killed command left behind repaired (invariant 5)."""
     busy = target.jobs.under_way if target.jobs else None
     with deploy_lock(target.home.root, why=verb, wait=target.lock_wait, clock=target.clock, busy=busy) as lock:
-        if target.jobs:
-            target.jobs.end()
         try:
             target.store.clean()
         except GaplessError as error:

@@ -35,10 +35,10 @@ class Jobs(Protocol):
         """
 
     def under_way(self) -> str:
-        """What a killed deployer's command still does, in words; empty when there is none."""
+        """What a killed deployer's command still does, in words; empty when there is none.
 
-    def end(self) -> None:
-        """End what is left of the commands of a killed deployer that must not go on, and wait for that."""
+        Of its builds nothing goes on when this returns: they are ended, and waited for.
+        """
 
 
 def failure(kind: Kind, release: str, log: Path, cause: str) -> GaplessError:

@@ -35,37 +35,41 @@ class SystemdJobs:
         except OSError as error:
             raise refusal("write", str(path), error) from error
         deadman = contextlib.nullcontext() if kind is Kind.MIGRATION else stopped_with_us(self.ctl, unit, remove=[path])
+        problem = f"it took longer than {timeout:g} s"
         try:
-            with deadman:
-                if self.ctl.show(["NeedDaemonReload"], unit)[0]["NeedDaemonReload"] == "yes":
-                    self.ctl.do("daemon-reload")
+            with deadman, contextlib.suppress(subprocess.TimeoutExpired):
                 done = self.ctl.attempt("start", unit, timeout=timeout + LATE)
-            if done.returncode != 0:
-                raise failure(kind, release, log, self._cause(unit, timeout, done))
-        except subprocess.TimeoutExpired:
-            raise failure(kind, release, log, f"it took longer than {timeout:g} s") from None
-        finally:
+                problem = self._problem(unit, timeout, done)
+        except BaseException:
             self._end(unit)
-
-    def under_way(self) -> str:
-        """Whether the migration of a killed deployer goes on."""
-        unit = self.home.job(Kind.MIGRATION)
-        state = self.ctl.show(["ActiveState"], unit)[0]["ActiveState"]
-        return "" if state in GONE else f"a migration whose deployer is gone still runs ({unit})"
-
-    def end(self) -> None:
-        """End a build or compilation whose deployer and deadman were killed."""
-        for kind in (Kind.BUILD, Kind.COMPILE):
-            self._end(self.home.job(kind))
-
-    def _end(self, unit: str) -> None:
-        path = self.home.volatile / unit
-        if self.ctl.show(["ActiveState"], unit)[0]["ActiveState"] != "inactive":
-            self.ctl.attempt("stop", unit)  # by its whole control group
-            self.ctl.attempt("reset-failed", unit)
+            raise
+        if problem:
+            self._end(unit)
+            raise failure(kind, release, log, problem)
         path.unlink(missing_ok=True)
 
-    def _cause(self, unit: str, timeout: float, done: subprocess.CompletedProcess[str]) -> str:
+    def under_way(self) -> str:
+        """End what a killed deployer and its deadman left of a build, and say whether a migration goes on."""
+        names = {self.home.job(kind): kind for kind in Kind}
+        for found in self.ctl.show(["Id", "ActiveState", "LoadState"], *names):
+            unit = found["Id"]
+            if names[unit] is Kind.MIGRATION and found["ActiveState"] not in GONE:
+                return f"a migration whose deployer is gone still runs ({unit})"
+            # A unit that systemd still knows would run once more as it was, not as it is written then.
+            if found["LoadState"] != "not-found":
+                self._end(unit)
+                self.ctl.do("daemon-reload")
+        return ""
+
+    def _end(self, unit: str) -> None:
+        self.ctl.attempt("stop", unit)  # by its whole control group
+        self.ctl.attempt("reset-failed", unit)
+        (self.home.volatile / unit).unlink(missing_ok=True)
+
+    def _problem(self, unit: str, timeout: float, done: subprocess.CompletedProcess[str]) -> str:
+        """How the command failed, in words; empty when it did not."""
+        if done.returncode == 0:
+            return ""
         found = self.ctl.show(SHOWN, unit)[0]
         status = int(found["ExecMainStatus"])
         if found["Result"] == "timeout":
