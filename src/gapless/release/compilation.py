@@ -21,3 +21,12 @@ def compilation(tree: Path) -> list[str]:
     own = tree / ".venv/bin/python"
     python = str(own) if own.exists() else sys.executable
     return [python, "-I", "-c", SCRIPT]  # -I: the release has no say in what is imported
+
+
+def compile_here(tree: Path) -> None:
+    """Compile all in `tree` with our own interpreter, in this process: it saves the start of another."""
+    import compileall  # only a deploy pays for it
+    import warnings
+
+    with warnings.catch_warnings(action="ignore"):  # about the app's code, and the app's start says so, too
+        compileall.compile_dir(tree, quiet=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from gapless.linux.disk import refusal
 from gapless.release import recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
-from gapless.release.compilation import compilation
+from gapless.release.compilation import compilation, compile_here
 from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
 from gapless.release.owner import account, give
@@ -170,7 +171,10 @@ def _seal(target: Target, attempt: Attempt, jobs: Jobs) -> None:
     """Let nobody write the release from now on: so what its interpreter would write at each start is written first."""
     with attempt.phase("seal"):
         tree = target.store.path(attempt.release)
-        if compiling := compilation(tree):
+        compiling = compilation(tree)
+        if compiling and compiling[0] == sys.executable and not target.jobs:
+            compile_here(tree)
+        elif compiling:
             try:
                 jobs.run(Kind.COMPILE, compiling, attempt.release, COMPILE_WITHIN)
             except GaplessError as error:  # it only starts slower
