@@ -52,7 +52,7 @@ class Address:
 
 
 def absent(addresses: Iterable[str]) -> list[str]:
-    """Those of `addresses` that this host does not have now: the network may bring them later, or it is a slip."""
+    """List the `addresses` that this host does not have now: the network may bring them later, or it is a slip."""
     found = []
     for address in map(Address.parse, addresses):
         if isinstance(address.name, tuple):

@@ -31,7 +31,7 @@ class Output:
                 self._echo(line)
 
     def line(self, document: Any, line: str) -> None:
-        """One of many answers that follow one another: each on a line of its own, also with --json."""
+        """Write an answer of which more follow: each on a line of its own, also with --json."""
         self._echo(json.dumps(document) if self.json else line)
 
     def say(self, text: str) -> None:

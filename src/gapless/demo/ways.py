@@ -138,7 +138,7 @@ class Restart(Way):
 
 
 class HeldRestart(Restart):
-    """The same on a socket that stays open: connections wait in the kernel meanwhile (socket activation)."""
+    """Restarts a server on a socket that stays open: connections wait in the kernel meanwhile (socket activation)."""
 
     def __init__(self, name: str, folder: Path, boot: float, argv: Argv, ready: str) -> None:
         super().__init__(name, folder, boot, argv)

@@ -30,7 +30,7 @@ def commit(file: Path, named: str | None, current: str | None) -> Finding:
 
 
 def instances(running: Sequence[Instance]) -> Finding:
-    """Those that are neither live nor retiring, while no deploy is under way."""
+    """Judge the instances that are neither live nor retiring, while no deploy is under way."""
     left = [one for one in running if one.role is Role.CANDIDATE]
     if not left:
         return Finding("instances", Severity.OK, "every instance is live or retiring")

@@ -17,7 +17,7 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def boot() -> str:
-    """This boot's id: pids and start times of another one mean nothing."""
+    """Return the id of this boot: pids and start times of another boot mean nothing."""
     return (PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
 
 

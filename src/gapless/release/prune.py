@@ -32,7 +32,7 @@ def remove_old(store: Store, ledger: Ledger, manager: Manager, keep: int) -> lis
 def superfluous(
     ledger: Ledger, present: list[str], current: str | None, in_use: Collection[str], keep: int
 ) -> list[str]:
-    """Those of `present` that nobody needs: beyond the newest `keep` good ones, or failed; oldest first."""
+    """Name the releases of `present` that nobody needs: beyond the newest `keep` good ones, or failed; oldest first."""
     deploys = ledger.deploys()
     good = [release for release in present if release not in deploys or not deploys[release].bad]
     needed = {*good[-keep:], *in_use, current}
