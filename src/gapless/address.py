@@ -39,7 +39,7 @@ class Address:
 
     @property
     def reached(self) -> str:
-        """What reaches it on this host: `host:port`, `[v6]:port`, or the path of its Unix socket."""
+        """Say what reaches the address on this host: `host:port`, `[v6]:port`, or the path of its Unix socket."""
         if isinstance(self.name, str):
             return self.name
         host, port = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.name[0], self.name[0]), self.name[1]  # noqa: S104 -- read

@@ -128,7 +128,7 @@ def handed_over(home: Home, release: str) -> dict[str, str]:
 
 
 def for_server(config: Config, private: str) -> dict[str, str]:
-    """What the server of a release finds beside that; without a `private` socket it is rehearsed."""
+    """Name the variables that only the server of a release gets; without a `private` socket it is rehearsed."""
     return {
         **({variables.PRIVATE: private} if private else {}),
         variables.CHECK: config.check.path,
@@ -141,7 +141,7 @@ def for_server(config: Config, private: str) -> dict[str, str]:
 
 
 def for_build(home: Home, release: str) -> dict[str, str]:
-    """What a build finds beside that: an interpreter that it downloads belongs into the release, which is sealed."""
+    """Name the variables that only a build gets: an interpreter that it downloads belongs into the sealed release."""
     return {"UV_PYTHON_INSTALL_DIR": str(home.releases / release / ".python")}
 
 

@@ -76,7 +76,7 @@ class Home:
 
     @property
     def lock(self) -> Path:
-        """What a deployer locks; it is never written."""
+        """The file that a deployer locks, and nobody writes."""
         return self.root / "lock"
 
     @property

@@ -43,7 +43,7 @@ class Project:
 
     @cached_property
     def installed(self) -> SystemdHome | None:
-        """Where `gapless up` installed it under systemd; None: nowhere, or it is not to be."""
+        """Find where `gapless up` installed the app under systemd; None: nowhere, or the app is not to be there."""
         return None if self.config.manager == "embedded" else systemd.find(self.config.name)
 
     @cached_property

@@ -51,7 +51,7 @@ class Way(ABC):
 
     @property
     def pid(self) -> int:
-        """The process that was started last; it leads a session of its own."""
+        """Return the pid of the server that was started last; the server leads a session of its own."""
         return self._started[-1].pid
 
     @property

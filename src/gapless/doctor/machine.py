@@ -143,7 +143,7 @@ def _may_write(found: os.stat_result, uid: int, groups: list[int]) -> bool:
 
 
 def ask(*argv: str) -> str | None:
-    """What a program of the machine says; None when it is not there or fails."""
+    """Run a program of the machine and return what it says; None when the program is not there or fails."""
     env = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=env)

@@ -44,7 +44,7 @@ class Lane(asyncio.Protocol):
             self._transport.write(b"".join(self._http.send(event) or b"" for event in events))
 
     def renew(self) -> bool:
-        """Make it ready for the next request; False if this connection cannot carry one more."""
+        """Make the connection ready for the next request; False if this connection cannot carry another."""
         http = self._http
         if http.our_state is not h11.DONE or http.their_state is not h11.DONE or http.trailing_data[0]:
             return False  # `Connection: close`, an answer before the upload's end, bytes too many

@@ -48,7 +48,7 @@ class SocketUnit:
         return address.moved(units.listens(self._installed()), self.config.addresses)
 
     def is_shut(self) -> bool:
-        """Whether it is closed: somebody stopped it, or killed an `up` that had closed it."""
+        """Whether the socket is closed: somebody stopped it, or killed an `up` that had closed it."""
         return self.ctl.show(["ActiveState"], self.home.socket)[0]["ActiveState"] in {"inactive", "failed"}
 
     def make(self) -> None:

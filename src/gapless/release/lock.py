@@ -81,7 +81,7 @@ class DeployLock:
         self.holder = holder
 
     def name(self, **known: str) -> None:
-        """Say more precisely what it is held for, with fields of Holder. Raises GaplessError."""
+        """Say more precisely what the lock is held for, with fields of Holder. Raises GaplessError."""
         self.holder = msgspec.structs.replace(self.holder, **known)
         fresh = Home(self._home).holder.with_suffix(".new")
         try:

@@ -53,7 +53,7 @@ def find(project: Path, named: str | None = None) -> Source:
 
 
 def leave_out(tree: Path, names: Iterable[str]) -> None:
-    """Remove these files from `tree`; those that are not in it, if only by way of a link, stay. Raises OSError."""
+    """Remove the files `names` from `tree`; what is not in `tree`, if only by way of a link, stays. Raises OSError."""
     for path in (tree / name for name in names if name):
         if path.parent.resolve().is_relative_to(tree.resolve()) and (path.is_symlink() or path.is_file()):
             path.unlink()

@@ -30,7 +30,7 @@ class Worker:
         return self.status.get("state") in (Stage.PROVEN, *ON_DUTY)
 
     def hear(self, said: bytes) -> None:
-        """Take in a document that it sent."""
+        """Take in a document that the worker sent."""
         self.heard = time.monotonic()
         self.status = json.loads(said)
         self.told = self.status.pop("told")

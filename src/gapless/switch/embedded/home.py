@@ -26,7 +26,7 @@ class EmbeddedHome(Home):
 
     @property
     def supervised(self) -> Path:
-        """What the one supervisor locks."""
+        """The file that the one supervisor of this home locks."""
         return self.run / "lock"
 
     def make(self) -> None:

@@ -91,14 +91,14 @@ class Supervised:
         return self.record.state
 
     def retire(self, why: str) -> None:
-        """Tell it to drain, and kill it when its longest budget is over; again is no error."""
+        """Tell the instance to drain, and kill it when its longest budget is over; again is no error."""
         if self.state in {InstanceState.BOOTING, InstanceState.READY}:
             self.cause = why
             self._move(InstanceState.DRAINING if self.state.is_ready else InstanceState.LEAVING)
             self.send(signal.SIGTERM)
 
     def send(self, number: int) -> None:
-        """Send it a signal; one that is gone already is no error."""
+        """Send the instance a signal; one that is gone already is no error."""
         if self.state is not InstanceState.GONE:  # the descriptor may be another file's by then
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
@@ -111,7 +111,7 @@ class Supervised:
             self._kill_group()
 
     def limit(self, seconds: float, why: str) -> None:
-        """Kill it unless it leaves its present state within `seconds`."""
+        """Kill the instance unless it leaves its present state within `seconds`."""
         self._cancel_deadline()
         self._deadline = self._loop.call_later(seconds, self._expired, why)
 
@@ -123,7 +123,7 @@ class Supervised:
             self._obey(message)
 
     def reap(self) -> None:
-        """Take note that it ended; nothing happens while it runs."""
+        """Take note that the instance ended; nothing happens while it runs."""
         if self.state is InstanceState.GONE:
             return
         try:

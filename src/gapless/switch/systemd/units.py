@@ -66,7 +66,7 @@ def rehearsal(home: SystemdHome, path: Path) -> str:
 
 
 def of_release(config: Config, home: SystemdHome, instance: str) -> dict[str, str]:
-    """Every unit of an instance, by its name: the server's, and those of the release's processes and timers."""
+    """Render every unit of an instance, by its name: for the server, the processes and the timers of its release."""
     release = release_of(instance)
     units = {home.unit(instance): service(config, home, instance)}
     for name, process in config.processes.items():
