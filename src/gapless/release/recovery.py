@@ -53,7 +53,7 @@ def current(app: Known) -> str | None:
 
 
 def remembered(store: Store, ledger: Ledger, among: Collection[str]) -> str | None:
-    """Find the release among `among` that was current last, as the ledger says or, where it is of no use, the link `current`."""
+    """Find the one of the releases `among` that was current last, as the ledger or, in its place, the link says."""
     return next((one for one in (ledger.switched_to(), store.linked()) if one in among), None)
 
 

@@ -52,7 +52,7 @@ class SystemdHome(Home):
         return f"{self.name}.socket"
 
     def unit(self, instance: str) -> str:
-        """Name the unit of an instance: that of a release, or `<release>.<number>` while an earlier one still drains."""
+        """Name the unit of an instance: that of a release, or `<release>.<number>` while an earlier still drains."""
         return f"{self.name}@{instance}.service"
 
     @property
