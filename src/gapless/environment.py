@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gapless import variables
@@ -45,20 +45,23 @@ ASSIGNMENT = re.compile(
 )
 
 
-def fix(home: Path, release: str, config: Config, project: Path) -> None:
+def fix(
+    home: Path, release: str, config: Config, project: Path, read: Callable[[Path], bytes] = Path.read_bytes
+) -> None:
     """Write down what `release` runs with, from the files in `project` that `config` names; again changes nothing.
 
-    Raises GaplessError that names the files that are missing, or the line that is no assignment; never a value.
+    `read` reads those. Raises GaplessError that names the files that are missing, or the line that is no assignment;
+    never a value.
     """
     try:
         if not variables_file(home, release).exists():
             _forget(variables_file(home, release), secrets(home, release))  # what a killed one left
-            _fix(home, release, config, project)
+            _fix(home, release, config, project, read)
     except OSError as error:
         raise refusal("fix the environment of", release, error) from error
 
 
-def _fix(home: Path, release: str, config: Config, project: Path) -> None:
+def _fix(home: Path, release: str, config: Config, project: Path, read: Callable[[Path], bytes]) -> None:
     wanted = [project / path for path in (config.env_file, *config.secrets.values()) if path]
     if outside := [str(path) for path in wanted if not path.resolve().is_relative_to(project.resolve())]:
         # The release's own gapless.toml names them, and root reads them for it.
@@ -70,7 +73,7 @@ def _fix(home: Path, release: str, config: Config, project: Path) -> None:
     variables: dict[str, str] = {}
     if config.env_file:
         path = project / config.env_file
-        variables = parse(path.read_bytes(), path)
+        variables = parse(read(path), path)
     variables |= config.env
     if taken := ", ".join(name for name in variables if name.startswith(OURS)):
         hint = f"names that begin with {', '.join(OURS)} are the manager's: choose others"
@@ -82,7 +85,8 @@ def _fix(home: Path, release: str, config: Config, project: Path) -> None:
         directory = secrets(home, release)
         incoming = _scratch(directory.parent, f".{release}-")
         for name, secret in config.secrets.items():
-            _copy(project / secret, incoming / name, 0o600)
+            (incoming / name).touch(0o600)
+            (incoming / name).write_bytes(read(project / secret))
         incoming.rename(directory)
     _write(variables_file(home, release), text.encode())  # last: where it is, all is there
 

@@ -35,6 +35,9 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
 # write what is the user's own, or hand their umask on to the app.
 FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "prune", "down"}
 
+# What somebody may be allowed who may not decide what root makes on the host: with --app, in a rule of sudo.
+OF_AN_OPERATOR = {"deploy", "rollback", "status", "doctor", "releases", "logs", "exec", "audit", "lock", "prune"}
+
 
 class Verbs(click.Group):
     """Lists verbs without importing them, and prints a GaplessError as it promises."""
@@ -91,5 +94,11 @@ def _missing_extra(missing: ModuleNotFoundError) -> GaplessError:
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gapless", message="gapless %(version)s")
-def cli() -> None:
+@click.option("--app", metavar="NAME", help="Act on this app alone, whatever the directory says: for sudo rules.")
+@click.pass_context
+def cli(ctx: click.Context, /, app: str | None) -> None:
     """Deploy a new release on your own server without losing or delaying one request."""
+    verb = ctx.invoked_subcommand or ""
+    if app is not None and verb not in OF_AN_OPERATOR:
+        hint = "run it without --app, as somebody who may decide what is on this host"
+        raise GaplessError("run", f"`gapless {verb}` for {app} alone", "it acts on the host", hint, status=2)

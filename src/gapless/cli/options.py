@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,20 +37,30 @@ class Project:
     """A directory with a gapless.toml, and the app that a manager makes of it."""
 
     directory: Path
+    only: str = ""  # the one app that the caller may act on, as --app says; "" is any
 
     @cached_property
     def config(self) -> Config:
-        return _load(self.directory)
+        """What gapless.toml says. Raises GaplessError, also when that is about another app than the caller's."""
+        config = _load(self.directory)
+        if self.only and config.name != self.only:
+            hint = f"pass `-C` with the directory of {self.only}"
+            cause = f"the gapless.toml in {self.directory} is not about {self.only}, and no other app is meant (--app)"
+            raise GaplessError("act on", config.name, cause, hint, status=2)
+        return config
 
     @cached_property
     def installed(self) -> SystemdHome | None:
         """Find where `gapless up` installed the app under systemd; None: nowhere, or the app is not to be there."""
+        if self.only:  # an operator's own manager, or supervisor, is nothing of root's
+            home = SystemdHome(self.only)
+            return home if home.installed and self.config else None
         return None if self.config.manager == "embedded" else systemd.find(self.config.name)
 
     @cached_property
     def app(self) -> App:
         """The app under the manager that has it. Raises GaplessError while it is to be under systemd and is not yet."""
-        if self.installed is None and self.config.manager == "systemd":
+        if self.installed is None and (self.only or self.config.manager == "systemd"):
             cause = "it is not installed under systemd yet"
             raise GaplessError("find", self.config.name, cause, "run `sudo gapless up` (or `gapless up --user`)")
         return self.intended
@@ -91,11 +102,17 @@ class Project:
         except UnreachableError:  # no supervisor runs, so there is nobody to ask what serves
             return self.manager.current()
 
+    @property
+    def _operator(self) -> pwd.struct_passwd | None:
+        """Who typed sudo, if he may act on one app alone; root itself may do anything."""
+        uid = int(os.environ.get("SUDO_UID") or 0)
+        return pwd.getpwuid(uid) if self.only and uid else None
+
     def target(self, observer: Observer, lock_wait: float = 0.0) -> Target:
         """What the release steps work on. Raises GaplessError when only root may."""
         if self.app.home.owner:
             need_root(f"change {self.config.name}")
-        return Target(self.app.home, self.manager, observer, lock_wait, jobs=self.app.jobs)
+        return Target(self.app.home, self.manager, observer, lock_wait, jobs=self.app.jobs, operator=self._operator)
 
 
 def speaking(function: Function) -> Function:
@@ -130,7 +147,7 @@ def _in(find: Callable[[Path], Project]) -> Callable[[Function], Function]:
         "--project",
         default=".",
         type=click.Path(path_type=Path),
-        callback=lambda _ctx, _param, value: find(value),
+        callback=lambda ctx, _param, value: replace(find(value), only=ctx.find_root().params.get("app") or ""),
         help=f"The directory with {FILE}; default: here or the nearest above.",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Target:
     lock_wait: float = 0.0
     clock: Clock = CLOCK
     jobs: Jobs | None = None  # who builds and migrates; None: processes of ours
+    operator: pwd.struct_passwd | None = None  # who deploys, but may not decide what the app may do on the host
 
     @property
     def owner(self) -> str:

@@ -12,7 +12,7 @@ from gapless import environment
 from gapless.config import Config, load
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
-from gapless.release import recovery, sources
+from gapless.release import operators, recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
 from gapless.release.compilation import compilation, compile_here
@@ -52,7 +52,10 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
     if target.home.builder:
         account(target.home.builder)  # before anything is made of which it is to be the owner
     with _locked(target, "deploy") as lock:
-        found = sources.find(project, source)
+        if target.operator:
+            found = operators.find_as(target.operator, project, source)
+        else:
+            found = sources.find(project, source)
         release = target.store.new_name(target.clock.now(), found.short)
         lock.name(release=release)
         with Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt:
@@ -155,7 +158,11 @@ def _install(target: Target, project: Path, found: sources.Source, release: str)
     directory = target.store.add(release, fill)
     environment.take_settings(target.home.root, release)
     config = target.home.config(release)
-    environment.fix(target.home.root, release, config, project)
+    if target.operator:
+        current = recovery.current(target)
+        operators.refuse_other_rights(config, target.home.config(current) if current else None)
+    read = operators.reader_of(target.operator) if target.operator else Path.read_bytes
+    environment.fix(target.home.root, release, config, project, read)
     if target.home.builder:
         give(directory, target.home.builder)
     return config
