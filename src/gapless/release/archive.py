@@ -11,19 +11,63 @@ import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from gapless.errors import GaplessError
 from gapless.release.copying import mode
 
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 500_000
-DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, UnicodeError)
+MAX_HEADER = 1 << 20  # bytes; the longest path has 4 KiB
+DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, RecursionError)
+
+
+class _TooLongError(Exception):
+    pass
+
+
+class _Headers:
+    """The file of an archive while the headers of one member are read from it: MAX_HEADER bytes at most."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.tell = file.tell
+        self.seek = file.seek
+        self.left = MAX_HEADER
+
+    def read(self, size: int) -> bytes:
+        self.left -= size
+        if self.left < 0:
+            raise _TooLongError
+        return self.file.read(size)
+
+
+class _Archive(tarfile.TarFile):
+    """An archive of which little is in memory: tarfile takes headers of any size whole, and keeps every one."""
+
+    def next(self) -> tarfile.TarInfo | None:
+        whole = self.fileobj
+        self.fileobj = _Headers(whole)  # type: ignore[arg-type, assignment]  # it can what next() needs
+        try:
+            member = super().next()
+        except _TooLongError:
+            raise self._too_long() from None
+        finally:
+            self.fileobj = whole
+        if sum(len(name) + len(value) for name, value in self.pax_headers.items()) > MAX_HEADER:
+            raise self._too_long()  # these are global ones, which stay for all members that follow
+        self.members.clear()  # type: ignore[attr-defined]
+        return member
+
+    def _too_long(self) -> GaplessError:
+        cause = f"the headers of one of its members hold more than {MAX_HEADER >> 20} MiB"
+        return GaplessError("unpack", str(self.name), cause, "make the archive without it")
 
 
 def open_archive(path: Path) -> tarfile.TarFile:
     """`path` as a tar archive, however it is compressed. Raises GaplessError (status 2)."""
     try:
-        return tarfile.open(path, "r:*")
+        return _Archive.open(path, "r:*")
     except (OSError, *DAMAGE) as error:
         hint = "it must be a tar archive: plain, .gz, .xz or .bz2"
         raise GaplessError("unpack", str(path), str(error), hint, status=2) from error
