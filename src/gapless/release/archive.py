@@ -162,7 +162,7 @@ def strip(directory: Path) -> None:
     only.rmdir()
 
 
-def check_links(directory: Path, name: str) -> None:
+def check_links(directory: Path, name: str, hint: str = "make the archive without it") -> None:
     """Raise GaplessError when a symbolic link in `directory` leads out of it, over however many links."""
     inside = directory.resolve()
     for folder, folders, files in os.walk(directory):
@@ -172,4 +172,4 @@ def check_links(directory: Path, name: str) -> None:
             target = path.readlink()
             if target.is_absolute() or not Path(os.path.realpath(path)).is_relative_to(inside):
                 what = f"its link `{path.relative_to(directory)}` leads out of the release (to `{target}`)"
-                raise GaplessError("unpack", name, what, "make the archive without it")
+                raise GaplessError("unpack", name, what, hint)
