@@ -83,10 +83,10 @@ def unpack(archive: tarfile.TarFile, directory: Path, name: str) -> None:
         for count, member in enumerate(archive):
             total += member.size
             if member.size < 0 or total > MAX_BYTES or count >= MAX_MEMBERS:
-                raise _unsafe(name, member, f"holds more than {MAX_BYTES >> 30} GiB or {MAX_MEMBERS} files")
+                raise _too_much(name, member)
             if "\0" in member.name + member.linkname:
                 raise _unsafe(name, member, "has a zero byte in its name")
-            _write(archive, member, directory, name)
+            total += _write(archive, member, directory, name, MAX_BYTES - total)
     except DAMAGE as error:
         raise GaplessError("unpack", name, f"it is damaged: {error}", "make the archive again") from error
     except OSError as error:
@@ -99,25 +99,27 @@ def _unsafe(name: str, member: tarfile.TarInfo, what: str) -> GaplessError:
     return GaplessError("unpack", name, f"its member `{member.name}` {what}", "make the archive without it")
 
 
-def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, name: str) -> None:
+def _too_much(name: str, member: tarfile.TarInfo) -> GaplessError:
+    return _unsafe(name, member, f"holds more than {MAX_BYTES >> 30} GiB or {MAX_MEMBERS} files")
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, name: str, room: int) -> int:
+    """Write a member; returns how many bytes it has beside its own."""
     path = _inside(member, member.name, directory, name)
     if path == directory:
-        return
+        return 0
     if member.isdir():
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise _unsafe(name, member, "replaces a file or a link by a directory")
         path.mkdir(exist_ok=True)
-        return
+        return 0
     if path.is_dir() and not path.is_symlink():
         raise _unsafe(name, member, "replaces a directory")
     if member.islnk():
         source = _inside(member, member.linkname, directory, name)
         if source.is_symlink() or not source.is_file():
             raise _unsafe(name, member, f"is a hard link to `{member.linkname}`, which is no file in it")
-        if source != path:
-            path.unlink(missing_ok=True)
-            os.link(source, path, follow_symlinks=False)
-        return
+        return _write_again(source, path, name, member, room) if source != path else 0
     path.unlink(missing_ok=True)  # a later member of the same name wins
     if member.issym():
         path.symlink_to(member.linkname)  # judged by `check_links`, once everything it leads to is there
@@ -125,6 +127,19 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, n
         _write_file(archive, member, path)
     else:
         raise _unsafe(name, member, "is a device or a pipe")
+    return 0
+
+
+def _write_again(source: Path, path: Path, name: str, member: tarfile.TarInfo, room: int) -> int:
+    """Copy what is there already; from other sources two names of a file are two files, too."""
+    size = source.stat().st_size
+    if size > room:
+        raise _too_much(name, member)
+    path.unlink(missing_ok=True)
+    with source.open("rb") as file, path.open("xb") as copy:
+        shutil.copyfileobj(file, copy)
+        os.fchmod(copy.fileno(), mode(source.stat().st_mode))
+    return size
 
 
 def _write_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
