@@ -51,7 +51,10 @@ class Home:
         return self.root / "log"
 
     def log_of(self, release: str) -> Path:
-        """The log file of a release."""
+        """The log file of `release`, which may be gone; raises GaplessError when the name is not one of a release."""
+        if not _is_name(release):
+            cause = "that is a path, not the name of a release"
+            raise GaplessError("find", f"the log of {release!r}", cause, "`gapless releases` lists them", status=2)
         return self.log / f"{release}.log"
 
     @property
@@ -129,7 +132,7 @@ class Home:
     def release(self, release: str) -> Path:
         """The directory of `release`; raises GaplessError when there is none or the name is not one of a release."""
         directory = self.releases / release
-        if "\0" in release or release in {"", ".", ".."} or Path(release).name != release or not directory.is_dir():
+        if not _is_name(release) or not directory.is_dir():
             hint = f"releases are the directories in {self.releases}"
             raise GaplessError("find", f"the release {release!r}", f"there is no directory {directory}", hint)
         return directory
@@ -185,3 +188,8 @@ class Home:
         finally:
             os.close(directory)
             fresh.unlink(missing_ok=True)
+
+
+def _is_name(release: str) -> bool:
+    """Whether `release` can be the name of one: it leads to no other directory."""
+    return "\0" not in release and release not in {"", ".", ".."} and Path(release).name == release

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gapless.home import Home
+from gapless.release import copying
 from gapless.release.attempt import Target
 from gapless.release.deploy import deploy
 from gapless.release.ledger import Outcome
@@ -76,9 +77,9 @@ def configure(project: Path, text: str) -> None:
 
 
 def deploy_killed(project: Path, source: str = "HEAD", at: str = "") -> None:
-    """A deploy in a process of its own that is killed by SIGKILL: `at` a hook of the manager, or by its own build.
+    """A deploy in a process of its own, ended by SIGKILL: `at` its install, a hook of the manager, or by its build.
 
-    Commands of the release and git's filters find the deployer's process id in $DEPLOYER.
+    Commands of the release find the deployer's process id in $DEPLOYER.
     """
     argv = [sys.executable, "-m", "tests.unit.release_kit", str(project), source, at]
     done = subprocess.run(argv, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
@@ -94,6 +95,8 @@ def main(argv: Iterable[str]) -> None:
     os.environ["DEPLOYER"] = str(os.getpid())
     home = Path(project) / ".gapless"
     manager = ScriptedManager(home, {at: _kill})
+    if at == "install":
+        copying.mode = lambda _found: _kill()  # type: ignore[assignment, return-value]
     if at == "prune":
         shutil.rmtree = lambda _path: _kill()  # type: ignore[assignment]
     deploy(Target(Home(home), manager), Path(project), source)

@@ -30,9 +30,9 @@ class Shop:
     def target(self) -> Target:
         return Target(Home(self.project / ".gapless"), self.manager, self.observer, clock=Clock(now=lambda: self.time))
 
-    def deploy(self, drained: bool = True) -> str:
+    def deploy(self, drained: bool = True, source: str | None = None) -> str:
         self.time += 60
-        release = deploy(self.target, self.project).release
+        release = deploy(self.target, self.project, source).release
         if drained:
             self.manager.end_retired()
         return release

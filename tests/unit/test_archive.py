@@ -105,6 +105,7 @@ def test_what_is_kept(unpack: Callable[..., Path]) -> None:
     )
     assert (release / "bin/run").stat().st_mode & 0o7777 == 0o755
     assert (release / "hard").stat().st_mode & 0o7777 == 0o755
+    assert (release / "hard").stat().st_nlink == 1
     assert (release / "plain").stat().st_mode & 0o7777 == 0o644
     assert (release / "bin/link").read_text() == "evil"
     assert os.path.lexists(release / "dangling")
@@ -115,6 +116,13 @@ def test_a_bomb_is_bounded(unpack: Callable[..., Path], monkeypatch: pytest.Monk
     monkeypatch.setattr(unpacking, "MAX_BYTES", 10)
     with pytest.raises(GaplessError, match="holds more than"):
         unpack(member("one"), member("two"), member("three"))
+
+
+def test_a_bomb_of_links_is_bounded(unpack: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each name of a file counts with what it holds: it becomes a file of its own."""
+    monkeypatch.setattr(unpacking, "MAX_BYTES", 15)
+    with pytest.raises(GaplessError, match="`two` holds more than"):
+        unpack(member("file"), *(member(name, tarfile.LNKTYPE, "file") for name in ("one", "two")))
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9])

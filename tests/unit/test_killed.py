@@ -15,7 +15,7 @@ from gapless.release.ledger import Outcome
 from gapless.release.lock import holder
 from gapless.switch.manager import Role
 from tests.scripted import ScriptedManager
-from tests.unit.release_kit import commit, configure, deploy_killed, git, make_project
+from tests.unit.release_kit import configure, deploy_killed, make_project
 
 KILL = "kill -9 $DEPLOYER"
 
@@ -36,11 +36,8 @@ def target(project: Path, manager: ScriptedManager) -> Target:
 
 
 def die_in_install(project: Path) -> None:
-    """Half-way through the export git runs a filter, and that kills the deployer."""
-    git(project, "config", "filter.deadly.smudge", f"{KILL}; cat")
-    (project / ".gitattributes").write_text("app.py filter=deadly\n")
-    commit(project)
-    deploy_killed(project)
+    """The deployer dies when the first file is half there."""
+    deploy_killed(project, at="install")
 
 
 def die_in_build(project: Path) -> None:
@@ -71,7 +68,6 @@ def test_killed_before_the_commit(project: Path, target: Target, manager: Script
     assert target.manager.current() == first
     killed = target.ledger.entries()[-1]
     assert (killed.outcome, [one.name for one in killed.phases]) == (Outcome.INTERRUPTED, ended)
-    git(project, "config", "filter.deadly.smudge", "cat")
     configure(project, "")
 
     result = deploy(Target(target.home, target.manager, lock_wait=20), project, "HEAD")  # the orphan may end just now

@@ -11,19 +11,63 @@ import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from gapless.errors import GaplessError
 from gapless.release.copying import mode
 
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 500_000
-DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, UnicodeError)
+MAX_HEADER = 1 << 20  # bytes; the longest path has 4 KiB
+DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, RecursionError)
+
+
+class _TooLongError(Exception):
+    pass
+
+
+class _Headers:
+    """The file of an archive while the headers of one member are read from it: MAX_HEADER bytes at most."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.tell = file.tell
+        self.seek = file.seek
+        self.left = MAX_HEADER
+
+    def read(self, size: int) -> bytes:
+        self.left -= size
+        if self.left < 0:
+            raise _TooLongError
+        return self.file.read(size)
+
+
+class _Archive(tarfile.TarFile):
+    """An archive of which little is in memory: tarfile takes headers of any size whole, and keeps every one."""
+
+    def next(self) -> tarfile.TarInfo | None:
+        whole = self.fileobj
+        self.fileobj = _Headers(whole)  # type: ignore[arg-type, assignment]  # it can what next() needs
+        try:
+            member = super().next()
+        except _TooLongError:
+            raise self._too_long() from None
+        finally:
+            self.fileobj = whole
+        if sum(len(name) + len(value) for name, value in self.pax_headers.items()) > MAX_HEADER:
+            raise self._too_long()  # these are global ones, which stay for all members that follow
+        self.members.clear()  # type: ignore[attr-defined]
+        return member
+
+    def _too_long(self) -> GaplessError:
+        cause = f"the headers of one of its members hold more than {MAX_HEADER >> 20} MiB"
+        return GaplessError("unpack", str(self.name), cause, "make the archive without it")
 
 
 def open_archive(path: Path) -> tarfile.TarFile:
     """`path` as a tar archive, however it is compressed. Raises GaplessError (status 2)."""
     try:
-        return tarfile.open(path, "r:*")
+        return _Archive.open(path, "r:*")
     except (OSError, *DAMAGE) as error:
         hint = "it must be a tar archive: plain, .gz, .xz or .bz2"
         raise GaplessError("unpack", str(path), str(error), hint, status=2) from error
@@ -39,10 +83,10 @@ def unpack(archive: tarfile.TarFile, directory: Path, name: str) -> None:
         for count, member in enumerate(archive):
             total += member.size
             if member.size < 0 or total > MAX_BYTES or count >= MAX_MEMBERS:
-                raise _unsafe(name, member, f"holds more than {MAX_BYTES >> 30} GiB or {MAX_MEMBERS} files")
+                raise _too_much(name, member)
             if "\0" in member.name + member.linkname:
                 raise _unsafe(name, member, "has a zero byte in its name")
-            _write(archive, member, directory, name)
+            total += _write(archive, member, directory, name, MAX_BYTES - total)
     except DAMAGE as error:
         raise GaplessError("unpack", name, f"it is damaged: {error}", "make the archive again") from error
     except OSError as error:
@@ -55,25 +99,27 @@ def _unsafe(name: str, member: tarfile.TarInfo, what: str) -> GaplessError:
     return GaplessError("unpack", name, f"its member `{member.name}` {what}", "make the archive without it")
 
 
-def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, name: str) -> None:
+def _too_much(name: str, member: tarfile.TarInfo) -> GaplessError:
+    return _unsafe(name, member, f"holds more than {MAX_BYTES >> 30} GiB or {MAX_MEMBERS} files")
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, name: str, room: int) -> int:
+    """Write a member; returns how many bytes it has beside its own."""
     path = _inside(member, member.name, directory, name)
     if path == directory:
-        return
+        return 0
     if member.isdir():
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise _unsafe(name, member, "replaces a file or a link by a directory")
         path.mkdir(exist_ok=True)
-        return
+        return 0
     if path.is_dir() and not path.is_symlink():
         raise _unsafe(name, member, "replaces a directory")
     if member.islnk():
         source = _inside(member, member.linkname, directory, name)
         if source.is_symlink() or not source.is_file():
             raise _unsafe(name, member, f"is a hard link to `{member.linkname}`, which is no file in it")
-        if source != path:
-            path.unlink(missing_ok=True)
-            os.link(source, path, follow_symlinks=False)
-        return
+        return _write_again(source, path, name, member, room) if source != path else 0
     path.unlink(missing_ok=True)  # a later member of the same name wins
     if member.issym():
         path.symlink_to(member.linkname)  # judged by `check_links`, once everything it leads to is there
@@ -81,6 +127,19 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, n
         _write_file(archive, member, path)
     else:
         raise _unsafe(name, member, "is a device or a pipe")
+    return 0
+
+
+def _write_again(source: Path, path: Path, name: str, member: tarfile.TarInfo, room: int) -> int:
+    """Copy what is there already; from other sources two names of a file are two files, too."""
+    size = source.stat().st_size
+    if size > room:
+        raise _too_much(name, member)
+    path.unlink(missing_ok=True)
+    with source.open("rb") as file, path.open("xb") as copy:
+        shutil.copyfileobj(file, copy)
+        os.fchmod(copy.fileno(), mode(source.stat().st_mode))
+    return size
 
 
 def _write_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
@@ -118,7 +177,7 @@ def strip(directory: Path) -> None:
     only.rmdir()
 
 
-def check_links(directory: Path, name: str) -> None:
+def check_links(directory: Path, name: str, hint: str = "make the archive without it") -> None:
     """Raise GaplessError when a symbolic link in `directory` leads out of it, over however many links."""
     inside = directory.resolve()
     for folder, folders, files in os.walk(directory):
@@ -128,4 +187,4 @@ def check_links(directory: Path, name: str) -> None:
             target = path.readlink()
             if target.is_absolute() or not Path(os.path.realpath(path)).is_relative_to(inside):
                 what = f"its link `{path.relative_to(directory)}` leads out of the release (to `{target}`)"
-                raise GaplessError("unpack", name, what, "make the archive without it")
+                raise GaplessError("unpack", name, what, hint)

@@ -10,6 +10,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from gapless.errors import GaplessError
 
@@ -51,12 +52,34 @@ def copy(directory: Path, name: str, kind: int, target: Path) -> None:
             os.symlink(os.readlink(last, dir_fd=folder), last, dir_fd=copied)
         else:
             with _open(folder, last, directory / name) as file:
-                fresh = os.open(last, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=copied)
-                with os.fdopen(fresh, "wb") as output:
-                    found = os.fstat(file.fileno())
+                found = os.fstat(file.fileno())
+                with _create(copied, last, found.st_mode) as output:
                     shutil.copyfileobj(file, output, 1 << 20)
-                    os.fchmod(fresh, mode(found.st_mode))
         os.utime(last, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=copied, follow_symlinks=False)
+
+
+@contextlib.contextmanager
+def created(target: Path, name: str, found: int) -> Iterator[IO[bytes]]:
+    """The new file `name` in `target`, open for writing; its mode is made of the one `found`.
+
+    Raises GaplessError when something else stands in its way, or OSError.
+    """
+    with _parent(target, name, make=True) as (folder, last), _create(folder, last, found) as file:
+        yield file
+
+
+def link(target: Path, name: str, text: bytes) -> None:
+    """Make the link `name` in `target`. Raises as `created` does."""
+    with _parent(target, name, make=True) as (folder, last):
+        os.symlink(text, os.fsencode(last), dir_fd=folder)
+
+
+@contextlib.contextmanager
+def _create(folder: int, name: str, found: int) -> Iterator[IO[bytes]]:
+    fresh = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+    with os.fdopen(fresh, "wb") as file:
+        yield file
+        os.fchmod(fresh, mode(found))
 
 
 @contextlib.contextmanager

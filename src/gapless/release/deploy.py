@@ -21,6 +21,7 @@ from gapless.release.lock import DeployLock, deploy_lock
 from gapless.release.owner import account, give
 from gapless.release.prune import remove_old
 from gapless.release.seal import seal, written_since
+from gapless.release.stamps import settle
 from gapless.release.takeover import switch_over
 from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
@@ -154,6 +155,8 @@ def _install(target: Target, project: Path, found: sources.Source, release: str)
         found.install(tree)
         config = load(tree)
         sources.leave_out(tree, (config.env_file, *config.secrets.values()))
+        current = target.manager.current()
+        settle(tree, target.store.path(current) if current else None, target.clock.now())
 
     directory = target.store.add(release, fill)
     environment.take_settings(target.home.root, release)

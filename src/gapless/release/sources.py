@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tarfile
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,11 @@ from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.release import copying, git
 from gapless.release.archive import check_links, open_archive, strip, unpack
+from gapless.release.checkout import checkout
+from gapless.release.git_run import command
+from gapless.release.pointers import PULL, refuse_pointers
+
+PACK = " and ".join(f"`git {one}`" for one in PULL) + " where it was made, and make it again"
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,19 @@ def _directory(directory: Path) -> Source:
         else:
             short = commit[:7]
             revision = f"{short} ({branch})" if branch else short
-    return Source(what, short, revision, lambda target: _copy(directory, listed, target))
+
+    def pull(name: str) -> str:  # in a repository inside, that one has to
+        if not under_git:
+            return PACK
+        first, then = (command((directory / name).parent, *one.split()) for one in PULL)
+        return f"{first}, then {then}, fetches them"
+
+    def install(target: Path) -> None:
+        for name, kind in listed.items():
+            copying.copy(directory, name, kind, target)
+        refuse_pointers(target, str(directory), pull)
+
+    return Source(what, short, revision, install)
 
 
 def _walk(directory: Path) -> list[str]:
@@ -95,11 +110,6 @@ def _walk(directory: Path) -> list[str]:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _copy(directory: Path, listed: Mapping[str, int], target: Path) -> None:
-    for name, kind in listed.items():
-        copying.copy(directory, name, kind, target)
 
 
 def _digest(directory: Path, listed: Mapping[str, int]) -> str:
@@ -127,6 +137,7 @@ def _archive(path: Path) -> Source:
             unpack(archive, target, str(path))
         strip(target)
         check_links(target, str(path))
+        refuse_pointers(target, str(path), lambda _: PACK)
 
     return Source(f"the archive {path}", short, path.name, install)
 
@@ -140,13 +151,4 @@ def _revision(project: Path, named: str) -> Source:
         raise GaplessError("find", named, cause, "check the spelling, or `git fetch` first", status=2)
     short = commit[:7]
     revision = short if commit.startswith(named) else f"{short} ({named})"
-    return Source(f"git revision {revision}", short, revision, lambda target: _export(project, commit, target))
-
-
-def _export(project: Path, commit: str, target: Path) -> None:
-    with tempfile.TemporaryFile(dir=target.parent) as file:  # it has no name: a kill leaves nothing
-        git.export(project, commit, file.fileno())
-        file.seek(0)
-        with tarfile.open(fileobj=file) as archive:
-            unpack(archive, target, commit[:7])
-    check_links(target, commit[:7])
+    return Source(f"git revision {revision}", short, revision, lambda target: checkout(project, commit, target))

@@ -53,9 +53,10 @@ class SystemdApp:
 
     def log(self, release: str, lines: int) -> list[str]:
         """What its build and migration wrote to a file, then what systemd ran, from the journal."""
+        file = self.home.log_of(release)
         if not lines:
             return []
-        built = [f"{release} | {line}" for line in tail(self.home.log_of(release), lines)]
+        built = [f"{release} | {line}" for line in tail(file, lines)]
         return [*built, *journal.lines(self.home, release, lines)][-lines:]
 
     def follow(self) -> Iterator[str]:
