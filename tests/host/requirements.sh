@@ -10,6 +10,7 @@ if [ "${1-}" = servers ]; then
     command -v go > /dev/null || missing="$missing golang-go"
 else
     [ -x /lib/systemd/systemd ] || missing="$missing systemd"
+    [ -x /usr/bin/sudo ] || missing="$missing sudo"
     [ -x /usr/bin/dbus-daemon ] || missing="$missing dbus"
     [ -e /usr/share/pam-configs/systemd ] || missing="$missing libpam-systemd"  # logind's sessions, linger
 fi

@@ -63,7 +63,7 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
             with attempt.phase("install"):
                 config = _install(target, project, found, release)
             jobs = target.jobs or OwnJobs(target.store, lock)
-            _build(attempt, config, jobs)
+            _build(target, attempt, config, jobs)
             _seal(target, attempt, jobs)
             _migrate(attempt, config, lock, jobs)
             _warn_of_data(target, attempt.previous)
@@ -155,8 +155,7 @@ def _install(target: Target, project: Path, found: sources.Source, release: str)
         found.install(tree)
         config = load(tree)
         sources.leave_out(tree, (config.env_file, *config.secrets.values()))
-        current = target.manager.current()
-        settle(tree, target.store.path(current) if current else None, target.clock.now())
+        _settle(target, tree)
 
     directory = target.store.add(release, fill)
     environment.take_settings(target.home.root, release)
@@ -171,10 +170,17 @@ def _install(target: Target, project: Path, found: sources.Source, release: str)
     return config
 
 
-def _build(attempt: Attempt, config: Config, jobs: Jobs) -> None:
+def _build(target: Target, attempt: Attempt, config: Config, jobs: Jobs) -> None:
     if config.build.run:
         with attempt.phase("build"):
             jobs.run(Kind.BUILD, shell(config.build.run), attempt.release, config.build.timeout)
+            _settle(target, target.store.path(attempt.release))
+
+
+def _settle(target: Target, tree: Path) -> None:
+    """Let equal files keep the time stamps that they have in the current release: nobody fetches them again."""
+    current = target.manager.current()
+    settle(tree, target.store.path(current) if current else None, target.clock.now())
 
 
 def _seal(target: Target, attempt: Attempt, jobs: Jobs) -> None:
