@@ -10,9 +10,9 @@ from typing import Protocol
 from gapless.errors import GaplessError
 from gapless.linux.files import tail
 
-# What programs say when a file may not be written: the system's words, SQLite's, Node's.
+# What programs say when a file may not be written: the system's words, Node's, Python's, a shell's, SQLite's.
 REFUSED = (
-    *("Read-only file system", "Permission denied", "EROFS", "EACCES"),
+    *("Read-only file system", "EROFS", "[Errno 13] Permission denied: '", "cannot create ", "cannot touch "),
     *("unable to open database file", "attempt to write a readonly database"),
 )
 

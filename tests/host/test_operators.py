@@ -1,0 +1,118 @@
+"""Operators: somebody whom sudo allows to deploy one app acts on that app alone, whatever the directory holds."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.host.host import Host
+from tests.host.life import Shop
+from tests.support import GAPLESS
+
+COMMAND = "/opt/operators/gapless"
+# As docs/security.md has it: --app stands before the verb, where no argument of an operator can take its place.
+RULE = f"alice ALL=(root) NOPASSWD: {COMMAND} --app shop *\n"
+SECRET = "only for root"  # noqa: S105 -- in a file of the test
+
+
+@pytest.fixture(scope="module")
+def operated(host: Host) -> Host:
+    """A host with the operator alice, the command for all users, and a file that only root may read."""
+    host.run("useradd", "--create-home", "--user-group", "alice")
+    host.write(COMMAND, f'#!/bin/sh\nexec {shlex.join(GAPLESS)} "$@"\n', 0o755)
+    host.write("/etc/sudoers.d/shop", RULE, 0o440)
+    host.write("/root/secret", SECRET, 0o600)
+    host.run("visudo", "--check")
+    return host
+
+
+@pytest.fixture
+def shop(operated: Host) -> Iterator[Shop]:
+    """The app shop, up; alice has a copy of the project in her home."""
+    one = Shop(operated, "shop", 8000)
+    one.write()
+    one("up")
+    operated.run("rm", "-rf", "/home/alice/shop")
+    operated.run("cp", "-r", one.project, "/home/alice/shop")
+    operated.run("chown", "-R", "alice:", "/home/alice/shop")
+    yield one
+    one.remove()
+    assert one.left() == ""
+
+
+def alice(host: Host, *argv: str, app: str = "shop") -> subprocess.CompletedProcess[str]:
+    """What becomes of `sudo gapless --app …` that alice types in her copy of the project."""
+    command = ["sudo", "-n", COMMAND, "--app", app, *argv]
+    return host.run(*command, cwd="/home/alice/shop", user="alice", check=False)
+
+
+def test_an_operator_deploys_and_rolls_back(shop: Shop) -> None:
+    """The sources are read as the operator, and the rest is as when root does it; the ledger names the operator."""
+    host, first = shop.host, shop.current()
+    host.run("sh", "-c", "echo A=1 > .env; echo 'env_file = \".env\"' | cat - gapless.toml > new; mv new gapless.toml",
+             cwd="/home/alice/shop", user="alice")  # fmt: skip
+    done = alice(host, "deploy")
+    assert done.returncode == 0, done.stdout + done.stderr
+    second = shop.current()
+    assert second != first
+    assert host.read(f"/srv/shop/env/{second}.env") == 'A="1"\n'
+    assert host.run("find", f"/srv/shop/releases/{second}", "!", "-user", "root").stdout == ""
+    assert shop.status()["last"]["who"].startswith("alice@")
+    done = alice(host, "rollback", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert shop.current() == first
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ('s/^name = .*/name = "other"/', "cannot act on other: the gapless.toml in /home/alice/shop is not about shop"),
+        ('$ a [sandbox]\\nwritable = ["/etc"]', "[sandbox] writable changes from [] to ['/etc']"),
+        ("$ a [sandbox]\\njit = true", "[sandbox] jit changes from False to True"),
+        ('1 i env_file = "../../../root/secret"', "it is not in the project's directory"),
+    ],
+)
+def test_what_decides_for_the_host_is_not_the_operators(shop: Shop, change: str, said: str) -> None:
+    """Invariant 9: another app, and what the app may do on the host; the current release goes on."""
+    first = shop.live()
+    shop.host.run("sed", "-i", change, "gapless.toml", cwd="/home/alice/shop", user="alice")
+    done = alice(shop.host, "deploy")
+    assert done.returncode > 0
+    assert said in done.stderr
+    assert shop.live() == first | {key: shop.live()[key] for key in ("status", "memory")}
+
+
+@pytest.mark.parametrize("source", ["/root", "/root/secret", "/root/secret.tar", "inside"])
+def test_what_only_root_may_read_is_not_handed_out(shop: Shop, source: str) -> None:
+    """Invariant 9: as a directory, a file, an archive, or by a link, a name or a mount inside the project."""
+    host, first = shop.host, shop.current()
+    host.run("tar", "-cf", "/root/secret.tar", "-C", "/root", "secret")
+    host.run("chmod", "600", "/root/secret.tar")
+    if source == "inside":
+        host.run("sh", "-ec", "cp -p /root/secret inside.txt", cwd="/home/alice/shop")
+        done = alice(host, "deploy")
+    else:
+        done = alice(host, "deploy", source)
+    assert done.returncode > 0
+    assert SECRET not in done.stdout + done.stderr
+    assert host.run("grep", "-r", SECRET, "/srv/shop", check=False).stdout == ""
+    assert shop.current() == first
+
+
+@pytest.mark.parametrize("argv", [["up"], ["down", "--data", "--yes"], ["config"], ["deploy", "--app", "other"]])
+def test_other_verbs_are_refused(shop: Shop, argv: list[str]) -> None:
+    """Invariant 9: what acts on the host, or on another app, is not for operators."""
+    done = alice(shop.host, *argv)
+    assert done.returncode == 2
+    assert shop.current()
+
+
+def test_sudo_keeps_to_the_rule(shop: Shop) -> None:
+    """Without --app, or with another app's name, it is sudo that refuses."""
+    for argv in ([COMMAND, "deploy"], [COMMAND, "--app", "other", "status"], [COMMAND, "-h"]):
+        done = shop.host.run("sudo", "-n", *argv, cwd="/home/alice/shop", user="alice", check=False)
+        assert done.returncode == 1
+        assert "password is required" in done.stderr
