@@ -55,6 +55,7 @@ def test_build_and_migration_run_as_accounts_of_their_own(shop: Shop) -> None:
     tree = f"/srv/shop/releases/{second}"
     assert host.run("find", tree, "!", "-user", "root").stdout == ""
     assert host.run("find", tree, "!", "-type", "l", "-perm", "/022").stdout == ""
+    assert host.run("stat", "-c", "%a", f"{tree}/gapless.toml", f"{tree}/app.py").stdout == "600\n644\n"
     assert host.run("stat", "-c", "%U %a", "/srv/shop/shared/migrated", "/srv/shop/cache", tree).stdout.split("\n") == [
         "shop 640",
         "shop-build 700",

@@ -72,6 +72,24 @@ def test_what_is_wrong_is_named(text: str, cause: str, hint: str) -> None:
     assert caught.value.status == 2
 
 
+@pytest.mark.parametrize("sign", ["@", "-", ":", "+", "!", "!!", "|", "-+", " +", "\t", "~", "$"])
+@pytest.mark.parametrize(
+    "place",
+    ["command", "build.run", "release.migrate", "processes.one.command", "timers.one.command"],
+)
+def test_a_first_word_that_is_an_order_is_refused(place: str, sign: str) -> None:
+    """Invariant 9: systemd.service(5) takes some leading signs for orders, "as root" among them."""
+    command = f'command = ["{sign.encode("unicode_escape").decode()}sh", "-c", "id"]'
+    table, _, key = place.rpartition(".")
+    text = 'name = "shop"\n'
+    text += command if not table else f'command = "x"\n[{table}]\n{command.replace("command", key, 1)}'
+    text += '\ncalendar = "daily"' if table.startswith("timers") else ""
+    with pytest.raises(GaplessError, match="is not the name or path of a program") as caught:
+        config.parse(text, HERE)
+    assert f"`{place}`" in str(caught.value)
+    assert caught.value.status == 2
+
+
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     """Invariant 8: outside a project, the message leads to `gapless init`."""
     with pytest.raises(GaplessError, match="there is no such file") as caught:

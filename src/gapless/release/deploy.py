@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gapless import environment
-from gapless.config import Config, load
+from gapless.config import FILE, Config, load
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.release import operators, recovery, sources
@@ -198,6 +198,8 @@ def _seal(target: Target, attempt: Attempt, jobs: Jobs) -> None:
         seal(tree, owned=bool(target.home.builder))
         settings = target.home.settings(attempt.release)
         try:
+            if target.home.builder:
+                (tree / FILE).chmod(0o600)  # [env] is nobody else's to read, and root has its copy
             settings.touch()  # when that was, for `_warn_of_data`
         except OSError as error:
             raise refusal("seal", str(settings), error) from error
