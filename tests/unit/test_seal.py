@@ -6,11 +6,13 @@ import contextlib
 import os
 import stat
 import struct
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.release import seal as sealing
 from gapless.release.seal import seal
 
 ROOT = os.geteuid() == 0
@@ -57,12 +59,59 @@ def test_a_file_with_a_second_name_gets_an_inode_of_its_own(tree: Path, tmp_path
     assert {path.name for path in tree.rglob("*")} == {"text", "private", "inner", "program"}
 
 
+@pytest.mark.skipif(not ROOT, reason="needs root, to be somebody else")
+def test_an_ordinary_user_seals_files_with_a_second_name() -> None:
+    """Invariant 3: a deploy of his goes on where uv has hard-linked its cache; only root writes read-only things."""
+    with tempfile.TemporaryDirectory() as folder:  # where he can go, as pytest's own are root's
+        tree = Path(folder, "release")
+        (tree / "inner").mkdir(parents=True)
+        (tree / "inner/text").write_text("text")
+        os.link(tree / "inner/text", Path(folder, "cached"))
+        for path in (Path(folder), *Path(folder).rglob("*")):
+            os.chown(path, 65534, 65534)
+        if (child := os.fork()) == 0:
+            with contextlib.suppress(BaseException):
+                os.setgroups([])
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+                seal(tree, owned=False)
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert modes(tree) == {".": 0o555, "inner": 0o555, "inner/text": 0o444}
+        assert stat.S_IMODE(Path(folder, "cached").stat().st_mode) == 0o644
+
+
 def test_a_file_that_is_open_for_writing_gets_an_inode_of_its_own(tree: Path) -> None:
     """Invariant 9: a descriptor that a build passed to somebody else writes on, into a file that nobody sees."""
     with (tree / "text").open("a") as passed_on:
         seal(tree, owned=False)
         passed_on.write(" and more")
     assert (tree / "text").read_text() == "text"
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root: for one user nobody else is at work in the tree")
+def test_what_others_do_at_the_last_moment_is_sealed_too(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 9: a file that is added just before its directory is closed is not overlooked, nor a new writer."""
+    settle, added, asked = sealing._settle, list[int](), list[int]()
+
+    def add_first(descriptor: int, found: int, *, owned: bool) -> None:
+        if stat.S_ISDIR(found):
+            added.append(os.open("late", os.O_RDWR | os.O_CREAT, 0o666, dir_fd=descriptor))
+        settle(descriptor, found, owned=owned)
+
+    def ask(descriptor: int) -> bool:
+        asked.append(stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o022)
+        return False
+
+    monkeypatch.setattr(sealing, "_settle", add_first)
+    monkeypatch.setattr(sealing, "_may_be_written", ask)
+    seal(tree, owned=True)
+    for descriptor in added:
+        os.close(descriptor)
+    assert len(added) == 2
+    assert modes(tree)["late"] == modes(tree)["inner/late"] == 0o644
+    assert asked == [0] * 5
 
 
 def test_no_link_is_followed(tree: Path, tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ def seal(tree: Path, *, owned: bool) -> None:
     cache, or be written on. No link is followed. Nobody but we may be at work in `tree`. Raises GaplessError.
     """
     try:
+        if owned:
+            _close(tree)
         for folder, folders, files, directory in os.fwalk(tree):
-            _settle(directory, stat.S_IFDIR, owned=owned)
             for name in (*folders, *files):
                 found = os.stat(name, dir_fd=directory, follow_symlinks=False)
                 if stat.S_ISLNK(found.st_mode):
@@ -37,6 +38,8 @@ def seal(tree: Path, *, owned: bool) -> None:
                 elif not stat.S_ISDIR(found.st_mode):
                     cause = "it is a pipe, a socket or a device, and a release has files, directories and links alone"
                     raise GaplessError("seal", str(Path(folder, name)), cause, "let the build remove it at its end")
+            if not owned:  # last: until then its one user makes files in it
+                _settle(directory, stat.S_IFDIR, owned=False)
     except OSError as error:
         raise refusal("seal", str(tree), error) from error
 
@@ -58,13 +61,25 @@ def written_since(tree: Path, sealed: float) -> list[str]:
     return sorted(found)
 
 
+def _close(tree: Path) -> None:
+    """Let nobody else make, rename or remove anything in `tree`: each directory before what is in it is listed.
+
+    Somebody may have been given a directory by the build, as an open descriptor.
+    """
+    for _folder, folders, _files, directory in os.fwalk(tree):
+        _settle(directory, stat.S_IFDIR, owned=True)
+        with os.scandir(directory) as entries:
+            folders[:] = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
 def _seal_file(directory: int, name: str, *, owned: bool) -> None:
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
-        if found.st_nlink == 1 and not _may_be_written(descriptor):
-            _settle(descriptor, found.st_mode, owned=owned)
-            return
+        if found.st_nlink == 1:  # else it may be a cache's, too
+            _settle(descriptor, found.st_mode, owned=owned)  # first: who opens it from now on, does not to write
+            if not _may_be_written(descriptor):
+                return
         fresh = f".{name[:200]}.sealed"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(fresh, dir_fd=directory)
