@@ -45,6 +45,9 @@ class SystemdJobs:
             raise
         if problem:
             self._end(unit)
+        if kind is not Kind.MIGRATION:
+            self.home.cache.chmod(0o700)  # its owner may have let others in
+        if problem:
             raise failure(kind, release, log, problem)
         path.unlink(missing_ok=True)
 
