@@ -14,6 +14,8 @@ from gapless.linux.files import replace
 from gapless.switch.systemd.home import SystemdHome
 
 COMMENT = "made by gapless"  # in the passwd entry of a user of ours
+IN_ANOTHERS_GROUP = f"{COMMENT} in a group that was there"
+NOBODY = "65534"  # a group that systemd wants on every host
 LONGEST = 32  # characters of a user's name, useradd(8)
 
 
@@ -39,7 +41,7 @@ class Account:
         if not self.adopt:
             what = "user" if self.user else "group"
             hint = f"choose another `name`, or run `gapless up --existing-user` if {self.name} is to run the app"
-            raise GaplessError("use", f"the {what} {self.name}", "gapless did not make it", hint)
+            raise GaplessError("use", f"the {what} {self.name}", "gapless did not make it for this app", hint)
         return [f"Use the {'user' if self.user else 'group'} {self.name} that is there already."]
 
     def make(self) -> None:
@@ -52,13 +54,16 @@ class Account:
             replace(self.home.adopted, "".join(f"{one}\n" for one in sorted({*self._adopted, self.name})))
         if self.user is None:
             group = ["--gid", self.name] if self._has_group else ["--user-group"]
+            comment = IN_ANOTHERS_GROUP if self._has_group else COMMENT
             argv = ["useradd", "--system", "--no-create-home", "--home-dir", str(self.directory), *group]
-            _run(*argv, "--shell", "/usr/sbin/nologin", "--comment", COMMENT, self.name)
+            _run(*argv, "--shell", "/usr/sbin/nologin", "--comment", comment, self.name)
 
     def remove(self, *, data: bool) -> list[str]:
         """Delete the user when the data goes, too, and only if gapless made it; returns what was deleted."""
         if not data or not self._is_ours:
             return []
+        if self.user and self.user.pw_gecos == IN_ANOTHERS_GROUP:
+            _run("usermod", "--gid", NOBODY, self.name)  # userdel(8) removes the group of a user's name with him
         _run("userdel", self.name)
         return [f"the user {self.name}"]
 
@@ -70,7 +75,9 @@ class Account:
 
     @property
     def _is_ours(self) -> bool:
-        return self.user is not None and self.user.pw_gecos == COMMENT
+        # By its home directory, too: builds of an app `shop` run as shop-build, and so would an app of that name.
+        user, comments = self.user, (COMMENT, IN_ANOTHERS_GROUP)
+        return user is not None and user.pw_gecos in comments and user.pw_dir == str(self.directory)
 
     @property
     def _has_group(self) -> bool:

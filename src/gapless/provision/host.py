@@ -40,8 +40,21 @@ def refuse_foreign(home: SystemdHome) -> None:
     if home.is_foreign:
         hint = "choose another `name`, or move that directory away"
         raise GaplessError("manage", home.name, f"{home.root} is there, and not gapless's", hint)
-    if home.owner and (user := Account(home, home.owner, home.shared).user) and user.pw_uid == 0:
-        raise GaplessError("manage", home.name, "the app would run as the superuser", "choose another `name`")
+    _refuse_accounts(home)
+
+
+def _refuse_accounts(home: SystemdHome) -> None:
+    """Refuse what no `--existing-user` may bring about. Raises GaplessError."""
+    app, builds = (Account(home, name, home.shared).user if name else None for name in (home.owner, home.builder))
+    hint = "choose another `name`"
+    if app and app.pw_uid == 0:
+        raise GaplessError("manage", home.name, "the app would run as the superuser", hint)
+    if builds and builds.pw_uid == 0:
+        cause = f"its builds would run as the superuser: {home.builder} has the user number 0"
+        raise GaplessError("manage", home.name, cause, hint)
+    if app and builds and app.pw_uid == builds.pw_uid:
+        cause = f"{home.owner} and {home.builder} are one user, and builds are to be kept from the app's data"
+        raise GaplessError("manage", home.name, cause, hint)
 
 
 def verify(config: Config, home: SystemdHome) -> None:
