@@ -73,6 +73,21 @@ def test_the_page_of_the_layout_names_files_that_are_there() -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_the_page_of_security_names_tests_that_are_there() -> None:
+    """Each claim of docs/security.md stands beside the test that tries it."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    held = text.partition("## What holds")[2].partition("\n## ")[0]
+    claims = [line for line in held.splitlines() if line.startswith("- ")]
+    assert len(claims) > 10
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    for claim in re.split(r"^- ", held, flags=re.MULTILINE)[1:]:
+        found = re.findall(r"`(test_\w+\.py)`", claim)
+        assert found, claim
+        assert [name for name in found if name not in sources] == []
+        for name in re.findall(r"`(test_\w+)`", claim):
+            assert any(f"def {name}(" in sources[one] for one in found), name
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     """Every relative link in the README and the docs names a file that exists."""
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
