@@ -198,8 +198,9 @@ def _seal(target: Target, attempt: Attempt, jobs: Jobs) -> None:
         seal(tree, owned=bool(target.home.builder))
         settings = target.home.settings(attempt.release)
         try:
-            if target.home.builder:
-                (tree / FILE).chmod(0o600)  # [env] is nobody else's to read, and root has its copy
+            own = tree / FILE
+            if target.home.builder and own.is_file() and not own.is_symlink():  # a build may have put anything there
+                own.chmod(0o600)  # [env] is nobody else's to read, and root has its copy
             settings.touch()  # when that was, for `_warn_of_data`
         except OSError as error:
             raise refusal("seal", str(settings), error) from error
