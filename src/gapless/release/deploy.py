@@ -163,9 +163,10 @@ def _install(target: Target, project: Path, found: sources.Source, release: str)
     if target.operator:
         current = recovery.current(target)
         operators.refuse_other_rights(config, target.home.config(current) if current else None)
-    read = operators.reader_of(target.operator) if target.operator else Path.read_bytes
+    read = operators.reader_of(target.operator) if target.operator else sources.reader_in(project)
     environment.fix(target.home.root, release, config, project, read)
     if target.home.builder:
+        directory.chmod(0o700)  # until it is sealed: what a build makes of it is for nobody else
         give(directory, target.home.builder)
     return config
 

@@ -55,6 +55,23 @@ def find(project: Path, named: str | None = None) -> Source:
     return Source(source.what, source.short, source.revision, install)
 
 
+def reader_in(project: Path) -> Callable[[Path], bytes]:
+    """Make what reads a file in the directory `project`, which may be another user's, over no link put there since.
+
+    It raises GaplessError for what is not in there, or no regular file, and OSError.
+    """
+    top = project.resolve()
+
+    def read(path: Path) -> bytes:
+        real = path.resolve()
+        if not real.is_relative_to(top):
+            raise GaplessError("read", str(path), f"it is not in {top}", "copy it into the project's directory")
+        with copying.opened(top, str(real.relative_to(top))) as file:
+            return file.read()
+
+    return read
+
+
 def leave_out(tree: Path, names: Iterable[str]) -> None:
     """Remove the files `names` from `tree`; what is not in `tree`, if only by way of a link, stays. Raises OSError."""
     for path in (tree / name for name in names if name):

@@ -1,0 +1,58 @@
+"""Files that belong to a release without being in it: variables and secrets, read where another user may write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gapless.errors import GaplessError
+from gapless.release.sources import reader_in
+
+
+def test_a_file_is_read_by_its_name_and_by_a_link_that_stays_inside(tmp_path: Path) -> None:
+    """Links in the project are the user's own business."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/key").write_bytes(b"\0x")
+    (tmp_path / "keys").symlink_to("real")
+    assert reader_in(tmp_path)(tmp_path / "real/key") == reader_in(tmp_path)(tmp_path / "keys/key") == b"\0x"
+
+
+@pytest.mark.parametrize("kind", ["out", "pipe", "directory"])
+def test_what_was_put_there_since_is_not_read(tmp_path: Path, kind: str) -> None:
+    """Invariant 9: it was judged before; what it is now decides, and a pipe is not waited for."""
+    project, secret = tmp_path / "project", tmp_path / "secret"
+    project.mkdir()
+    secret.write_text("root's")
+    if kind == "out":
+        (project / ".env").symlink_to(secret)
+    elif kind == "pipe":
+        os.mkfifo(project / ".env")
+    else:
+        (project / ".env").mkdir()
+    with pytest.raises(GaplessError, match=r"\.env"):
+        reader_in(project)(project / ".env")
+
+
+def test_a_link_that_is_swapped_while_it_is_judged_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 9: between the judgement and the opening somebody puts a link there; it leads nowhere for us."""
+    project, secret = tmp_path / "project", tmp_path / "secret"
+    project.mkdir()
+    secret.write_text("root's")
+    (project / ".env").write_text("A=1\n")
+    resolve = Path.resolve
+
+    def swap(path: Path, strict: bool = False) -> Path:
+        real = resolve(path, strict)
+        if path.name == ".env" and not path.is_symlink():
+            path.unlink()
+            path.symlink_to(secret)
+        return real
+
+    read = reader_in(project)
+    monkeypatch.setattr(Path, "resolve", swap)
+    with pytest.raises(GaplessError, match="not, or no longer, the regular file"):
+        read(project / ".env")
