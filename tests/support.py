@@ -55,6 +55,11 @@ def program(module: str, *argv: str, statuses: Sequence[int] = (0,)) -> str:
     return done.stdout
 
 
+def figure(text: str) -> None:
+    """Print what a test measured and does not judge: `pytest -rP` shows it."""
+    print(text)  # noqa: T201 -- pytest keeps it
+
+
 def listening(backlog: int = 128) -> socket.socket:
     """A listening socket on a free loopback port, as a manager would hold it."""
     sock = socket.create_server(("127.0.0.1", 0), backlog=backlog)

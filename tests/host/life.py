@@ -83,6 +83,12 @@ class Shop:
         release: str = json.loads(self("deploy", "--json").stdout)["release"]
         return release
 
+    def phases(self, release: str) -> dict[str, float]:
+        """The seconds of each phase of the deploy of `release`."""
+        deploys = json.loads(self("audit", "--json").stdout)["deploys"]
+        found = next(one for one in deploys if one["to"] == release)
+        return {one["name"]: one["seconds"] for one in found["phases"]}
+
     def status(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self("status", "--json", check=False).stdout)
         return document

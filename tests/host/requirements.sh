@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
-# With "servers": the programs of the examples.
+# With "servers": the programs of the examples; with "builds": those that packages are built with.
 set -eu
 missing=
 if [ "${1-}" = servers ]; then
@@ -8,6 +8,9 @@ if [ "${1-}" = servers ]; then
     command -v puma > /dev/null || missing="$missing puma"
     [ -e /usr/share/doc/ruby-sd-notify ] || missing="$missing ruby-sd-notify"  # without it puma never says READY=1
     command -v go > /dev/null || missing="$missing golang-go"
+elif [ "${1-}" = builds ]; then
+    /usr/bin/python3 -c "import ensurepip" 2> /dev/null || missing="$missing python3-venv"
+    command -v npm > /dev/null || missing="$missing npm"
 else
     [ -x /lib/systemd/systemd ] || missing="$missing systemd"
     [ -x /usr/bin/sudo ] || missing="$missing sudo"

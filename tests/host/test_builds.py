@@ -124,3 +124,12 @@ def test_a_write_into_a_release_is_refused_with_the_place_for_data(shop: Shop, w
     assert "data.txt" in said
     assert "$GAPLESS_SHARED" in said
     assert shop.current() == first
+
+
+def test_a_program_that_only_root_has_is_missed_by_name_and_cause(shop: Shop) -> None:
+    """Invariant 8: root can run it, a build cannot, and the error says why."""
+    shop.host.run("install", "-D", "/bin/true", "/root/.local/bin/our-builder")
+    shop.write(config="[build]\nrun = 'our-builder'\n")
+    said = shop.fails("up")
+    assert "our-builder: not found" in said
+    assert "install that program for all users" in said

@@ -27,6 +27,8 @@ path = "/"          # must answer 2xx before this release gets its first visitor
 # its own: pip refuses it beside requirements with hashes.
 BUILD = """
 [build]              # each release has its own virtual environment
+# On a server it runs as the user NAME-build, who sees nothing in /root or /home and may write the release, which nobody
+# can afterwards, and its own home, /srv/NAME/cache, where caches stay. What the app keeps goes to $GAPLESS_SHARED.
 run = '''
 python3 -m venv .venv
 .venv/bin/pip install --quiet {what}

@@ -20,7 +20,8 @@ def compilation(tree: Path) -> list[str]:
         return []
     own = tree / ".venv/bin/python"
     python = str(own) if own.exists() else sys.executable
-    return [python, "-I", "-c", SCRIPT]  # -I: the release has no say in what is imported
+    # -I: the release has no say in what is imported; -W: the log is no place for what its packages' authors wrote.
+    return [python, "-I", "-W", "ignore", "-c", SCRIPT]
 
 
 def compile_here(tree: Path) -> None:

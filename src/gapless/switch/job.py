@@ -47,6 +47,8 @@ def failure(kind: Kind, release: str, log: Path, cause: str) -> GaplessError:
     hint = of_sealed(last)
     if hint and kind is Kind.BUILD:
         hint = "a build writes its release and, for what is to stay, $HOME; the app's data is for a migration; "
+    elif last and last[-1].endswith(": not found"):  # the shell's words
+        hint = "install that program for all users: under systemd nothing in /root or /home is seen; "
     return GaplessError(f"run the {kind} of", release, cause, f"{hint}all its output: {log}", details=last)
 
 
