@@ -146,12 +146,15 @@ def for_server(config: Config, private: str) -> dict[str, str]:
 
 def for_build(home: Home, release: str) -> dict[str, str]:
     """Name the variables that only a build gets: what the app runs with belongs into the release, which is sealed."""
-    return {
-        "UV_PYTHON_INSTALL_DIR": str(home.releases / release / ".python"),
+    own = {
+        "UV_PYTHON_INSTALL_DIR": str((home.releases / release / ".python").absolute()),
+        "POETRY_VIRTUALENVS_IN_PROJECT": "true",  # else in poetry's cache, which belongs to no release
+    }
+    of_builder = {
         "UV_PYTHON_CACHE_DIR": str(home.cache / "uv-python"),  # else uv downloads that one again for each release
         "UV_LINK_MODE": "copy",  # the cache is another mount for a build: a link into it fails, and uv complains
-        "POETRY_VIRTUALENVS_IN_PROJECT": "true",  # else in its cache, which the app cannot read
     }
+    return own | of_builder if home.builder else own
 
 
 def at_work(home: Home) -> set[str]:

@@ -34,6 +34,12 @@ def run(store: Store, command: Command, timeout: float = 20) -> None:
     commands.run(Kind.BUILD, commands.shell(command), store=store, release="r1", timeout=timeout)
 
 
+def test_a_build_keeps_in_the_release_what_the_app_runs_with(store: Store) -> None:
+    """Invariant 10: the same under every manager; tools would keep environments and interpreters in their caches."""
+    run(store, 'echo "$UV_PYTHON_INSTALL_DIR $POETRY_VIRTUALENVS_IN_PROJECT"')
+    assert store.log("r1").read_text() == f"{store.path('r1')}/.python true\n"
+
+
 def test_where_and_with_what_it_runs(store: Store) -> None:
     """It runs in the release with the configured variables, and its output is appended to the release's log."""
     store.log("r1").write_text("before\n")

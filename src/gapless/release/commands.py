@@ -62,6 +62,8 @@ def run(
     process: subprocess.Popen[bytes] | None = None
     try:
         with _surroundings(store, release, "") as surroundings:
+            if kind is Kind.BUILD:
+                surroundings["env"] |= environment.for_build(Home(store.home), release)
             with log.open("ab") as output, signals_held():
                 process = subprocess.Popen(
                     argv,
