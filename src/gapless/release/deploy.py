@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gapless import environment
-from gapless.config import FILE, Config, load
+from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.linux.disk import refusal
-from gapless.release import operators, recovery, sources
+from gapless.release import making, operators, recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
-from gapless.release.compilation import compilation, compile_here
 from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
-from gapless.release.owner import account, give
+from gapless.release.owner import account
 from gapless.release.prune import remove_old
-from gapless.release.seal import seal, written_since
-from gapless.release.stamps import settle
 from gapless.release.takeover import switch_over
 from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
 from gapless.switch.job import Jobs, Kind
 
-NAMED = 3  # files that a warning names
 MIGRATE = "migrate"  # a phase
-COMPILE_WITHIN = 300.0  # seconds
 TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
 
 
@@ -61,12 +53,12 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
         lock.name(release=release)
         with Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt:
             with attempt.phase("install"):
-                config = _install(target, project, found, release)
+                config = making.install(target, project, found, release)
             jobs = target.jobs or OwnJobs(target.store, lock)
-            _build(target, attempt, config, jobs)
-            _seal(target, attempt, jobs)
+            making.build(target, attempt, config, jobs)
+            making.finish(target, attempt, jobs)
             _migrate(attempt, config, lock, jobs)
-            _warn_of_data(target, attempt.previous)
+            making.warn_of_data(target, attempt.previous)
             switch_over(target, attempt, config, lock, watch)
         _prune(target, attempt, config)
     return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
@@ -148,76 +140,6 @@ def _finish_commit(target: Target, current: str) -> None:
         target.manager.point(current)
     except (GaplessError, OSError) as error:  # the disk is full: a prune must be possible all the same
         target.observer.warning(f"cannot finish the commit of {current}: {error}")
-
-
-def _install(target: Target, project: Path, found: sources.Source, release: str) -> Config:
-    def fill(tree: Path) -> None:
-        found.install(tree)
-        config = load(tree)
-        sources.leave_out(tree, (config.env_file, *config.secrets.values()))
-        _settle(target, tree)
-
-    directory = target.store.add(release, fill)
-    environment.take_settings(target.home.root, release)
-    config = target.home.config(release)
-    if target.operator:
-        current = recovery.current(target)
-        operators.refuse_other_rights(config, target.home.config(current) if current else None)
-    read = operators.reader_of(target.operator) if target.operator else sources.reader_in(project)
-    environment.fix(target.home.root, release, config, project, read)
-    if target.home.builder:
-        directory.chmod(0o700)  # until it is sealed: what a build makes of it is for nobody else
-        give(directory, target.home.builder)
-    return config
-
-
-def _build(target: Target, attempt: Attempt, config: Config, jobs: Jobs) -> None:
-    if config.build.run:
-        with attempt.phase("build"):
-            jobs.run(Kind.BUILD, shell(config.build.run), attempt.release, config.build.timeout)
-            _settle(target, target.store.path(attempt.release))
-
-
-def _settle(target: Target, tree: Path) -> None:
-    """Let equal files keep the time stamps that they have in the current release: nobody fetches them again."""
-    current = target.manager.current()
-    settle(tree, target.store.path(current) if current else None, target.clock.now())
-
-
-def _seal(target: Target, attempt: Attempt, jobs: Jobs) -> None:
-    """Let nobody write the release from now on: so what its interpreter would write at each start is written first."""
-    with attempt.phase("seal"):
-        tree = target.store.path(attempt.release)
-        compiling = compilation(tree)
-        if compiling and compiling[0] == sys.executable and not target.jobs:
-            compile_here(tree)
-        elif compiling:
-            try:
-                jobs.run(Kind.COMPILE, compiling, attempt.release, COMPILE_WITHIN)
-            except GaplessError as error:  # it only starts slower
-                target.observer.warning(str(error))
-        seal(tree, owned=bool(target.home.builder))
-        settings = target.home.settings(attempt.release)
-        try:
-            own = tree / FILE
-            if target.home.builder and own.is_file() and not own.is_symlink():  # a build may have put anything there
-                own.chmod(0o600)  # [env] is nobody else's to read, and root has its copy
-            settings.touch()  # when that was, for `_warn_of_data`
-        except OSError as error:
-            raise refusal("seal", str(settings), error) from error
-
-
-def _warn_of_data(target: Target, current: str | None) -> None:
-    """Say what the app keeps beside its code: the next release does not have that."""
-    sealed = target.home.settings(current or "")
-    if target.home.builder or current is None or not sealed.exists():
-        return  # nobody can write there, or nobody knows since when nobody should have
-    if found := written_since(target.store.path(current), sealed.stat().st_mtime):
-        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        target.observer.warning(
-            f"{', '.join(found[:NAMED])}{more} in {current} changed since it was built, and the next release does not"
-            f" have that: what the app keeps belongs into $GAPLESS_SHARED ({target.home.shared})"
-        )
 
 
 def _migrate(attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs) -> None:

@@ -1,0 +1,107 @@
+"""How a release is made: installed, built and sealed, from what others may have prepared."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from gapless import environment
+from gapless.config import FILE, Config, load
+from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
+from gapless.release import operators, recovery, sources
+from gapless.release.attempt import Attempt, Target
+from gapless.release.commands import shell
+from gapless.release.compilation import compilation, compile_here
+from gapless.release.owner import give
+from gapless.release.seal import seal, written_since
+from gapless.release.stamps import settle
+from gapless.switch.job import Jobs, Kind
+
+NAMED = 3  # files that a warning names
+COMPILE_WITHIN = 300.0  # seconds
+
+
+def install(target: Target, project: Path, found: sources.Source, release: str) -> Config:
+    """Put a release on disk, and take down what it runs with before anything of it runs; returns that.
+
+    Raises GaplessError.
+    """
+
+    def fill(tree: Path) -> None:
+        found.install(tree)
+        config = load(tree)
+        sources.leave_out(tree, (config.env_file, *config.secrets.values()))
+        _settle(target, tree)
+
+    directory = target.store.add(release, fill)
+    environment.take_settings(target.home.root, release)
+    config = target.home.config(release)
+    if target.operator:
+        current = recovery.current(target)
+        operators.refuse_other_rights(config, target.home.config(current) if current else None)
+    read = operators.reader_of(target.operator) if target.operator else sources.reader_in(project)
+    environment.fix(target.home.root, release, config, project, read)
+    if target.home.builder:
+        directory.chmod(0o700)  # until it is sealed: what a build makes of it is for nobody else
+        give(directory, target.home.builder)
+    return config
+
+
+def build(target: Target, attempt: Attempt, config: Config, jobs: Jobs) -> None:
+    """Run the build of the attempt's release, if it has one. Raises GaplessError."""
+    if config.build.run:
+        with attempt.phase("build"):
+            jobs.run(Kind.BUILD, shell(config.build.run), attempt.release, config.build.timeout)
+            try:
+                _settle(target, target.store.path(attempt.release))
+            except OSError as error:
+                raise refusal("look through", f"release {attempt.release}", error) from error
+
+
+def _settle(target: Target, tree: Path) -> None:
+    """Let equal files keep the time stamps that they have in the current release: nobody fetches them again."""
+    current = target.manager.current()
+    settle(tree, target.store.path(current) if current else None, target.clock.now())
+
+
+def finish(target: Target, attempt: Attempt, jobs: Jobs) -> None:
+    """Let nobody write the release from now on: so what its interpreter would write at each start is written first.
+
+    Raises GaplessError.
+    """
+    with attempt.phase("seal"):
+        tree = target.store.path(attempt.release)
+        compiling = compilation(tree)
+        if compiling and compiling[0] == sys.executable and not target.jobs:
+            compile_here(tree)
+        elif compiling:
+            try:
+                jobs.run(Kind.COMPILE, compiling, attempt.release, COMPILE_WITHIN)
+            except GaplessError as error:  # it only starts slower
+                target.observer.warning(str(error))
+        seal(tree, owned=bool(target.home.builder))
+        settings = target.home.settings(attempt.release)
+        try:
+            own = tree / FILE
+            if target.home.builder and own.is_file() and not own.is_symlink():  # a build may have put anything there
+                own.chmod(0o600)  # [env] is nobody else's to read, and root has its copy
+            settings.touch()  # when that was, for `warn_of_data`
+        except OSError as error:
+            raise refusal("seal", str(settings), error) from error
+
+
+def warn_of_data(target: Target, current: str | None) -> None:
+    """Say what the app keeps beside the code of the `current` release: the next release does not have that.
+
+    Raises GaplessError.
+    """
+    sealed = target.home.settings(current or "")
+    if target.home.builder or current is None or not sealed.exists():
+        return  # nobody can write there, or nobody knows since when nobody should have
+    if found := written_since(target.store.path(current), sealed.stat().st_mtime):
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        target.observer.warning(
+            f"{', '.join(found[:NAMED])}{more} in {current} changed since it was built, and the next release does not"
+            f" have that: what the app keeps belongs into $GAPLESS_SHARED ({target.home.shared})"
+        )
