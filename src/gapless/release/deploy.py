@@ -91,6 +91,8 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
                 return Result(release, on_trial, engine.Outcome.SWITCHED)
             return Result(release, current, engine.Outcome.ALREADY_LIVE)
         config = target.home.config(release)
+        if target.operator:
+            operators.refuse_other_rights(config, target.home.config(current) if current else None)
         lock.name(release=release)
         with Attempt(target, "rollback", release, current, _revision(target, release)) as attempt:
             switch_over(target, attempt, config, lock, watch)
