@@ -12,6 +12,7 @@ from gapless import environment
 from gapless.config import FILE, Config, load
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
+from gapless.linux.files import not_too_deep
 from gapless.release import operators, recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
@@ -56,7 +57,8 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
         if target.operator:
             found = operators.find_as(target.operator, project, source)
         else:
-            found = sources.find(project, source)
+            with not_too_deep("read", str(project)):
+                found = sources.find(project, source)
         release = target.store.new_name(target.clock.now(), found.short)
         lock.name(release=release)
         with Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt:
@@ -188,7 +190,7 @@ def _settle(target: Target, tree: Path) -> None:
 
 def _seal(target: Target, attempt: Attempt, jobs: Jobs) -> None:
     """Let nobody write the release from now on: so what its interpreter would write at each start is written first."""
-    with attempt.phase("seal"):
+    with attempt.phase("seal"), not_too_deep("seal", attempt.release):
         tree = target.store.path(attempt.release)
         compiling = compilation(tree)
         if compiling and compiling[0] == sys.executable and not target.jobs:
