@@ -161,3 +161,15 @@ def test_a_rehearsal_that_does_not_end(shop: Shop) -> None:
     shop.host.run("rm", f"{shop.project}/stays.py")
     shop.write()
     shop.deploy()
+
+
+def test_directories_without_an_end(host: Host) -> None:
+    """Invariants 5 and 8: what an app nests too deeply for Python is removed with it all the same."""
+    shop = Shop(host, "nested", 8002)
+    shop.write()
+    shop("up")
+    nest = "import os\nfor _ in range(1500):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    for place in ("/run/gapless/nested", "/srv/nested/shared"):
+        shop("exec", "--", "sh", "-c", 'cd "$0" && exec python3 -c "$1"', place, nest)
+    shop.remove()
+    assert shop.left() == ""
