@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from gapless import span, timeouts
 from gapless.errors import GaplessError
 
 FILE = "gapless.toml"
+LARGEST = 1 << 20  # bytes: it may be somebody else's, and a link to what has no end
 NOTHING = ("", "")  # is wrong: neither a cause nor a hint
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 SECRET = re.compile("[A-Za-z0-9_-]+")
@@ -160,7 +163,12 @@ def load(directory: Path) -> Config:
 def read(path: Path) -> Config:
     """Read the file `path`; raises GaplessError (status 2) that names the key and the nearest known one."""
     try:
-        return parse(path.read_text("utf-8"), path)
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # or a pipe would be waited for
+            content = file.read(LARGEST + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+        if content is None or len(content) > LARGEST:
+            cause = f"it is no file of at most {LARGEST >> 20} MiB"
+            raise GaplessError("read", str(path), cause, status=2)
+        return parse(content.decode("utf-8"), path)
     except FileNotFoundError:
         hint = "run `gapless init` there, or change to the project's directory"
         raise GaplessError("read", str(path), "there is no such file", hint, status=2) from None

@@ -93,3 +93,29 @@ def test_one_number_for_the_app_and_its_builds(host: Host) -> None:
         assert "shop and shop-build are one user" in shop.fails("up", "--existing-user")
     finally:
         host.run("sed", "-i", "-E", "/^shop(-build)?:/d", "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
+
+
+LINGER = """
+mkdir -p $HOME/.config/systemd/user/default.target.wants
+printf '[Service]\\nExecStart=/bin/sleep 1000\\n' > $HOME/.config/systemd/user/default.target.wants/evil.service
+loginctl enable-linger $(id -un) || true
+sleep 1
+"""
+
+
+def test_no_account_gets_a_systemd_manager_of_its_own(host: Host) -> None:
+    """Invariants 9 and 10: it would run what a build, or the app, leaves: in no sandbox, and after its end."""
+    shop = Shop(host, "shop", 8000)
+    host.write(f"{shop.project}/linger.sh", LINGER)
+    shop.write(config='[build]\nrun = "sh linger.sh"\n[release]\nmigrate = "sh linger.sh"\n')
+    shop("up")
+    shop("exec", "--", "sh", "linger.sh")
+    for user in ("shop", "shop-build"):
+        commands = host.run("ps", "-o", "args=", "-u", user, check=False).stdout
+        assert "systemd --user" not in commands
+        assert "sleep" not in commands
+    host.run("rm", f"{shop.project}/linger.sh")
+    shop.remove()
+    assert shop.left() == ""
+    assert host.run("find", "/etc/systemd/system", "-name", "user@*").stdout == ""
+    host.run("sh", "-c", "rm -f /var/lib/systemd/linger/shop*")

@@ -110,6 +110,42 @@ def test_other_verbs_are_refused(shop: Shop, argv: list[str]) -> None:
     assert shop.current()
 
 
+def test_a_rollback_brings_back_no_rights(shop: Shop) -> None:
+    """Invariant 9: what root has taken away from the app since, an operator does not give it again."""
+    shop.write(config='[sandbox]\nwritable = ["/etc"]\n')
+    wide = shop.deploy()
+    shop.write()
+    narrow = shop.deploy()
+    for argv in (["rollback"], ["rollback", wide]):
+        done = alice(shop.host, *argv)
+        assert done.returncode == 1
+        assert "[sandbox] writable changes from [] to ['/etc']" in done.stderr
+    assert shop.current() == narrow
+    assert wide in shop("rollback").stdout
+
+
+@pytest.mark.parametrize("source", ["/root/project", "/root/secret"])
+def test_a_dry_run_reads_as_the_operator(shop: Shop, source: str) -> None:
+    """Invariant 9: it says what a build would do, and why a source is none."""
+    toml = f'name = "shop"\ncommand = "sh"\nbuild = {{ run = "{SECRET}" }}\n'
+    shop.host.write("/root/project/gapless.toml", toml, 0o600)
+    done = alice(shop.host, "deploy", "--dry-run", source)
+    assert done.returncode == 2, done.stdout
+    assert SECRET not in done.stdout + done.stderr
+    assert "Permission denied" in done.stderr
+
+
+@pytest.mark.parametrize("again", [["--app", ""], ["--app="], ["--app", "shop"], ["--app", "other"]])
+def test_a_second_app_is_refused(shop: Shop, again: list[str]) -> None:
+    """Invariant 9: sudo vouches for the first `--app`; behind it any other, or none at all, could be meant."""
+    host, first = shop.host, shop.current()
+    host.run("sh", "-c", "printf '[sandbox]\\nwritable = [\"/etc\"]\\n' >> gapless.toml", cwd="/home/alice/shop")
+    done = alice(host, *again, "deploy")
+    assert done.returncode == 2, done.stdout
+    assert "--app takes the name of one app" in done.stderr
+    assert shop.current() == first
+
+
 def test_sudo_keeps_to_the_rule(shop: Shop) -> None:
     """Without --app, or with another app's name, it is sudo that refuses."""
     for argv in ([COMMAND, "deploy"], [COMMAND, "--app", "other", "status"], [COMMAND, "-h"]):

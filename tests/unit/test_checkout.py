@@ -256,3 +256,15 @@ def test_a_revision_without_files(project: Path) -> None:
 
 def names(paths: Iterable[Path]) -> list[str]:
     return sorted(path.name for path in paths)
+
+
+def test_a_few_objects_that_are_a_tree_of_any_size(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 8: a tree in a tree, again and again, is refused before it is in memory."""
+    monkeypatch.setattr("gapless.release.git_run.LARGEST", 1 << 20)
+    blob = git(project, "rev-parse", "HEAD:app.py")
+    entries = [("100644", b"f%d" % number, blob) for number in range(10)]
+    for _ in range(8):
+        inner = tree(project, *entries)
+        entries = [("40000", b"d%d" % number, inner) for number in range(10)]
+    with pytest.raises(GaplessError, match="git's answer has more than 1 MiB"):
+        install(project, commit_tree(project, *entries))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,13 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(GaplessError, match="there is no such file") as caught:
         config.load(tmp_path)
     assert "gapless init" in caught.value.hint
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    """A pipe is not waited for, and what has no end is not read to it."""
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.write_bytes(b"#" * (2 << 20))):
+        path = tmp_path / "gapless.toml"
+        path.unlink(missing_ok=True)
+        make(path)
+        with pytest.raises(GaplessError, match="it is no file of at most 1 MiB"):
+            config.load(tmp_path)

@@ -183,3 +183,28 @@ def test_a_file_that_is_no_archive(project: Path) -> None:
     """An existing file that tar cannot read is refused before anything starts."""
     with pytest.raises(GaplessError, match=r"cannot unpack .*app\.py"):
         sources.find(project, str(project / "app.py"))
+
+
+@pytest.mark.parametrize("under_git", [False, True])
+def test_a_directory_that_holds_too_much(project: Path, under_git: bool) -> None:
+    """A sparse file would fill the disk where it is copied to."""
+    if not under_git:
+        shutil.rmtree(project / ".git")
+    with (project / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(GaplessError, match="it holds more than 8 GiB"):
+        sources.find(project)
+
+
+def test_a_git_that_answers_with_no_hash(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who owns a repository may speak in git's place, and a release's name begins as its commit's hash does."""
+    lie = tmp_path / "bin/git"
+    lie.parent.mkdir()
+    lie.write_text(
+        f'#!/bin/sh\ncase "$*" in *rev-parse*) echo "/../../x" ;; *) exec {shutil.which("git")} "$@" ;; esac\n'
+    )
+    lie.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{lie.parent}:{os.environ['PATH']}")
+    for named in (None, "HEAD"):
+        with pytest.raises(GaplessError, match="which is no commit's hash"):
+            sources.find(project, named)

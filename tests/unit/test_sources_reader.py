@@ -56,3 +56,11 @@ def test_a_link_that_is_swapped_while_it_is_judged_is_not_followed(
     monkeypatch.setattr(Path, "resolve", swap)
     with pytest.raises(GaplessError, match="not, or no longer, the regular file"):
         read(project / ".env")
+
+
+def test_a_file_without_an_end(tmp_path: Path) -> None:
+    """Root's memory is not for a stranger's sparse file of variables."""
+    with (tmp_path / ".env").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(GaplessError, match="it has more than 1 MiB"):
+        reader_in(tmp_path)(tmp_path / ".env")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gapless.errors import GaplessError
 from gapless.release.store import Store
 
 NOON = 1795435805.0  # 2026-11-23 12:10:05 UTC
@@ -143,3 +144,28 @@ def test_read_only_disk(tmp_path: Path) -> None:
     assert "Read-only file system" in said
     assert "remount" in hint
     assert names == "[]"
+
+
+def test_a_tree_that_is_nested_too_deeply_for_python(store: Store) -> None:
+    """Invariant 5: refused, and removed all the same: left there, it would end each later command."""
+
+    def nest(directory: Path, depth: int = 1500) -> None:
+        folder = os.open(directory, os.O_RDONLY)
+        for _ in range(depth):
+            os.mkdir("d", dir_fd=folder)
+            inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        os.close(folder)
+
+    def walk(directory: Path) -> None:
+        nest(directory)
+        raise RecursionError
+
+    with pytest.raises(GaplessError, match="its directories are nested too deeply"):
+        store.add("r1", walk)
+    assert list(store.releases.iterdir()) == []
+    (store.releases / ".removing-r2").mkdir()
+    nest(store.releases / ".removing-r2")
+    assert store.clean() == [".removing-r2"]
+    assert list(store.releases.iterdir()) == []

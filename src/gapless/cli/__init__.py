@@ -92,9 +92,22 @@ def _missing_extra(missing: ModuleNotFoundError) -> GaplessError:
     return GaplessError("run", "this command", f"{missing.name} is not installed", 'pip install "gapless[serve,cli]"')
 
 
+def _only(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """The one name. Of several the last would count, and a rule of sudo vouches for the first."""
+    if len(given) > 1 or "" in given:
+        raise click.UsageError("--app takes the name of one app, and stands once")
+    return given[0] if given else None
+
+
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gapless", message="gapless %(version)s")
-@click.option("--app", metavar="NAME", help="Act on this app alone, whatever the directory says: for sudo rules.")
+@click.option(
+    "--app",
+    metavar="NAME",
+    multiple=True,
+    callback=_only,
+    help="Act on this app alone, whatever the directory says: for sudo rules.",
+)
 @click.pass_context
 def cli(ctx: click.Context, /, app: str | None) -> None:
     """Deploy a new release on your own server without losing or delaying one request."""

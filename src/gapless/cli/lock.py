@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from gapless.cli.options import Project, common, yes
-from gapless.cli.output import Output
+from gapless.cli.output import Output, harmless
 from gapless.release import lock
 
 
@@ -47,6 +47,6 @@ def release(output: Output, project: Project, yes: bool) -> None:
     """Let deploys go on."""
     holder = lock.hold(project.app.home.root)
     if holder and not yes and not output.json and sys.stdin.isatty():
-        click.confirm(f"Release the lock of {holder}?", abort=True)
+        click.confirm(harmless(f"Release the lock of {holder}?"), abort=True)
     changed = lock.release_hold(project.app.home.root)
     output.result({"locked": False, "changed": changed}, "Released." if changed else "Already released.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,16 @@ from typing import Any
 import click
 
 from gapless.errors import GaplessError
+
+# What a terminal obeys, or what is no text: an app, a build or a file's name may hold it. Colours may stay.
+OBEYED = re.compile(
+    "\x1b(?!\\[[0-9;]*m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|(?!\\A)\r"
+)
+
+
+def harmless(text: str) -> str:
+    """`text` as a terminal is to show it, with what it would obey written out."""
+    return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class Output:
@@ -50,6 +61,7 @@ class Output:
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         """Lines of aligned columns, two spaces between them."""
+        rows = [[cell.replace("\n", "\\n") for cell in row] for row in rows]  # a row is a line
         widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
         return [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -79,7 +91,7 @@ class Output:
 
     def _echo(self, text: str, *, err: bool = False) -> None:
         try:
-            click.echo(text, err=err)
+            click.echo(harmless(text), err=err)
         except OSError:
             if not self.outlives_its_reader:
                 raise

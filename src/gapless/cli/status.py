@@ -19,7 +19,7 @@ from gapless.span import show
 from gapless.switch import orders
 from gapless.switch.manager import Instance, Role
 
-PATIENCE = 0.2  # seconds for each wait for an instance: one that is too busy is shown without its figures
+PATIENCE = 0.2  # seconds for an instance: one that is too busy is shown without its figures
 
 
 @click.command()
@@ -80,8 +80,9 @@ def _row(one: Instance, status: dict[str, Any] | None) -> tuple[str, ...]:
     up = show(max(time.time() - one.since, 0))
     counts = tuple(str(told.get(key, "?")) for key in ("connections", "requests"))
     memory = f"{procfs.memory(one.pid) / 1_000_000:.0f} MB"
-    used = f"{told['descriptors']:,} of {told['descriptors_allowed']:,}" if "descriptors" in told else "?"
-    return one.role, one.release, told["state"], str(one.pid), up, memory, *counts, used
+    taken, allowed = told.get("descriptors"), told.get("descriptors_allowed")
+    used = f"{taken:,} of {allowed:,}" if isinstance(taken, int) and isinstance(allowed, int) else "?"
+    return one.role, one.release, str(told["state"]), str(one.pid), up, memory, *counts, used
 
 
 def _last(attempt: Deploy | None) -> dict[str, object] | None:

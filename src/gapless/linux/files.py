@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+from gapless.errors import GaplessError
 
 TAIL = 30  # lines: enough for a traceback of an import, wherever its innermost frame stands
 
@@ -51,10 +56,41 @@ def sync(directory: Path) -> None:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def not_too_deep(operation: str, object_: str) -> Iterator[None]:
+    """Raise GaplessError where directories inside are nested so deeply that Python cannot walk through them."""
+    try:
+        yield
+    except RecursionError:
+        cause = "its directories are nested too deeply"
+        raise GaplessError(operation, object_, cause, "let there be less than 900, one in the other") from None
+
+
 def remove_tree(tree: Path) -> None:
     """Remove the directory `tree`, also where directories in it are read-only; none is no error. Raises OSError."""
     if not tree.exists():
         return
+    try:
+        _remove_tree(tree)
+    except RecursionError:  # who made it wants it to stay, or nothing to go on: rm(1) goes as deep as it likes
+        for argv in (["chmod", "-R", "u+rwX"], ["rm", "-rf"])[os.geteuid() == 0 :]:
+            done = subprocess.run([*argv, "--", str(tree)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise OSError(done.stderr[:1000].strip()) from None
+
+
+def clear_way(path: Path) -> None:
+    """Remove what is at `path`, a directory as well: whoever may make files there could mean to be in the way.
+
+    Raises OSError.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        remove_tree(path)
+
+
+def _remove_tree(tree: Path) -> None:
     # Root may remove them as they are, and must not follow a link that the tree's owner puts there meanwhile.
     for folder, names, _files in os.walk(tree) if os.geteuid() else ():
         Path(folder).chmod(0o700)

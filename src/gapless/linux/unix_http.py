@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
+import stat
 import time
+from typing import Any
 
 # What `gapless serve` answers itself; everything else is for the app.
 STATUS_PATH = "/.gapless/status"
@@ -16,8 +20,8 @@ LONGEST = 1 << 20  # bytes of a body that are read
 def get(socket_path: str, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
     """GET `target` over the Unix socket: status, headers (lower case), body. Raises OSError, also for what is not HTTP.
 
-    `timeout` bounds each wait for the server, and a body that does not end, in seconds; of a long one the first MiB is
-    enough.
+    `timeout` bounds the whole, in seconds; of a long body the first MiB is enough. No link is followed: whoever owns
+    the directory of the socket could have us speak with somebody else's.
     """
     return _ask("GET", socket_path, target, host, timeout)
 
@@ -27,14 +31,44 @@ def post(socket_path: str, target: str, host: str, timeout: float) -> tuple[int,
     return _ask("POST", socket_path, target, host, timeout)
 
 
+class _Bounded(socket.socket):
+    """A Unix socket that is waited for until `deadline` (monotonic seconds), however much comes, or however little."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(socket.AF_UNIX)
+        self.heard = False
+        self.deadline = time.monotonic() + timeout
+        self.settimeout(timeout)
+
+    def reach(self, path: str) -> None:
+        """Connect to the socket at `path` itself, over no link. Raises OSError."""
+        place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISSOCK(os.fstat(place).st_mode):
+                raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK), path)
+            self.connect(f"/proc/self/fd/{place}")
+        finally:
+            os.close(place)
+
+    def recv_into(self, *given: Any, **more: Any) -> int:
+        """Receive as a socket does; http.client reads by nothing else."""
+        self.settimeout(max(self.deadline - time.monotonic(), 0))
+        try:
+            received = super().recv_into(*given, **more)
+        except (BlockingIOError, TimeoutError):
+            raise TimeoutError("its answer does not end" if self.heard else "timed out") from None
+        if time.monotonic() > self.deadline:
+            raise TimeoutError("its answer does not end")
+        self.heard = True
+        return received
+
+
 def _ask(method: str, socket_path: str, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
     import http.client  # only who asks pays for it: with what it brings, it takes longer than all of ours
 
-    deadline = time.monotonic() + timeout
     with contextlib.closing(http.client.HTTPConnection("localhost", timeout=timeout)) as connection:
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(timeout)
-        connection.sock.connect(socket_path)
+        connection.sock = _Bounded(timeout)
+        connection.sock.reach(socket_path)
         asked = {"Host": host, "User-Agent": "gapless-check", "Connection": "close"}
         try:
             connection.request(method, target, headers=asked)
@@ -43,8 +77,6 @@ def _ask(method: str, socket_path: str, target: str, host: str, timeout: float) 
             body = b""
             while len(body) < LONGEST and (more := response.read1(LONGEST)):
                 body += more
-                if time.monotonic() > deadline:
-                    raise TimeoutError("its answer does not end")
         except ConnectionError:  # some are both
             raise
         except http.client.HTTPException as error:

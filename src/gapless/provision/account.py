@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import os
 import pwd
 import subprocess
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class Account:
 
     def missing(self) -> list[str]:
         """Say whether the user is to be made or adopted. Raises GaplessError for a user or group of somebody else."""
+        if self.name and self._is_ours and not os.path.lexists(self._mask):
+            return [f"Keep {self.name} from having a systemd manager of its own ({self._mask})."]
         if not self.name or self._is_ours or self.name in self._adopted:
             return []
         if self.user is None and not self._has_group:
@@ -47,6 +50,13 @@ class Account:
     def make(self) -> None:
         if not self.missing():
             return
+        if not self._is_ours:
+            self._add()
+        if self._is_ours and not os.path.lexists(self._mask):
+            # Everybody may have one started that outlives him (`loginctl enable-linger`): outside of every sandbox.
+            self._mask.symlink_to(os.devnull)
+
+    def _add(self) -> None:
         if len(self.name) > LONGEST:
             cause = f"a user's name has at most {LONGEST} characters"
             raise GaplessError("make", f"the user {self.name}", cause, "choose a shorter `name`")
@@ -64,6 +74,7 @@ class Account:
             return []
         if self.user and self.user.pw_gecos == IN_ANOTHERS_GROUP:
             _run("usermod", "--gid", NOBODY, self.name)  # userdel(8) removes the group of a user's name with him
+        self._mask.unlink(missing_ok=True)  # first: the next user may have its number
         _run("userdel", self.name)
         return [f"the user {self.name}"]
 
@@ -78,6 +89,11 @@ class Account:
         # By its home directory, too: builds of an app `shop` run as shop-build, and so would an app of that name.
         user, comments = self.user, (COMMENT, IN_ANOTHERS_GROUP)
         return user is not None and user.pw_gecos in comments and user.pw_dir == str(self.directory)
+
+    @property
+    def _mask(self) -> Path:
+        """The unit of the user's own systemd manager, masked."""
+        return self.home.units / f"user@{self.user.pw_uid if self.user else NOBODY}.service"
 
     @property
     def _has_group(self) -> bool:

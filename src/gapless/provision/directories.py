@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,8 @@ class Directories:
     def remove(self, *, data: bool) -> list[str]:
         """All that is in the home; without `data` what is `Home.kept` stays, and the home with it."""
         root, gone = self.home.root, []
-        shutil.rmtree(self.home.run, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the next boot does it
+            remove_tree(self.home.run)
         for path in sorted(root.iterdir()) if root.exists() else []:
             if data or path not in self.home.kept:
                 remove_tree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -18,6 +18,7 @@ from gapless.release.copying import mode
 
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 500_000
+DEEPEST = 200  # directories, one in the other: each member's are looked at anew
 MAX_HEADER = 1 << 20  # bytes; the longest path has 4 KiB
 DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, RecursionError)
 
@@ -155,6 +156,8 @@ def _inside(member: tarfile.TarInfo, written: str, directory: Path, name: str) -
     parts = PurePosixPath(written).parts
     if written.startswith("/") or ".." in parts:
         raise _unsafe(name, member, f"leaves the release (`{written}`)")
+    if len(parts) > DEEPEST:
+        raise _unsafe(name, member, f"is below more than {DEEPEST} directories")
     path = directory
     for part in parts[:-1]:
         path /= part

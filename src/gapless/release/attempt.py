@@ -111,6 +111,7 @@ class Attempt:
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         text = "" if error is None else str(error) or type(error).__name__
+        text = text.encode(errors="backslashreplace").decode()  # a file's name in it may be no text
         finished = Finished(self._id, self.target.clock.now(), ending(error), text, self.report)
         self._record(lambda: self.target.ledger.append(finished), error)
 

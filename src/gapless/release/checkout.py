@@ -58,6 +58,8 @@ def _entries(project: Path, commit: str) -> list[Entry]:
         cause = f"there is nothing of {project} in it"
         hint = f"{git_run.command(project, 'log', '--', '.')} lists the revisions that have something"
         raise GaplessError("read", f"git revision {commit[:7]}", cause, hint)
+    if answer.count(b"\0") > MAX_MEMBERS:
+        raise _unsafe(commit, f"it has more than {MAX_MEMBERS} files")
     entries, seen = [], set[str]()
     for line in answer.split(b"\0")[:-1]:
         found = ENTRY.fullmatch(line)
@@ -69,8 +71,6 @@ def _entries(project: Path, commit: str) -> list[Entry]:
             raise _unsafe(commit, f"there are two of {name!r}")
         seen.add(name)
         entries.append(Entry(name, int(found[1], 8), found[2]))
-    if len(entries) > MAX_MEMBERS:
-        raise _unsafe(commit, f"it has more than {MAX_MEMBERS} files")
     return entries
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gapless.config import Config
 from gapless.errors import GaplessError
+from gapless.linux.files import not_too_deep
 from gapless.release import making, operators, recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
@@ -48,7 +49,8 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
         if target.operator:
             found = operators.find_as(target.operator, project, source)
         else:
-            found = sources.find(project, source)
+            with not_too_deep("read", str(project)):
+                found = sources.find(project, source)
         release = target.store.new_name(target.clock.now(), found.short)
         lock.name(release=release)
         with Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt:
@@ -83,6 +85,8 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
                 return Result(release, on_trial, engine.Outcome.SWITCHED)
             return Result(release, current, engine.Outcome.ALREADY_LIVE)
         config = target.home.config(release)
+        if target.operator:
+            operators.refuse_other_rights(config, target.home.config(current) if current else None)
         lock.name(release=release)
         with Attempt(target, "rollback", release, current, _revision(target, release)) as attempt:
             switch_over(target, attempt, config, lock, watch)

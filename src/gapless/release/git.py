@@ -7,6 +7,7 @@ own programs. In a foreign one they are off.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gapless.release.pointers import some
 
 # What no release wants, even where .gitignore does not name it (files that git tracks come anyway).
 NEVER = (".git", ".gapless", ".venv", "__pycache__")
+HASH = re.compile(rb"[0-9a-f]{40,64}\n")
 SUBMODULE = "160000"  # its mode
 
 
@@ -104,13 +106,20 @@ def _refuse_outside(directory: Path, names: Iterable[str]) -> None:
 
 def head(directory: Path) -> tuple[str, str]:
     """HEAD's commit and the branch's name; either is empty where there is none."""
-    commit = ask(directory, "rev-parse", "--verify", "--quiet", "HEAD", none=1) or b""
+    commit = _hash(directory, ask(directory, "rev-parse", "--verify", "--quiet", "HEAD", none=1))
     branch = ask(directory, "symbolic-ref", "--short", "--quiet", "HEAD", none=1) or b""
-    return commit.decode().strip(), branch.decode().strip()
+    return commit, branch.decode().strip()
 
 
 def commit(directory: Path, revision: str) -> str | None:
     """The full hash of the commit that `revision` names, or None."""
     name = f"{revision}^{{commit}}"
     answer = ask(directory, "rev-parse", "--verify", "--quiet", "--end-of-options", name, none=1)
-    return answer.decode().strip() if answer else None
+    return _hash(directory, answer) or None
+
+
+def _hash(directory: Path, answer: bytes | None) -> str:
+    """The hash that git answered, of which a release gets its name: who owns the repository may answer in its place."""
+    if answer and not HASH.fullmatch(answer):
+        raise GaplessError("read", str(directory), f"git answers with {answer[:100]!r}, which is no commit's hash")
+    return (answer or b"").decode().strip()

@@ -32,7 +32,8 @@ OFF = (
 )
 NOTHING = "GAPLESS_NOTHING"  # a variable, from which git's settings take their values
 DEEPEST = 3  # a worktree of a submodule's repository
-LONGEST = 1 << 16  # bytes of a path
+LONGEST = 1 << 16  # bytes of a path, or of a reason
+LARGEST = 128 << 20  # bytes of an answer: a few objects can be a tree of any size
 NOBODY = 65534  # the group of an owner without an account
 
 
@@ -49,9 +50,22 @@ def ask(directory: Path, *question: str, none: int = 0) -> bytes | None:
 def run(directory: Path, question: Iterable[str], settings: Iterable[str] = ()) -> subprocess.CompletedProcess[bytes]:
     """Run git about `directory`, as its repository's owner when we are root. Raises GaplessError."""
     argv, options = _command(directory)
-    options |= {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "check": False}
-    with _started(directory):
-        return subprocess.run([*argv, *settings, *question], **options)
+    with tempfile.TemporaryFile() as said:
+        options |= {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": said}
+        with _started(directory):
+            process = subprocess.Popen([*argv, *settings, *question], **options)
+        with process:
+            assert process.stdout is not None  # noqa: S101 -- for the type checker: it is a pipe
+            try:
+                answer: bytes = process.stdout.read(LARGEST + 1)
+            except BaseException:
+                process.kill()
+                raise
+            if len(answer) > LARGEST:
+                process.kill()
+                raise GaplessError("read", str(directory), f"git's answer has more than {LARGEST >> 20} MiB")
+        said.seek(0)
+        return subprocess.CompletedProcess(process.args, process.returncode, answer, said.read(LONGEST))
 
 
 @contextlib.contextmanager

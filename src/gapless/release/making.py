@@ -9,6 +9,7 @@ from gapless import environment
 from gapless.config import FILE, Config, load
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
+from gapless.linux.files import not_too_deep
 from gapless.release import operators, recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import shell
@@ -70,7 +71,7 @@ def finish(target: Target, attempt: Attempt, jobs: Jobs) -> None:
 
     Raises GaplessError.
     """
-    with attempt.phase("seal"):
+    with attempt.phase("seal"), not_too_deep("seal", attempt.release):
         tree = target.store.path(attempt.release)
         compiling = compilation(tree)
         if compiling and compiling[0] == sys.executable and not target.jobs:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gapless import timeouts
 from gapless.config import Command, load
-from gapless.release import recovery, sources
+from gapless.release import operators, recovery, sources
 from gapless.release.attempt import Target
 from gapless.release.deploy import pick
 from gapless.release.prune import superfluous
@@ -17,7 +17,7 @@ from gapless.release.watch import Watch
 
 def plan_deploy(target: Target, project: Path, source: str | None = None, watch: Watch | None = None) -> list[str]:
     """The steps of `deploy`; the source is read and unpacked, elsewhere. Raises GaplessError, as `deploy` would."""
-    found = sources.find(project, source)
+    found = operators.find_as(target.operator, project, source) if target.operator else sources.find(project, source)
     with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch:
         found.install(Path(scratch))
         config = load(Path(scratch))

@@ -13,11 +13,12 @@ from gapless.config import FILE
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.release import copying, git
-from gapless.release.archive import check_links, open_archive, strip, unpack
+from gapless.release.archive import MAX_BYTES, check_links, open_archive, strip, unpack
 from gapless.release.checkout import checkout
 from gapless.release.git_run import command
 from gapless.release.pointers import PULL, refuse_pointers
 
+LONGEST = 1 << 20  # bytes of a file of variables or of a secret
 PACK = " and ".join(f"`git {one}`" for one in PULL) + " where it was made, and make it again"
 
 
@@ -67,7 +68,10 @@ def reader_in(project: Path) -> Callable[[Path], bytes]:
         if not real.is_relative_to(top):
             raise GaplessError("read", str(path), f"it is not in {top}", "copy it into the project's directory")
         with copying.opened(top, str(real.relative_to(top))) as file:
-            return file.read()
+            content = file.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise GaplessError("read", str(path), f"it has more than {LONGEST >> 20} MiB")
+        return content
 
     return read
 
@@ -84,7 +88,11 @@ def _directory(directory: Path) -> Source:
     under_git = bool(names)  # no work tree, or a directory in one that git ignores, such as dist/
     try:
         names = names or _walk(directory)
-        listed = {name: stat.S_IFMT((directory / name).lstat().st_mode) for name in names}
+        found = {name: (directory / name).lstat() for name in names}
+        if sum(one.st_size for one in found.values()) > MAX_BYTES:  # a sparse file says so at once
+            cause = f"it holds more than {MAX_BYTES >> 30} GiB"
+            raise GaplessError("read", str(directory), cause, "let git ignore what is no part of a release")
+        listed = {name: stat.S_IFMT(one.st_mode) for name, one in found.items()}
         short = _digest(directory, listed) if changed or not under_git else ""
     except OSError as error:
         raise refusal("read", str(directory), error) from error

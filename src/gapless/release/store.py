@@ -11,7 +11,7 @@ from pathlib import Path
 from gapless import environment
 from gapless.home import Home
 from gapless.linux.disk import refusal
-from gapless.linux.files import remove_tree
+from gapless.linux.files import not_too_deep, remove_tree
 
 INCOMING = ".incoming-"
 REMOVING = ".removing-"
@@ -85,7 +85,8 @@ class Store:
         incoming = self.releases / (INCOMING + release)
         try:
             incoming.mkdir(mode=0o700)  # nobody is to run, or link to, what is not complete
-            fill(incoming)
+            with not_too_deep("add", f"release {release}"):
+                fill(incoming)
             incoming.chmod(0o755)
             incoming.rename(self.path(release))  # made durable before the commit names it: see switching
         except BaseException as error:

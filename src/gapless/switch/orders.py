@@ -7,18 +7,18 @@ from typing import Any
 
 from gapless.linux.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH, get, post
 
-TIMEOUT = 3.0  # seconds for each wait: a server that needs longer is no quick way back
+TIMEOUT = 3.0  # seconds: a server that needs longer is no quick way back
 
 
 def status(private: str, timeout: float) -> dict[str, Any] | None:
-    """The status document; None of a server that has none, or does not answer: `timeout` seconds for each wait.
+    """The status document; None of a server that has none, or does not answer within `timeout` seconds.
 
     Raises nothing.
     """
     try:
         _, _, body = get(private, STATUS_PATH, "localhost", timeout)
         document = _document(body)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last of JSON that is nested without an end
         return None
     return document if "state" in document else None
 
@@ -42,7 +42,7 @@ def _order(private: str, path: str, state: str) -> bool:
     try:
         code, _, body = post(private, path, "localhost", TIMEOUT)
         return code == 200 and _document(body).get("state") == state
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

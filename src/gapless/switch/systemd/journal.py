@@ -49,13 +49,19 @@ def _of(home: SystemdHome, *units: str) -> list[str]:
 
 def _line(home: SystemdHome, raw: str) -> str:
     entry = json.loads(raw)
+    names = ["UNIT", "USER_UNIT", "_SYSTEMD_USER_UNIT", "_SYSTEMD_UNIT"]
+    if not home.user and entry.get("_PID") != "1":
+        names = ["_SYSTEMD_UNIT"]  # any program may write the others
+    unit = next((_text(found) for name in names if (found := entry.get(name))), "")
     said = entry.get("MESSAGE")
-    if isinstance(said, list):  # bytes that are no UTF-8
-        said = bytes(said).decode("utf-8", "replace")
-    unit = (
-        entry.get("UNIT") or entry.get("USER_UNIT") or entry.get("_SYSTEMD_USER_UNIT") or entry.get("_SYSTEMD_UNIT", "")
-    )
-    return f"{release_of(home.instance(unit))} | {said}" if said is not None else ""
+    return f"{release_of(home.instance(unit))} | {_text(said)}" if said is not None else ""
+
+
+def _text(field: object) -> str:
+    """What journalctl says of a field: text, or the numbers of bytes that are none, or a list of several such."""
+    if isinstance(field, list) and all(isinstance(one, int) for one in field):
+        return bytes(field).decode("utf-8", "replace")
+    return "\n".join(map(_text, field)) if isinstance(field, list) else str(field)
 
 
 def _argv(home: SystemdHome, *argv: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from gapless import environment
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.linux.files import replace
+from gapless.linux.files import clear_way, replace
 from gapless.switch import held, orders
 from gapless.switch.manager import Instance, Readiness, Role, Started
 from gapless.switch.systemd import companions, journal, rehearsal, units
@@ -181,7 +181,7 @@ class SystemdManager:
         self._write(units.of_release(config, self.home, instance))
         if self.current() is None:
             FirstCandidate(self.home, self.home.unit(instance)).name()
-        Path(self.home.private(instance)).unlink(missing_ok=True)
+        clear_way(Path(self.home.private(instance)))
         return instance
 
     def _start(self, instance: str, timeout: float) -> Started:

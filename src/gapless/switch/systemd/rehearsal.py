@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from gapless.config import Config
-from gapless.linux.files import replace
+from gapless.linux.files import clear_way, replace
 from gapless.linux.unix_http import get
 from gapless.switch.systemd import journal, units
 from gapless.switch.systemd.deadman import stopped_with_us
@@ -20,6 +20,7 @@ from gapless.switch.systemd.systemctl import Systemctl
 
 EXCERPT = 200  # characters of a failed answer
 WAIT = 0.1  # seconds between two attempts
+STOP = 15.0  # seconds; the unit has 10
 KINDS = ("socket", "service")  # to stop in this order: a late connection would start the service again
 
 
@@ -49,11 +50,15 @@ def clear(home: SystemdHome, ctl: Systemctl) -> None:
     """End every rehearsal and remove what it left: ours, and one whose deployer and deadman were killed."""
     found = [path for kind in KINDS for path in sorted(home.volatile.glob(home.other("rehearsal", "*", kind)))]
     for path in found:
-        ctl.attempt("stop", path.name)
+        try:
+            ctl.attempt("stop", path.name, timeout=STOP)
+        except subprocess.TimeoutExpired:  # sd_notify(3): it asks for more time (EXTEND_TIMEOUT_USEC), perhaps for ever
+            ctl.attempt("kill", "--signal=SIGKILL", path.name)
+            ctl.attempt("stop", path.name)
     if found:
         ctl.attempt("reset-failed", *(path.name for path in found))
     for path in (*found, *home.run.glob("*.rehearsal.sock")):
-        path.unlink(missing_ok=True)
+        clear_way(path)
 
 
 def _start(ctl: Systemctl, service: str, deadline: float) -> str:

@@ -65,7 +65,8 @@ class Systemctl:
     def show(self, properties: Sequence[str], *units: str) -> list[dict[str, str]]:
         """The properties of each unit that is loaded and matches one of `units` (names or patterns)."""
         text = self.do("show", "--timestamp=us+utc", f"--property={','.join(properties)}", "--", *units)
-        return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.split("\n\n") if block]
+        # At "\n" alone: splitlines() knows other ends of a line, and an app may say one in its status text.
+        return [dict(line.partition("=")[::2] for line in block.split("\n")) for block in text.split("\n\n") if block]
 
 
 def _hint(said: str, user: bool) -> str:

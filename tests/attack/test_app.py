@@ -1,0 +1,175 @@
+"""A hostile app against root's commands: what it says to systemd, to the journal and on its private socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.host.host import Host
+from tests.host.life import Shop
+from tests.support import GAPLESS, wait_until
+
+PRIVATE = "/run/gapless/shop"
+# U+2028 ends a line for Python, not for systemd; a field may be written twice; an escape sequence is for a terminal.
+SAY = r"""
+import socket, threading, time
+TITLE = "\x1b]0;owned\x07"
+print("title " + TITLE + " end", flush=True)
+
+def send(text, kind):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.sendto(text.encode(), kind)
+
+send("MESSAGE=one\nMESSAGE=two\nUNIT=shop@forged.service\n", "/run/systemd/journal/socket")
+told = dict(one.split("=", 1) for one in open("/proc/self/environ").read().split("\0") if "=" in one)
+forged = "STATUS=x\u2028MainPID=no number\u2028ActiveState=failed" + TITLE
+
+def late():
+    time.sleep(1)
+    send(forged, told["NOTIFY_SOCKET"].replace("@", "\0", 1))
+
+threading.Thread(target=late, daemon=True).start()
+"""
+# In the place of the private socket: as the first argument says.
+ANSWER = r"""
+import os, socket, sys, time
+path = sys.argv[2]
+if os.path.lexists(path):
+    os.unlink(path)
+one = socket.socket(socket.AF_UNIX)
+one.bind(path)
+one.listen()
+print("listens", flush=True)
+while True:
+    asker, _ = one.accept()
+    try:
+        asker.recv(1 << 16)
+        if sys.argv[1] == "slow":
+            for byte in b"HTTP/1.1 200 OK\r\nx: " + 1000 * b"x":
+                asker.send(bytes([byte]))
+                time.sleep(0.1)
+        body = {"deep": b"[" * 500000, "wrong": b'{"state": 5, "descriptors": "x"}'}[sys.argv[1]]
+        asker.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    except OSError:
+        pass
+    asker.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def app(host: Host) -> Iterator[Shop]:
+    """An app that is up, for all tests of this file."""
+    one = Shop(host, "shop", 8000)
+    one.write()
+    one("up")
+    yield one
+    one.remove()
+    assert one.left() == ""
+
+
+@pytest.fixture
+def shop(app: Shop) -> Shop:
+    """The app, with nothing but its live instance running."""
+    app.settled()
+    app.write()
+    return app
+
+
+def as_the_app(shop: Shop, command: str) -> None:
+    """Run a shell's `command` as the app's user, where its private sockets are."""
+    shop("exec", "--", "sh", "-ec", f"cd {PRIVATE}; {command}")
+
+
+def test_what_an_app_says_of_itself(shop: Shop) -> None:
+    """Invariants 3 and 8: no status text forges what systemd says, and no terminal obeys an app."""
+    shop.write(app=SAY)
+    release = shop.deploy()
+    wait_until(lambda: "MainPID" in shop.show(f"shop@{release}.service", "StatusText"))
+    assert shop.live()["release"] == release
+    logs = shop("logs").stdout
+    assert "title \\x1b]0;owned\\x07 end" in logs
+    assert f"{release} | one\ntwo\n" in logs
+    assert "forged |" not in logs
+    for verb in ("status", "doctor", "prune", "deploy", "rollback"):
+        done = shop(verb, check=False)
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("way", ["slow", "deep", "wrong"])
+def test_answers_on_the_private_socket(shop: Shop, way: str) -> None:
+    """Invariants 3 and 8: whatever is answered there holds nobody up, and breaks no command."""
+    shop.host.write(f"{shop.project}/answer.py", ANSWER)
+    shop.deploy()
+    shop.settled()
+    with shop.popen("exec", "--", "python3", "answer.py", way, f"{PRIVATE}/{shop.current()}.sock") as liar:
+        assert liar.stdout is not None
+        assert liar.stdout.readline() == "listens\n"
+        shop.host.run("timeout", "10", *GAPLESS, "status", cwd=shop.project)
+        shop.host.run("timeout", "30", *GAPLESS, "deploy", "--watch", "1s", cwd=shop.project)
+        shop.host.run("pkill", "--full", "answer.py")
+    shop.host.run("rm", f"{shop.project}/answer.py")
+
+
+def test_a_link_to_the_private_socket_of_another_app(shop: Shop) -> None:
+    """Invariants 1 and 9: root does not tell the server of another app to accept no more."""
+    other = Shop(shop.host, "other", 8001)
+    other.write()
+    other("up")
+    mine, others = shop.current(), other.current()
+    as_the_app(shop, f"rm {mine}.sock; ln -s ../other/{others}.sock {mine}.sock")
+    shop("deploy", "--watch", "1s")
+    assert other.get().startswith(others)
+    assert other.live()["status"]["state"] == "serving"
+    other.remove()
+
+
+def test_a_directory_in_the_way_of_private_sockets(shop: Shop) -> None:
+    """Invariant 3: what serves now cannot keep its successors, or those before it, from taking over."""
+    first = shop.current()
+    as_the_app(shop, "mkdir -p x.rehearsal.sock/inner")
+    assert shop.deploy() != first
+    as_the_app(shop, "mkdir -p x.rehearsal.sock/inner")
+    shop("rollback")
+
+
+STAYS = """
+import os, signal, socket, threading, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+def send(text):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.sendto(text.encode(), os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
+
+send("READY=1")
+while True:
+    send("EXTEND_TIMEOUT_USEC=600000000")
+    time.sleep(0.2)
+"""
+
+
+def test_a_rehearsal_that_does_not_end(shop: Shop) -> None:
+    """Invariants 3 and 5: who asks systemd for more and more time to stop is killed, and holds up no later deploy."""
+    first = shop.live()
+    shop.host.write(f"{shop.project}/stays.py", STAYS)
+    toml = shop.host.read(f"{shop.project}/gapless.toml").replace("gapless serve app:app", "python3 stays.py")
+    shop.host.write(f"{shop.project}/gapless.toml", toml.replace("20s", "2s"))
+    assert "in its rehearsal GET / got no answer" in shop.fails("deploy")
+    assert shop.live()["pid"] == first["pid"]
+    assert shop.host.run("pgrep", "--full", "stays.py", check=False).stdout == ""
+    shop.host.run("rm", f"{shop.project}/stays.py")
+    shop.write()
+    shop.deploy()
+
+
+def test_directories_without_an_end(host: Host) -> None:
+    """Invariants 5 and 8: what an app nests too deeply for Python is removed with it all the same."""
+    shop = Shop(host, "nested", 8002)
+    shop.write()
+    shop("up")
+    nest = "import os\nfor _ in range(1500):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    for place in ("/run/gapless/nested", "/srv/nested/shared"):
+        shop("exec", "--", "sh", "-c", 'cd "$0" && exec python3 -c "$1"', place, nest)
+    shop.remove()
+    assert shop.left() == ""
