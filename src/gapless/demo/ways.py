@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gapless.errors import GaplessError
+from gapless.home import EMBEDDED, Home
 from gapless.listen import bind
 
 TEXT = """\
@@ -178,7 +179,7 @@ class Gapless(Way):
 
     @property
     def ledger(self) -> Path:
-        return self.folder / ".gapless" / "shared" / "ledger.db"
+        return Home(self.folder / EMBEDDED).shared / "ledger.db"
 
     def start(self) -> None:
         self._spawn([sys.executable, "-m", "gapless", "run"])
