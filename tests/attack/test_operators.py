@@ -25,22 +25,34 @@ def operated(host: Host) -> Host:
     host.write(COMMAND, f'#!/bin/sh\nexec {shlex.join(GAPLESS)} "$@"\n', 0o755)
     host.write("/etc/sudoers.d/shop", RULE, 0o440)
     host.write("/root/secret", SECRET, 0o600)
+    toml = f'name = "shop"\ncommand = "sh"\nbuild = {{ run = "{SECRET}" }}\n'
+    host.write("/root/project/gapless.toml", toml, 0o600)
+    host.run("tar", "-cf", "/root/secret.tar", "-C", "/root", "secret")
+    host.run("chmod", "600", "/root/secret.tar")
     host.run("visudo", "--check")
     return host
 
 
-@pytest.fixture
-def shop(operated: Host) -> Iterator[Shop]:
-    """The app shop, up; alice has a copy of the project in her home."""
+@pytest.fixture(scope="module")
+def installed(operated: Host) -> Iterator[Shop]:
+    """The app shop, up."""
     one = Shop(operated, "shop", 8000)
     one.write()
     one("up")
-    operated.run("rm", "-rf", "/home/alice/shop")
-    operated.run("cp", "-r", one.project, "/home/alice/shop")
-    operated.run("chown", "-R", "alice:", "/home/alice/shop")
     yield one
     one.remove()
     assert one.left() == ""
+
+
+@pytest.fixture
+def shop(installed: Shop) -> Shop:
+    """The app shop; alice has a fresh copy of the project in her home."""
+    host = installed.host
+    host.run("rm", "-rf", "/home/alice/shop")
+    host.run("cp", "-r", installed.project, "/home/alice/shop")
+    host.run("chown", "-R", "alice:", "/home/alice/shop")
+    installed.settled()
+    return installed
 
 
 def alice(host: Host, *argv: str, app: str = "shop") -> subprocess.CompletedProcess[str]:
@@ -89,8 +101,6 @@ def test_what_decides_for_the_host_is_not_the_operators(shop: Shop, change: str,
 def test_what_only_root_may_read_is_not_handed_out(shop: Shop, source: str) -> None:
     """Invariant 9: as a directory, a file, an archive, or by a link, a name or a mount inside the project."""
     host, first = shop.host, shop.current()
-    host.run("tar", "-cf", "/root/secret.tar", "-C", "/root", "secret")
-    host.run("chmod", "600", "/root/secret.tar")
     if source == "inside":
         host.run("sh", "-ec", "cp -p /root/secret inside.txt", cwd="/home/alice/shop")
         done = alice(host, "deploy")
@@ -127,8 +137,6 @@ def test_a_rollback_brings_back_no_rights(shop: Shop) -> None:
 @pytest.mark.parametrize("source", ["/root/project", "/root/secret"])
 def test_a_dry_run_reads_as_the_operator(shop: Shop, source: str) -> None:
     """Invariant 9: it says what a build would do, and why a source is none."""
-    toml = f'name = "shop"\ncommand = "sh"\nbuild = {{ run = "{SECRET}" }}\n'
-    shop.host.write("/root/project/gapless.toml", toml, 0o600)
     done = alice(shop.host, "deploy", "--dry-run", source)
     assert done.returncode == 2, done.stdout
     assert SECRET not in done.stdout + done.stderr
