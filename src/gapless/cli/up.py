@@ -20,7 +20,6 @@ from gapless.release.lock import deploy_lock
 from gapless.release.preview import plan_deploy
 from gapless.switch.systemd.app import SystemdApp
 from gapless.switch.systemd.home import SystemdHome
-from gapless.switch.systemd.manager import SystemdManager
 
 
 @click.command()
@@ -46,15 +45,15 @@ def command(
     """
     home = SystemdHome(project.config.name, user=user)
     host.require_systemd(home)
-    manager = SystemdManager(home)
+    app = SystemdApp(home)
     host.refuse_foreign(home)
-    target = Target(home, manager, Progress(output), lock_wait, jobs=SystemdApp(home).jobs)
+    target = Target(home, app.manager, Progress(output), lock_wait, jobs=app.jobs)
     current = recovery.current(target) or ""
-    first, lost = not current, current != (manager.current() or "")
+    first, lost = not current, current != (app.manager.current() or "")
     installation = Installation(project.config, home, current, adopt=existing_user)
     missing, moved = installation.missing(), installation.socket.moved()
     if lost:
-        missing.insert(0, f"Write {manager.commit} again: it is to name {current}.")
+        missing.insert(0, f"Write {app.manager.commit} again: it is to name {current}.")
     if moved and not close_socket:
         hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
         raise GaplessError("change", "the held socket", f"{moved}: it must be closed for that", hint)

@@ -12,14 +12,13 @@ from gapless.errors import GaplessError
 from gapless.provision.account import Account
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome, ours
-from gapless.switch.systemd.systemctl import Systemctl
 
 OLDEST = 249  # Upholds= came with it
 
 
 def require_systemd(home: SystemdHome) -> None:
     """Refuse hosts without systemd, or with one that is too old for us. Raises GaplessError."""
-    said = Systemctl(home.user).do("--version").split()
+    said = home.ctl.do("--version").split()
     version = said[1] if len(said) > 1 else "?"
     if not version.isdecimal() or int(version) < OLDEST:
         hint = "use `gapless run` (the embedded supervisor) there"
@@ -32,7 +31,7 @@ def refuse_foreign(home: SystemdHome) -> None:
     """Refuse a name that units, a directory or an account have which others made. Raises GaplessError."""
     # The service of the same name is what systemd would start for a socket without a release.
     names = (home.socket, f"{home.name}.service", home.unit(""))
-    for directory in Systemctl(home.user).do("show", "--property=UnitPath", "--value").split():
+    for directory in home.ctl.do("show", "--property=UnitPath", "--value").split():
         for unit in (Path(directory, name) for name in names):
             if unit.exists() and not ours(unit):
                 hint = "choose another `name`, or remove that unit"

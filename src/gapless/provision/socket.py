@@ -10,7 +10,6 @@ from gapless.config import Config
 from gapless.linux.files import replace
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
-from gapless.switch.systemd.systemctl import Systemctl
 
 LONGEST = 24 * 3600.0  # seconds: every unit has a TimeoutStopSec of its own
 
@@ -23,10 +22,6 @@ class SocketUnit:
     home: SystemdHome
     current: str | None
 
-    @property
-    def ctl(self) -> Systemctl:
-        return self.home.ctl
-
     def missing(self) -> list[str]:
         sentences = [f"Write {self.home.units / self.home.socket}."] if self.diff() else []
         if self.current:
@@ -36,7 +31,7 @@ class SocketUnit:
 
     def diff(self) -> list[str]:
         """Show how the installed unit differs from the wanted one, as a unified diff; nothing when it does not."""
-        before, wanted = self._installed(), units.socket(self.config)
+        before, wanted = units.installed_socket(self.home), units.socket(self.config)
         if before == wanted:
             return []
         import difflib  # only a change pays for it
@@ -45,33 +40,35 @@ class SocketUnit:
 
     def moved(self) -> str:
         """Why the held socket would have to be closed: its addresses are not the configured ones; "" when they are."""
-        return address.moved(units.listens(self._installed()), self.config.addresses)
+        return address.moved(units.listens(units.installed_socket(self.home)), self.config.addresses)
 
     def is_shut(self) -> bool:
         """Whether the socket is closed: somebody stopped it, or killed an `up` that had closed it."""
-        return self.ctl.show(["ActiveState"], self.home.socket)[0]["ActiveState"] in {"inactive", "failed"}
+        return self.home.ctl.show(["ActiveState"], self.home.socket)[0]["ActiveState"] in {"inactive", "failed"}
 
     def make(self) -> None:
         if self.moved():
-            self.ctl.do("stop", self.home.socket)  # first: if we are killed now, the next `up` sees that it is shut
+            self.home.ctl.do(
+                "stop", self.home.socket
+            )  # first: if we are killed now, the next `up` sees that it is shut
         if replace(self.home.units / self.home.socket, units.socket(self.config)):
-            self.ctl.do("daemon-reload")
+            self.home.ctl.do("daemon-reload")
         if self.current and not self.home.enabled:  # before there is a release, the port is to stay closed
-            self.ctl.do("enable", self.home.socket)
+            self.home.ctl.do("enable", self.home.socket)
 
     def reopen(self) -> None:
         """Stop the socket and the app's services, let them drain, and start the socket as its unit says now."""
-        self.ctl.do("stop", self.home.socket)
-        self.ctl.do("stop", self.home.unit("*"), timeout=LONGEST)
-        self.ctl.do("start", self.home.socket)
+        self.home.ctl.do("stop", self.home.socket)
+        self.home.ctl.do("stop", self.home.unit("*"), timeout=LONGEST)
+        self.home.ctl.do("start", self.home.socket)
 
     def remove(self, *, data: bool) -> list[str]:  # noqa: ARG002 -- it keeps none
         """Stop everything, in a drain, and remove the units of the releases and the drop-ins; not the unit itself."""
         home = self.home
         if (home.units / home.socket).exists():
-            self.ctl.do("disable", "--now", home.socket)  # first, or a connection starts the service again
+            self.home.ctl.do("disable", "--now", home.socket)  # first, or a connection starts the service again
         for pattern in home.patterns:
-            self.ctl.do("stop", pattern, timeout=LONGEST)
+            self.home.ctl.do("stop", pattern, timeout=LONGEST)
         patterns = (*home.patterns, f"{home.socket}.d")
         found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
         for path in found:
@@ -83,10 +80,6 @@ class SocketUnit:
         unit = self.home.units / self.home.socket
         gone = [str(unit)] if unit.exists() else []
         unit.unlink(missing_ok=True)
-        self.ctl.do("daemon-reload")
-        self.ctl.attempt("reset-failed", self.home.socket, *self.home.patterns)
+        self.home.ctl.do("daemon-reload")
+        self.home.ctl.attempt("reset-failed", self.home.socket, *self.home.patterns)
         return gone
-
-    def _installed(self) -> str:
-        unit = self.home.units / self.home.socket
-        return unit.read_text("utf-8", "replace") if unit.exists() else ""

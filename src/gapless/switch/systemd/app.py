@@ -39,8 +39,7 @@ class SystemdApp:
 
     def held(self) -> Sequence[Address]:
         """The addresses in the socket unit."""
-        unit = self.home.units / self.home.socket
-        return units.listens(unit.read_text("utf-8", "replace")) if unit.exists() else []
+        return units.listens(units.installed_socket(self.home))
 
     def look(self) -> Look:
         """The instances, and whether the socket unit is open."""

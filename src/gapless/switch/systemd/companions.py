@@ -7,12 +7,10 @@ from collections.abc import Callable, Collection
 from gapless.config import Config
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome, release_of
-from gapless.switch.systemd.systemctl import GONE, Systemctl
+from gapless.switch.systemd.systemctl import GONE
 
 
-def settle(
-    home: SystemdHome, ctl: Systemctl, config: Config, release: str, running: Callable[[], Collection[str]]
-) -> None:
+def settle(home: SystemdHome, config: Config, release: str, running: Callable[[], Collection[str]]) -> None:
     """Start the missing processes and timers of `release`, and stop what others left; `running` have a server.
 
     No other release's timer goes on, also while its server stands by; a job that has begun does. A server that drains
@@ -26,11 +24,11 @@ def settle(
         alive = running()
         left |= {name for name in processes if release_of(home.instance(name)) not in alive}
     # Only what runs: systemd may not even be able to read those of a release that it refused.
-    shown = ctl.show(["Id", "ActiveState"], *sorted(left)) if left else []
+    shown = home.ctl.show(["Id", "ActiveState"], *sorted(left)) if left else []
     if stale := [unit["Id"] for unit in shown if unit["ActiveState"] not in GONE]:
-        ctl.do("stop", "--no-block", *stale)
+        home.ctl.do("stop", "--no-block", *stale)
     if wanted:
-        ctl.do("start", "--no-block", *wanted)
+        home.ctl.do("start", "--no-block", *wanted)
 
 
 def _written(home: SystemdHome, kind: str) -> set[str]:

@@ -54,10 +54,10 @@ class SystemdManager:
         if live := next((one for one in instances if one.release == release and one.role is Role.LIVE), None):
             raise GaplessError("start", release, f"it is the current release and runs already (pid {live.pid})")
         try:
-            rehearsal.clear(self.home, self.ctl)
+            rehearsal.clear(self.home)
             problem, log = units.unfit(config, self.home, release), tuple[str, ...]()
             if not problem and config.rehearses:
-                problem, log = rehearsal.rehearse(self.home, self.ctl, config, release)
+                problem, log = rehearsal.rehearse(self.home, config, release)
             if problem:
                 return Started(None, Readiness.EXITED, problem, log)
             instance = self._prepare(config, release, {one.unit for one in instances})
@@ -231,7 +231,7 @@ class SystemdManager:
     def _settle_beside(self, release: str) -> None:
         """Have the processes and timers of the current release run, and no others'."""
         config = self.home.config(release)
-        companions.settle(self.home, self.ctl, config, release, lambda: {one.release for one in self.instances()})
+        companions.settle(self.home, config, release, lambda: {one.release for one in self.instances()})
 
     def _write(self, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():

@@ -24,9 +24,9 @@ STOP = 15.0  # seconds; the unit has 10
 KINDS = ("socket", "service")  # to stop in this order: a late connection would start the service again
 
 
-def rehearse(home: SystemdHome, ctl: Systemctl, config: Config, release: str) -> tuple[str, tuple[str, ...]]:
+def rehearse(home: SystemdHome, config: Config, release: str) -> tuple[str, tuple[str, ...]]:
     """Start the release on a private socket, check and stop it; returns the problem ("" if none) and its last lines."""
-    deadline = time.monotonic() + config.check.timeout
+    ctl, deadline = home.ctl, time.monotonic() + config.check.timeout
     socket, service = (home.other("rehearsal", release, kind) for kind in KINDS)
     path = home.run / f"{release}.rehearsal.sock"
     texts = {
@@ -43,11 +43,12 @@ def rehearse(home: SystemdHome, ctl: Systemctl, config: Config, release: str) ->
             invocation = ctl.show(["InvocationID"], service)[0]["InvocationID"]
             return f"in its rehearsal {problem}", journal.tail(home, invocation) if invocation else ()
     finally:
-        clear(home, ctl)
+        clear(home)
 
 
-def clear(home: SystemdHome, ctl: Systemctl) -> None:
+def clear(home: SystemdHome) -> None:
     """End every rehearsal and remove what it left: ours, and one whose deployer and deadman were killed."""
+    ctl = home.ctl
     found = [path for kind in KINDS for path in sorted(home.volatile.glob(home.other("rehearsal", "*", kind)))]
     for path in found:
         try:

@@ -35,6 +35,12 @@ def socket(config: Config) -> str:
     return _render("socket", config=config, addresses=[_stream(address) for address in config.addresses])
 
 
+def installed_socket(home: SystemdHome) -> str:
+    """The text of the socket unit as it is installed; empty where it is not."""
+    unit = home.units / home.socket
+    return unit.read_text("utf-8", "replace") if unit.exists() else ""
+
+
 def listens(unit: str) -> list[Address]:
     """Where the socket unit with this text listens."""
     lines = [line for line in unit.splitlines() if line.startswith(STREAM)]
