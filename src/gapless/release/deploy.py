@@ -9,8 +9,7 @@ from pathlib import Path
 
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.linux.files import not_too_deep
-from gapless.release import making, operators, recovery, sources
+from gapless.release import making, operators, recovery
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
 from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
@@ -46,11 +45,7 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
     if target.home.builder:
         account(target.home.builder)  # before anything is made of which it is to be the owner
     with _locked(target, "deploy") as lock:
-        if target.operator:
-            found = operators.find_as(target.operator, project, source)
-        else:
-            with not_too_deep("read", str(project)):
-                found = sources.find(project, source)
+        found = making.find(target, project, source)
         release = target.store.new_name(target.clock.now(), found.short)
         lock.name(release=release)
         with Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt:

@@ -23,6 +23,14 @@ NAMED = 3  # files that a warning names
 COMPILE_WITHIN = 300.0  # seconds
 
 
+def find(target: Target, project: Path, source: str | None) -> sources.Source:
+    """Find what `source` means (see `sources.find`), as the operator where there is one. Raises GaplessError."""
+    if target.operator:
+        return operators.find_as(target.operator, project, source)
+    with not_too_deep("read", str(project)):
+        return sources.find(project, source)
+
+
 def install(target: Target, project: Path, found: sources.Source, release: str) -> Config:
     """Put a release on disk, and take down what it runs with before anything of it runs; returns that.
 
@@ -41,7 +49,9 @@ def install(target: Target, project: Path, found: sources.Source, release: str) 
     if target.operator:
         current = recovery.current(target)
         operators.refuse_other_rights(config, target.home.config(current) if current else None)
-    read = operators.reader_of(target.operator) if target.operator else sources.reader_in(project)
+    read = sources.reader_in(project)
+    if target.operator:
+        read = operators.reading_as_operator(target.operator, read)
     environment.fix(target.home.root, release, config, project, read)
     if target.home.builder:
         directory.chmod(0o700)  # until it is sealed: what a build makes of it is for nobody else

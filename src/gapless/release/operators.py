@@ -26,7 +26,7 @@ from gapless.release.archive import check_links, unpack
 RIGHTS = Sandbox.__struct_fields__
 HINT = "whoever may run `sudo gapless deploy` without --app decides that"
 PARTS = ("operation", "object", "cause", "hint")
-LONGEST = 1 << 20  # bytes of a line, of a file of variables or of a secret
+LONGEST = 1 << 20  # bytes of a line
 
 
 class Head(msgspec.Struct):
@@ -41,12 +41,9 @@ class Head(msgspec.Struct):
 def find_as(user: pwd.struct_passwd, project: Path, named: str | None) -> sources.Source:
     """Find a release's source as `sources.find` does, and read all of it now, as `user`. Raises GaplessError."""
     spool = tempfile.TemporaryFile()  # noqa: SIM115 -- it has no name, and goes with the Source
-    with reading_as(user, lambda stream: _send(stream, project, named)) as stream:
-        head = msgspec.json.decode(stream.readline(LONGEST), type=Head)
-        if not head.error:
-            shutil.copyfileobj(stream, spool, 1 << 20)
-    if head.error:
-        raise GaplessError(*(head.error.get(part, "") for part in PARTS), status=2)
+    with reading_as(user, lambda stream: _send(stream, project, lambda: _send_tree(stream, project, named))) as stream:
+        head = _heard(stream, status=2)
+        shutil.copyfileobj(stream, spool, 1 << 20)
 
     def install(target: Path) -> None:
         spool.seek(0)
@@ -58,17 +55,13 @@ def find_as(user: pwd.struct_passwd, project: Path, named: str | None) -> source
     return sources.Source(head.what, head.short, head.revision, install)
 
 
-def reader_of(user: pwd.struct_passwd) -> Callable[[Path], bytes]:
-    """Make what reads a small file as `user`. It raises GaplessError for a larger one, and what the disk refuses."""
+def reading_as_operator(user: pwd.struct_passwd, own: Callable[[Path], bytes]) -> Callable[[Path], bytes]:
+    """Make what reads a small file by `own`, as `user`. It raises GaplessError."""
 
     def read(path: Path) -> bytes:
-        with reading_as(user, lambda stream: _send_file(stream, path)) as stream:
-            said, content = stream.read(1), stream.read(LONGEST + 1)
-        if said != b"+":
-            raise GaplessError("read", str(path), content.decode("utf-8", "replace") or "it cannot be read")
-        if len(content) > LONGEST:
-            raise GaplessError("read", str(path), f"it has more than {LONGEST >> 20} MiB")
-        return content
+        with reading_as(user, lambda stream: _send(stream, path, lambda: _send_file(stream, own, path))) as stream:
+            _heard(stream, status=1)
+            return stream.read()
 
     return read
 
@@ -89,27 +82,41 @@ def refuse_other_rights(new: Config, current: Config | None) -> None:
         raise GaplessError("deploy", new.name, cause, HINT)
 
 
-def _send(stream: BinaryIO, project: Path, named: str | None) -> None:
+def _heard(stream: BinaryIO, status: int) -> Head:
+    """What a reader says first. Raises GaplessError with that exit status when it is an error."""
+    line = stream.readline(LONGEST)
+    if not line.endswith(b"\n"):
+        raise GaplessError("read", "for the operator", "the process that reads ended before it had said anything")
+    head = msgspec.json.decode(line, type=Head)
+    if head.error:
+        raise GaplessError(*(head.error.get(part, "") for part in PARTS), status=status)
+    return head
+
+
+def _send(stream: BinaryIO, what: Path, send: Callable[[], None]) -> None:
+    """Have `send` say all, or say why it cannot read `what`."""
     try:
-        with tempfile.TemporaryDirectory(prefix="gapless-read-") as folder:
-            source = sources.find(project, named)
-            source.install(Path(folder))
-            _say(stream, Head(source.what, source.short, source.revision))
-            with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-                archive.add(folder, arcname=".")
+        send()
     except GaplessError as error:
         _say(stream, Head(error={part: getattr(error, part) for part in PARTS}))
     except OSError as error:
-        _say(stream, Head(error={"operation": "read", "object": str(project), "cause": refusal("", "", error).cause}))
+        _say(stream, Head(error={"operation": "read", "object": str(what), "cause": refusal("", "", error).cause}))
+
+
+def _send_tree(stream: BinaryIO, project: Path, named: str | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="gapless-read-") as folder:
+        source = sources.find(project, named)
+        source.install(Path(folder))
+        _say(stream, Head(source.what, source.short, source.revision))
+        with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+            archive.add(folder, arcname=".")
+
+
+def _send_file(stream: BinaryIO, own: Callable[[Path], bytes], path: Path) -> None:
+    content = own(path)
+    _say(stream, Head())
+    stream.write(content)
 
 
 def _say(stream: BinaryIO, head: Head) -> None:
     stream.write(msgspec.json.encode(head) + b"\n")
-
-
-def _send_file(stream: BinaryIO, path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            stream.write(b"+" + file.read(LONGEST + 1))
-    except OSError as error:
-        stream.write(b"-" + (error.strerror or "").encode())

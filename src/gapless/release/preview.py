@@ -8,7 +8,8 @@ from pathlib import Path
 
 from gapless import timeouts
 from gapless.config import Command, load
-from gapless.release import operators, recovery, sources
+from gapless.linux.files import not_too_deep
+from gapless.release import making, recovery
 from gapless.release.attempt import Target
 from gapless.release.deploy import pick
 from gapless.release.prune import superfluous
@@ -17,9 +18,10 @@ from gapless.release.watch import Watch
 
 def plan_deploy(target: Target, project: Path, source: str | None = None, watch: Watch | None = None) -> list[str]:
     """The steps of `deploy`; the source is read and unpacked, elsewhere. Raises GaplessError, as `deploy` would."""
-    found = operators.find_as(target.operator, project, source) if target.operator else sources.find(project, source)
+    found = making.find(target, project, source)
     with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch:
-        found.install(Path(scratch))
+        with not_too_deep("read", str(project)):
+            found.install(Path(scratch))
         config = load(Path(scratch))
     current = recovery.current(target)
     release = target.store.new_name(target.clock.now(), found.short)
