@@ -21,7 +21,7 @@ from gapless.linux.disk import refusal
 from gapless.release.lock import DeployLock
 from gapless.release.owner import account, stranger
 from gapless.release.store import Store
-from gapless.switch.job import Kind, failure
+from gapless.switch.job import Kind, failure, how_it_ended
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TOLD = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
@@ -83,10 +83,8 @@ def run(
         if isinstance(error, subprocess.TimeoutExpired):
             raise failure(kind, release, log, f"it took longer than {timeout:g} s") from None
         raise
-    if status < 0:
-        raise failure(kind, release, log, f"it was ended by {_signal(-status)}")
-    if status > 0:
-        raise failure(kind, release, log, f"it exited with status {status}")
+    if status:
+        raise failure(kind, release, log, how_it_ended(status))
 
 
 def interact(argv: Sequence[str], *, store: Store, release: str, owner: str = "") -> int:
@@ -187,13 +185,6 @@ def signals_held() -> Iterator[None]:
             signal.signal(number, was)
     for late in caught:
         signal.raise_signal(late)
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +40,16 @@ class Jobs(Protocol):
 
         Of its builds nothing goes on when this returns: they are ended, and waited for.
         """
+
+
+def how_it_ended(status: int) -> str:
+    """Say how a command ended that failed: with an exit status, or by signal -`status`."""
+    if status > 0:
+        return f"it exited with status {status}"
+    try:
+        return f"it was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"it was ended by signal {-status}"
 
 
 def failure(kind: Kind, release: str, log: Path, cause: str) -> GaplessError:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 from collections.abc import Sequence
 
 from gapless.linux.disk import refusal
 from gapless.linux.files import replace
-from gapless.switch.job import Kind, failure
+from gapless.switch.job import Kind, failure, how_it_ended
 from gapless.switch.systemd import units
 from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.systemctl import GONE
 
 LATE = 30.0  # seconds that systemd gets to end a command which has used up its time
-SHOWN = ("ExecMainCode", "ExecMainStatus", "Result")
+SHOWN = ("ExecMainStatus", "Result")
 
 
 class SystemdJobs:
@@ -45,11 +44,8 @@ class SystemdJobs:
             raise
         if problem:
             self._end(unit)
-        if kind is not Kind.MIGRATION:
-            self.home.cache.chmod(0o700)  # its owner may have let others in
-        if problem:
             raise failure(kind, release, log, problem)
-        path.unlink(missing_ok=True)
+        self._forget(unit)
 
     def under_way(self) -> str:
         """End what a killed deployer and its deadman left of a build, and say whether a migration goes on."""
@@ -67,7 +63,12 @@ class SystemdJobs:
     def _end(self, unit: str) -> None:
         self.ctl.attempt("stop", unit)  # by its whole control group
         self.ctl.attempt("reset-failed", unit)
+        self._forget(unit)
+
+    def _forget(self, unit: str) -> None:
         (self.home.volatile / unit).unlink(missing_ok=True)
+        if self.home.cache.exists():
+            self.home.cache.chmod(0o700)  # a build owns the directory, and may have let others in
 
     def _problem(self, unit: str, timeout: float, done: subprocess.CompletedProcess[str]) -> str:
         """How the command failed, in words; empty when it did not."""
@@ -78,14 +79,7 @@ class SystemdJobs:
         if found["Result"] == "timeout":
             return f"it took longer than {timeout:g} s"
         if found["Result"] == "exit-code":
-            return f"it exited with status {status}"
+            return how_it_ended(status)
         if found["Result"] in {"signal", "core-dump"}:
-            return f"it was ended by {_signal(status)}"
+            return how_it_ended(-status)
         return done.stderr.strip() or f"systemd said {found['Result']}"
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
