@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, app_up
 from tests.support import GAPLESS, wait_until
 
 PRIVATE = "/run/gapless/shop"
@@ -60,12 +60,8 @@ while True:
 @pytest.fixture(scope="module")
 def app(host: Host) -> Iterator[Shop]:
     """An app that is up, for all tests of this file."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    one("up")
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with app_up(host) as one:
+        yield one
 
 
 @pytest.fixture

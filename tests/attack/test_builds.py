@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, app_up
 from tests.support import wait_until
 
 TREE = "/srv/shop/releases"
@@ -181,12 +181,8 @@ with socket.socket(socket.AF_UNIX) as one:
 @pytest.fixture(scope="module")
 def app(host: Host) -> Iterator[Shop]:
     """An app that is up, for all tests of this file."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    one("up")
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with app_up(host) as one:
+        yield one
 
 
 @pytest.fixture

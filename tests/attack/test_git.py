@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.host import PROJECTS, Host
-from tests.host.life import Shop
+from tests.host.life import Shop, app_up
 from tests.support import GAPLESS
 
 HOOKS = (
@@ -69,12 +69,8 @@ def shop(host: Host) -> Iterator[Shop]:
     """An app that is up, a user who sets traps, and the traps."""
     host.run("useradd", "--create-home", "mallory")
     host.write(TRAP, '#!/bin/sh\necho "$1 $(id -u)" >> /proof/ran\n[ "$1" = textconv ] || cat\nexit 1\n', 0o755)
-    one = Shop(host, "shop", 8000)
-    one.write()
-    one("up")
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with app_up(host) as one:
+        yield one
 
 
 def set_traps(host: Host, work: str, git: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, app_up
 from tests.support import wait_until
 
 FORGED = '{"who":"nobody@nowhere","pid":1,"since":1.0,"release":"","why":"forged","started":0,"phase":""}'
@@ -83,12 +83,8 @@ REFUSALS = {
 @pytest.fixture(scope="module")
 def shop(host: Host) -> Iterator[Shop]:
     """An app that is up, for all tests of this file."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    one("up")
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with app_up(host) as one:
+        yield one
 
 
 def test_a_migration_against_the_lock(shop: Shop) -> None:

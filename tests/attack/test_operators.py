@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, app_up
 from tests.support import GAPLESS
 
 COMMAND = "/opt/operators/gapless"
@@ -36,12 +36,8 @@ def operated(host: Host) -> Host:
 @pytest.fixture(scope="module")
 def installed(operated: Host) -> Iterator[Shop]:
     """The app shop, up."""
-    one = Shop(operated, "shop", 8000)
-    one.write()
-    one("up")
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with app_up(operated) as one:
+        yield one
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, app_up
 from tests.support import wait_until
 
 KINDS = ("migration", "server", "process", "timer", "exec")
@@ -73,12 +73,8 @@ calendar = "*:*:*"
 @pytest.fixture
 def shop(host: Host) -> Iterator[Shop]:
     """An app that is up."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    one("up")
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with app_up(host) as one:
+        yield one
 
 
 def test_nothing_of_an_app_writes_a_sealed_release(shop: Shop) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.host import PROJECTS, Host
-from tests.host.life import Shop
+from tests.host.life import Shop, leaving_nothing
 
 ORDERS = ("+sh", "@sh", "-sh", ":sh", "!sh", "|sh")  # systemd.service(5): the first of them is "as root"
 RUN = '["{word}", "-c", "id > /root/pwned; id -u >> /proof/ran"]'
@@ -58,11 +58,9 @@ if way == "daemon":
 @pytest.fixture
 def shop(host: Host) -> Iterator[Shop]:
     """An app that is not up yet; nothing of it is left afterwards."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with leaving_nothing(Shop(host, "shop", 8000)) as one:
+        one.write()
+        yield one
 
 
 @pytest.mark.parametrize(("word", "way"), [("+sh", "build"), ("sh", "daemon")])

@@ -148,6 +148,23 @@ class Shop:
         self("down", "--data", "--yes")
 
 
+@contextlib.contextmanager
+def leaving_nothing(one: Shop) -> Iterator[Shop]:
+    """The app, whatever becomes of it inside; afterwards nothing of it is left."""
+    yield one
+    one.remove()
+    assert one.left() == ""
+
+
+@contextlib.contextmanager
+def app_up(host: Host, config: str = "") -> Iterator[Shop]:
+    """The app `shop`, up inside; afterwards nothing of it is left."""
+    with leaving_nothing(Shop(host, "shop", 8000)) as one:
+        one.write(config=config)
+        one("up")
+        yield one
+
+
 @dataclass
 class Visits:
     """What came of the requests of a while; times are monotonic seconds."""

@@ -7,19 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, app_up
 from tests.support import GAPLESS, wait_until
 
 
 @pytest.fixture
 def shop(host: Host) -> Iterator[Shop]:
     """An app that is up; nothing of it is left afterwards."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    one("up")
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with app_up(host) as one:
+        yield one
 
 
 def test_a_unit_that_systemd_refuses_fails_the_deploy_before_anything_is_touched(shop: Shop) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, leaving_nothing
 from tests.support import wait_until
 
 # Without [secrets]: the kernel here has no ACLs on tmpfs, by which systemd lets another user than root read them.
@@ -27,11 +27,9 @@ migrate = ["sh", "-c", "id -un; echo > $GAPLESS_SHARED/migrated"]
 @pytest.fixture
 def shop(host: Host) -> Iterator[Shop]:
     """An app that is not up yet."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with leaving_nothing(Shop(host, "shop", 8000)) as one:
+        one.write()
+        yield one
 
 
 def log(shop: Shop, release: str) -> list[str]:

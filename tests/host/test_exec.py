@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, app_up
 
 SEEN = "grep -E '^(Cap|NoNewPrivs|Uid)' /proc/self/status; id -un"
 CONFIG = f"""
@@ -23,12 +23,8 @@ release.migrate = "{SEEN}"
 @pytest.fixture
 def shop(host: Host) -> Iterator[Shop]:
     """An app whose commands show what they may do; it is up."""
-    one = Shop(host, "shop", 8000)
-    one.write(config=CONFIG)
-    one("up")
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with app_up(host, config=CONFIG) as one:
+        yield one
 
 
 def judge(said: str, *users: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, leaving_nothing
 from tests.support import wait_until
 
 ENABLED = "/etc/systemd/system/sockets.target.wants/shop.socket"
@@ -18,10 +18,8 @@ ENABLED = "/etc/systemd/system/sockets.target.wants/shop.socket"
 @pytest.fixture
 def shop(host: Host) -> Iterator[Shop]:
     """An app that is not up yet; nothing of it is left afterwards."""
-    one = Shop(host, "shop", 8000)
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with leaving_nothing(Shop(host, "shop", 8000)) as one:
+        yield one
 
 
 def refused(shop: Shop) -> None:

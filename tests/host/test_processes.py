@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, leaving_nothing
 from tests.support import wait_until
 
 WORKER = """
@@ -45,12 +45,10 @@ calendar = "*-*-* *:*:*"
 @contextlib.contextmanager
 def app(host: Host, config: str) -> Iterator[Shop]:
     """An app with these settings, not up yet; nothing of it is left afterwards."""
-    one = Shop(host, "shop", 8000)
-    one.write(config=config)
-    host.write(f"{one.project}/worker.py", WORKER)
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with leaving_nothing(Shop(host, "shop", 8000)) as one:
+        one.write(config=config)
+        host.write(f"{one.project}/worker.py", WORKER)
+        yield one
 
 
 @pytest.fixture

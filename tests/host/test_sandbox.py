@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, leaving_nothing
 
 APP = """
 import mmap, os, pathlib, socket
@@ -46,12 +46,10 @@ SIOCSIFADDR = 0x8916
 @pytest.fixture
 def shop(host: Host) -> Iterator[Shop]:
     """An app that tries what it is asked to; not up yet."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    host.write(f"{one.project}/app.py", APP)
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with leaving_nothing(Shop(host, "shop", 8000)) as one:
+        one.write()
+        host.write(f"{one.project}/app.py", APP)
+        yield one
 
 
 def up(shop: Shop, sandbox: str = "") -> None:

@@ -10,18 +10,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.host import Host
-from tests.host.life import Shop, visits
+from tests.host.life import Shop, leaving_nothing, visits
 from tests.support import wait_until
 
 
 @pytest.fixture
 def shop(host: Host) -> Iterator[Shop]:
     """An app that is not up yet; nothing of it is left afterwards."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with leaving_nothing(Shop(host, "shop", 8000)) as one:
+        one.write()
+        yield one
 
 
 def test_from_up_to_down(shop: Shop) -> None:
