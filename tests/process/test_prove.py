@@ -92,10 +92,12 @@ def test_a_lost_request_turns_the_deploy_back(project: Project) -> None:
     over = back["started"] + back["seconds"] + 1  # what the bad one had accepted gets its 500 before that
     wait_until(lambda: time.time() > over + 1, what="a second of load after it")
     load.kill(signal.SIGINT)
-    assert load.status() == 1
+    status = load.status()
     seen = json.loads(load.output)
+    # None at all where the proof turned the release back before this load asked it anything.
+    assert status == (1 if seen["lost"] else 0)
     assert seen["lost"] < 100, "the page lists all losses only up to here"
-    assert max(one["at"] for one in seen["losses"]) <= over
+    assert all(one["at"] <= over for one in seen["losses"])
     assert seen["releases"][-1]["last_seen"] > over
     assert pid(project) == before
     assert project.answers() == "one"
