@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.host.host import REQUIREMENTS
+
 from gapless.demo.ways import Restart
 
 APP = """
@@ -79,8 +81,7 @@ def spread(figures: Sequence[float]) -> Spread:
 def wrk() -> str | None:
     """The load generator's path; installed from Debian when we are root."""
     if shutil.which("wrk") is None and os.geteuid() == 0:
-        for argv in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "wrk"]):
-            subprocess.run(argv, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run([REQUIREMENTS, "load"], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return shutil.which("wrk")
 
 

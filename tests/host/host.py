@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 def install_requirements() -> None:
     """Install what hosts boot, where it is missing. Raises CalledProcessError."""
-    subprocess.run([REQUIREMENTS], check=True, timeout=240)
+    subprocess.run([REQUIREMENTS], check=True, timeout=480)
 
 
 class ForbiddenError(Exception):

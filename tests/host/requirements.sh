@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
-# With "servers": the programs of the examples; with "builds": those that packages are built with.
+# With "servers": the programs of the examples; with "builds": those that packages are built with; with "load": wrk.
 set -eu
+[ -n "${ALONE-}" ] || ALONE=1 exec flock "$0" "$0" "$@"  # tests run side by side, and apt waits for nobody
 missing=
 if [ "${1-}" = servers ]; then
     command -v node > /dev/null || missing="$missing nodejs"
@@ -11,6 +12,8 @@ if [ "${1-}" = servers ]; then
 elif [ "${1-}" = builds ]; then
     /usr/bin/python3 -c "import ensurepip" 2> /dev/null || missing="$missing python3-venv"
     command -v npm > /dev/null || missing="$missing npm"
+elif [ "${1-}" = load ]; then
+    command -v wrk > /dev/null || missing="$missing wrk"
 else
     [ -x /lib/systemd/systemd ] || missing="$missing systemd"
     [ -x /usr/bin/sudo ] || missing="$missing sudo"
