@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +158,28 @@ def test_a_rehearsal_that_does_not_end(shop: Shop) -> None:
     shop.host.run("rm", f"{shop.project}/stays.py")
     shop.write()
     shop.deploy()
+
+
+def test_an_app_that_does_not_end(host: Host) -> None:
+    """Invariants 8 and 9: who asks systemd for more and more time to stop holds up neither `up` nor `down`."""
+    shop = Shop(host, "lingerer", 8003)
+    shop.write()
+    host.write(f"{shop.project}/stays.py", STAYS)
+    toml = (
+        'name = "lingerer"\ncommand = "python3 stays.py"\nlisten = "127.0.0.1:8003"\n'
+        "[check]\nrehearse = false\n[drain]\nlinger = 0\nrequests = 0\nstreams = 0\n"
+    )
+    host.write(f"{shop.project}/gapless.toml", toml)
+    # The 15 s that a unit has without any drain are a long time for a test.
+    drop_in = "/run/systemd/system/lingerer@.service.d/soon.conf"
+    host.write(drop_in, "[Service]\nTimeoutStopSec=1\n")
+    shop("up")
+    host.write(f"{shop.project}/gapless.toml", toml.replace("8003", "8004"))
+    shop("up", "--close-socket")
+    shop.remove()
+    host.run("rm", "-r", str(Path(drop_in).parent))
+    assert shop.left() == ""
+    assert host.run("pgrep", "--full", "stays.py", check=False).stdout == ""
 
 
 def test_directories_without_an_end(host: Host) -> None:

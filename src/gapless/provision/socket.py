@@ -11,8 +11,6 @@ from gapless.linux.files import replace
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
 
-LONGEST = 24 * 3600.0  # seconds: every unit has a TimeoutStopSec of its own
-
 
 @dataclass(frozen=True)
 class SocketUnit:
@@ -59,7 +57,7 @@ class SocketUnit:
     def reopen(self) -> None:
         """Stop the socket and the app's services, let them drain, and start the socket as its unit says now."""
         self.home.ctl.do("stop", self.home.socket)
-        self.home.ctl.do("stop", self.home.unit("*"), timeout=LONGEST)
+        self.home.ctl.end(self.home.unit("*"))
         self.home.ctl.do("start", self.home.socket)
 
     def remove(self, *, data: bool) -> list[str]:  # noqa: ARG002 -- it keeps none
@@ -67,8 +65,7 @@ class SocketUnit:
         home = self.home
         if (home.units / home.socket).exists():
             self.home.ctl.do("disable", "--now", home.socket)  # first, or a connection starts the service again
-        for pattern in home.patterns:
-            self.home.ctl.do("stop", pattern, timeout=LONGEST)
+        self.home.ctl.end(*home.patterns)
         patterns = (*home.patterns, f"{home.socket}.d")
         found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
         for path in found:

@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 from collections.abc import Sequence
 
+from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import replace
 from gapless.switch.job import Kind, failure, how_it_ended
@@ -61,7 +62,8 @@ class SystemdJobs:
         return ""
 
     def _end(self, unit: str) -> None:
-        self.ctl.attempt("stop", unit)  # by its whole control group
+        with contextlib.suppress(GaplessError):  # systemd never read that file
+            self.ctl.end(unit)  # by its whole control group
         self.ctl.attempt("reset-failed", unit)
         self._forget(unit)
 
