@@ -158,7 +158,7 @@ class Home:
     @property
     def temporaries(self) -> list[tuple[Path, str]]:
         """Where files are made that are then renamed, each directory with a pattern of their passing names."""
-        return [(self.env, ".*-*"), (self.secrets, ".*-*")]
+        return [(self.env, ".*-*"), (self.secrets, ".*-*"), (self.log, ".*.log.new")]
 
     def current(self) -> str | None:
         """The release that the commit file names, or None before the first commit."""
