@@ -131,6 +131,25 @@ def test_a_directory_in_the_way_of_private_sockets(shop: Shop) -> None:
     shop("rollback")
 
 
+CLINGS = """
+import os, subprocess, sys
+old = min(os.listdir(".."))
+claim = {**os.environ, "GAPLESS_RELEASE": old}
+subprocess.Popen(["sleep", "1000"], cwd="../" + old, env=claim)
+"""
+
+
+def test_an_app_that_clings_to_a_release(shop: Shop) -> None:
+    """Invariant 12: what runs in the unit of one release does not keep another, wherever it works, whatever it says."""
+    first = shop.current()
+    shop.write(app=CLINGS, config="release = { keep = 2 }")
+    for _ in range(2):
+        shop.settled()
+        shop.deploy()
+    assert shop.host.run("pgrep", "--full", "sleep 1000").stdout
+    assert first not in shop.host.run("ls", "/srv/shop/releases").stdout.split()
+
+
 STAYS = """
 import os, signal, socket, threading, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
