@@ -179,6 +179,37 @@ def test_a_rehearsal_that_does_not_end(shop: Shop) -> None:
     shop.deploy()
 
 
+def test_a_socket_where_others_can_write(host: Host) -> None:
+    """Invariants 8 and 9: root binds, and removes what is in the way, in no directory of the app or of anybody."""
+    shop = Shop(host, "unixed", 8005)
+    places = {
+        "/tmp/unixed.sock": "anybody can write to /tmp",  # noqa: S108 -- it is refused
+        "/home/alice/run/x.sock": "/home/alice/run belongs to alice",
+        "/opt/sock/deep/x.sock": "the group alice can write to /opt/sock",
+        "/opt/link/x.sock": "/opt/link belongs to alice",
+    }
+    host.run("useradd", "--create-home", "alice")
+    host.run(
+        "sh", "-c", "mkdir -p /home/alice/run /opt/sock/deep; chown alice /home/alice/run; ln -s /home/alice /opt/link"
+    )
+    host.run("sh", "-c", "chgrp alice /opt/sock; chmod g+w /opt/sock")
+    for path, why in places.items():
+        shop.write()
+        toml = host.read(f"{shop.project}/gapless.toml").replace("127.0.0.1:8005", f"unix:{path}")
+        host.write(f"{shop.project}/gapless.toml", toml)
+        said = shop.fails("up")
+        assert why in said
+        assert "/run/unixed.sock" in said
+        assert shop.left() == ""
+    host.write(f"{shop.project}/gapless.toml", toml.replace(path, "/run/unixed.sock"))
+    shop("up")
+    toml = toml.replace(path, "/srv/unixed/shared/x.sock")
+    host.write(f"{shop.project}/gapless.toml", toml)
+    assert "/srv/unixed/shared belongs to unixed" in shop.fails("up", "--close-socket")
+    shop.remove()
+    assert shop.left() == ""
+
+
 def test_an_app_that_does_not_end(host: Host) -> None:
     """Invariants 8 and 9: who asks systemd for more and more time to stop holds up neither `up` nor `down`."""
     shop = Shop(host, "lingerer", 8003)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from gapless import address
 from gapless.config import Config
+from gapless.errors import GaplessError
 from gapless.linux.files import replace
+from gapless.linux.upwards import writers_above
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
 
@@ -21,6 +25,8 @@ class SocketUnit:
     current: str | None
 
     def missing(self) -> list[str]:
+        """Say what is to be done. Raises GaplessError for the path of a Unix socket that is not the manager's alone."""
+        self._refuse_writers()
         sentences = [f"Write {self.home.units / self.home.socket}."] if self.diff() else []
         if self.current:
             sentences += [f"Open {self.home.socket} again."] if self.is_shut() else []
@@ -43,6 +49,15 @@ class SocketUnit:
     def is_shut(self) -> bool:
         """Whether the socket is closed: somebody stopped it, or killed an `up` that had closed it."""
         return self.home.ctl.show(["ActiveState"], self.home.socket)[0]["ActiveState"] in {"inactive", "failed"}
+
+    def _refuse_writers(self) -> None:
+        """Refuse a place where the manager, root, would bind and remove what somebody else has put there."""
+        for one in map(address.Address.parse, self.config.addresses):
+            if isinstance(one.name, str) and (why := writers_above(Path(one.name), {0, os.geteuid()})):
+                hint = f'in gapless.toml: listen = "unix:/run/{self.home.name}.sock"'
+                if self.home.user:
+                    hint = "use a directory that is yours alone, such as $XDG_RUNTIME_DIR"
+                raise GaplessError("listen on", one.written, why, hint, status=2)
 
     def make(self) -> None:
         if self.moved():
