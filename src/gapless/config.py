@@ -7,7 +7,7 @@ import re
 import shlex
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -22,6 +22,10 @@ NOTHING = ("", "")  # is wrong: neither a cause nor a hint
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 SECRET = re.compile("[A-Za-z0-9_-]+")
 # systemd.service(5) takes a leading @ - : + ! or | for an order of its own, "run it as root" among them.
+# All that stands in one line of a unit file or of an HTTP request; the other settings may have several lines.
+IN_ONE_LINE = re.compile(r"(?!env\.|build\.run|release\.migrate|(.+\.)?command\b).*")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+VISIBLE = re.compile(r"[!-~]+")  # what HTTP's first line and its Host take, RFC 9112
 PROGRAM = re.compile(r"[A-Za-z0-9_./][^\x00-\x1f\x7f]*")
 
 
@@ -196,9 +200,38 @@ def parse(text: str, path: Path) -> Config:
 
 def _problem(config: Config) -> tuple[str, str]:
     """What types alone cannot say: the cause and what to try; empty if nothing is wrong."""
-    for check in (_of_commands, _of_places, _of_environment):
+    for check in (_of_texts, _of_commands, _of_check, _of_places, _of_environment):
         if (found := check(config)) != NOTHING:
             return found
+    return NOTHING
+
+
+def _of_texts(config: Config) -> tuple[str, str]:
+    for key, text in _texts(msgspec.to_builtins(config, enc_hook=float)):
+        if "\0" in text or (IN_ONE_LINE.fullmatch(key) and CONTROL.search(text)):
+            return f"`{key}` has a line break or another control character in it", "write it without that"
+    return NOTHING
+
+
+def _texts(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a configuration, with its key."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _texts(inner, f"{key}.{name}".strip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, key)
+
+
+def _of_check(config: Config) -> tuple[str, str]:
+    path, host = config.check.path, config.check.host
+    if path and not (path.startswith("/") and VISIBLE.fullmatch(path)):
+        cause = f"`check.path`: {path!r} is not a path in a URL"
+        return cause, "it begins with /, and what is neither ASCII nor visible is written with % (a space is %20)"
+    if not VISIBLE.fullmatch(host):
+        return f"`check.host`: {host!r} cannot be the Host of a request", 'for example: host = "shop.example"'
     return NOTHING
 
 
@@ -228,20 +261,27 @@ def _of_commands(config: Config) -> tuple[str, str]:
 
 def _of_places(config: Config) -> tuple[str, str]:
     for path in config.sandbox.writable:
-        if not path.startswith("/") or any(sign in path for sign in "\n\0"):
+        if not path.startswith("/"):
             return f"`sandbox.writable`: {path!r} is no absolute path", "write it from the root on"
+        if any(sign in path for sign in "\"'\\"):  # systemd.exec(5) has no way to write them there
+            return f"`sandbox.writable`: {path!r} has a quote or a backslash in it", "give that directory another name"
+    if "" in config.addresses:
+        return "`listen` has an empty address in it", 'for example: listen = "127.0.0.1:8000"'
     if not config.addresses:
         return "`listen` is empty", 'for example: listen = "127.0.0.1:8000"'
+    for name, timer in config.timers.items():
+        if not timer.calendar.strip():
+            return f"`timers.{name}.calendar` is empty", 'for example: calendar = "daily"; see systemd.time(7)'
     return NOTHING
 
 
 def _of_environment(config: Config) -> tuple[str, str]:
-    for name, value in config.env.items():
-        if not VARIABLE.fullmatch(name) or "\0" in value:
-            hint = "a name consists of letters, digits and _ (so it has no =), and a value has no NUL byte"
+    for name in config.env:
+        if not VARIABLE.fullmatch(name):
+            hint = "a name consists of letters, digits and _ (so it has no =)"
             return f"`env.{name}` cannot be an environment variable", hint
     for name, file in config.secrets.items():
-        if not SECRET.fullmatch(name) or not file or "\0" in file:
+        if not SECRET.fullmatch(name) or not file:
             hint = 'for example: database-password = "secrets/database-password"'
             return f"`secrets.{name}` is not a name (letters, digits, _ and -) with the path of a file", hint
     return NOTHING

@@ -164,7 +164,7 @@ def at_work(home: Home) -> set[str]:
         users.add(home.shared.stat().st_uid)  # whom the app runs as
     with contextlib.suppress(FileNotFoundError):
         users.add(home.cache.stat().st_uid)  # whom its builds run as
-    return procfs.at_work(home.releases, f"{variables.SHARED}={home.shared}", variables.RELEASE, users)
+    return procfs.at_work(home.releases, f"{variables.SHARED}={home.shared}", variables.RELEASE, users, home.of_unit)
 
 
 def search_path(directory: Path, path: str) -> str:

@@ -155,10 +155,14 @@ class Home:
             self._configs[release] = configuration.read(path)
         return self._configs[release]
 
+    def of_unit(self, unit: str) -> str:  # noqa: ARG002 -- where systemd runs no release
+        """The release that a unit of systemd is of; "" of any other unit."""
+        return ""
+
     @property
     def temporaries(self) -> list[tuple[Path, str]]:
         """Where files are made that are then renamed, each directory with a pattern of their passing names."""
-        return [(self.env, ".*-*"), (self.secrets, ".*-*")]
+        return [(self.env, ".*-*"), (self.secrets, ".*-*"), (self.log, ".*.log.new")]
 
     def current(self) -> str | None:
         """The release that the commit file names, or None before the first commit."""

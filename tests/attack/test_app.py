@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -130,6 +131,25 @@ def test_a_directory_in_the_way_of_private_sockets(shop: Shop) -> None:
     shop("rollback")
 
 
+CLINGS = """
+import os, subprocess, sys
+old = min(os.listdir(".."))
+claim = {**os.environ, "GAPLESS_RELEASE": old}
+subprocess.Popen(["sleep", "1000"], cwd="../" + old, env=claim)
+"""
+
+
+def test_an_app_that_clings_to_a_release(shop: Shop) -> None:
+    """Invariant 12: what runs in the unit of one release does not keep another, wherever it works, whatever it says."""
+    first = shop.current()
+    shop.write(app=CLINGS, config="release = { keep = 2 }")
+    for _ in range(2):
+        shop.settled()
+        shop.deploy()
+    assert shop.host.run("pgrep", "--full", "sleep 1000").stdout
+    assert first not in shop.host.run("ls", "/srv/shop/releases").stdout.split()
+
+
 STAYS = """
 import os, signal, socket, threading, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -157,6 +177,59 @@ def test_a_rehearsal_that_does_not_end(shop: Shop) -> None:
     shop.host.run("rm", f"{shop.project}/stays.py")
     shop.write()
     shop.deploy()
+
+
+def test_a_socket_where_others_can_write(host: Host) -> None:
+    """Invariants 8 and 9: root binds, and removes what is in the way, in no directory of the app or of anybody."""
+    shop = Shop(host, "unixed", 8005)
+    places = {
+        "/tmp/unixed.sock": "anybody can write to /tmp",  # noqa: S108 -- it is refused
+        "/home/alice/run/x.sock": "/home/alice/run belongs to alice",
+        "/opt/sock/deep/x.sock": "the group alice can write to /opt/sock",
+        "/opt/link/x.sock": "/opt/link belongs to alice",
+    }
+    host.run("useradd", "--create-home", "alice")
+    host.run(
+        "sh", "-c", "mkdir -p /home/alice/run /opt/sock/deep; chown alice /home/alice/run; ln -s /home/alice /opt/link"
+    )
+    host.run("sh", "-c", "chgrp alice /opt/sock; chmod g+w /opt/sock")
+    for path, why in places.items():
+        shop.write()
+        toml = host.read(f"{shop.project}/gapless.toml").replace("127.0.0.1:8005", f"unix:{path}")
+        host.write(f"{shop.project}/gapless.toml", toml)
+        said = shop.fails("up")
+        assert why in said
+        assert "/run/unixed.sock" in said
+        assert shop.left() == ""
+    host.write(f"{shop.project}/gapless.toml", toml.replace(path, "/run/unixed.sock"))
+    shop("up")
+    toml = toml.replace(path, "/srv/unixed/shared/x.sock")
+    host.write(f"{shop.project}/gapless.toml", toml)
+    assert "/srv/unixed/shared belongs to unixed" in shop.fails("up", "--close-socket")
+    shop.remove()
+    assert shop.left() == ""
+
+
+def test_an_app_that_does_not_end(host: Host) -> None:
+    """Invariants 8 and 9: who asks systemd for more and more time to stop holds up neither `up` nor `down`."""
+    shop = Shop(host, "lingerer", 8003)
+    shop.write()
+    host.write(f"{shop.project}/stays.py", STAYS)
+    toml = (
+        'name = "lingerer"\ncommand = "python3 stays.py"\nlisten = "127.0.0.1:8003"\n'
+        "[check]\nrehearse = false\n[drain]\nlinger = 0\nrequests = 0\nstreams = 0\n"
+    )
+    host.write(f"{shop.project}/gapless.toml", toml)
+    # The 15 s that a unit has without any drain are a long time for a test.
+    drop_in = "/run/systemd/system/lingerer@.service.d/soon.conf"
+    host.write(drop_in, "[Service]\nTimeoutStopSec=1\n")
+    shop("up")
+    host.write(f"{shop.project}/gapless.toml", toml.replace("8003", "8004"))
+    shop("up", "--close-socket")
+    shop.remove()
+    host.run("rm", "-r", str(Path(drop_in).parent))
+    assert shop.left() == ""
+    assert host.run("pgrep", "--full", "stays.py", check=False).stdout == ""
 
 
 def test_directories_without_an_end(host: Host) -> None:

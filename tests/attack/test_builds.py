@@ -295,6 +295,59 @@ def test_descriptors_that_a_build_gives_to_the_app(shop: Shop) -> None:
     assert host.run("grep", "-rl", "evil", f"{TREE}/{release}", "--exclude=*accomplice*", check=False).stdout == ""
 
 
+READER = """
+import array, os, pathlib, socket, time
+
+with socket.socket(socket.AF_UNIX) as listening:
+    listening.bind("\\0reader")
+    listening.listen()
+    print("listens", flush=True)
+    held = [array.array("i", listening.accept()[0].recvmsg(1, 100)[1][0][2])[0] for _ in range(2)]
+while not pathlib.Path(os.environ["GAPLESS_SHARED"], "over").exists():
+    time.sleep(0.02)
+for descriptor in held:
+    os.write(descriptor, b"evil")
+    os.ftruncate(descriptor, 1 << 40)
+"""
+GIVES_LOG = """
+import array, socket
+print("said")
+with socket.socket(socket.AF_UNIX) as one:
+    one.connect("\\0reader")
+    one.sendmsg([b"!"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [1]))])
+"""
+
+
+def test_the_log_of_a_build_in_the_hands_of_the_app(shop: Shop) -> None:
+    """Invariant 9: what a build and a migration had as their output, nobody writes, fills or empties afterwards."""
+    host = shop.host
+    host.write(f"{shop.project}/gives.py", GIVES_LOG)
+    host.write(f"{shop.project}/reader.py", READER)
+    shop.deploy()
+    host.run("rm", "-f", "/srv/shop/shared/over")
+    accomplice = shop.popen("exec", "--", "python3", "reader.py")
+    assert accomplice.stdout is not None
+    assert accomplice.stdout.readline() == "listens\n"
+    shop.write(config='build = { run = ["python3", "gives.py"] }\nrelease = { migrate = "python3 gives.py" }\n')
+    release = shop.deploy()
+    host.run("touch", "/srv/shop/shared/over")
+    said = accomplice.communicate(timeout=60)[0]
+    assert accomplice.returncode == 0, said
+    assert host.run("head", "-c", "100", f"/srv/shop/log/{release}.log").stdout == "said\nsaid\n"
+
+
+def test_a_build_that_says_more_than_a_disk_holds(shop: Shop) -> None:
+    """Invariants 8 and 9: of what a build says without an end, its last lines are kept and shown."""
+    host = shop.host
+    shop.write(config="[build]\nrun = 'timeout 2 yes || true; echo the cause; exit 3'\n")
+    said = shop.fails("deploy")
+    assert "the cause" in said
+    assert "status 3" in said
+    newest = "$(ls -t /srv/shop/log/*.log | head -n 1)"
+    assert int(host.run("sh", "-c", f"stat -c %s {newest}").stdout) <= 16 << 20
+    assert host.run("sh", "-c", f"tail -n 1 {newest}").stdout == "the cause\n"
+
+
 def test_links_to_what_is_roots(shop: Shop) -> None:
     """Invariant 9: root changes, reads and compiles nothing through a link that a build has put into its release."""
     targets = {"/etc/shadow": ("a.py", "link", "gapless.toml", ".venv/bin/x.py"), "/root": ("d",), "/": ("whole",)}

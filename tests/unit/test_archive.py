@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from gapless.errors import GaplessError
 from gapless.release import archive as unpacking
-from gapless.release import sources
+from gapless.release import budget, sources
 from tests.unit.release_kit import make_project
 
 
@@ -113,15 +114,49 @@ def test_what_is_kept(unpack: Callable[..., Path]) -> None:
 
 def test_a_bomb_is_bounded(unpack: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """An archive that grows beyond the bound is refused before it fills the disk."""
-    monkeypatch.setattr(unpacking, "MAX_BYTES", 10)
+    monkeypatch.setattr(budget, "MAX_BYTES", 10)
     with pytest.raises(GaplessError, match="holds more than"):
         unpack(member("one"), member("two"), member("three"))
 
 
+def test_a_bomb_of_directories_is_bounded(unpack: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directories that a member needs count as it does: few members may be below many of them."""
+    monkeypatch.setattr(budget, "MAX_MEMBERS", 300)
+    deep = [member("/".join([f"d{number}", *["x"] * 150, "f"])) for number in range(2)]
+    with pytest.raises(GaplessError, match="more than 300 files and directories"):
+        unpack(*deep)
+
+
+def test_many_members_below_many_directories(tmp_path: Path) -> None:
+    """Each directory is looked at once: what is below 200 of them takes no longer for that."""
+    path = tmp_path / "in.tar"
+    deep = "/".join(["x"] * 199)
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(member("gapless.toml"), io.BytesIO(b"evil"))
+        for number in range(5_000):
+            info = member(f"{deep}/{number}")
+            info.size = 0
+            archive.addfile(info)
+    release = tmp_path / "r1"
+    release.mkdir()
+    looked = 0
+
+    def look(self: Path) -> bool:
+        nonlocal looked
+        looked += 1
+        return stat.S_ISLNK(self.lstat().st_mode) if os.path.lexists(self) else False
+
+    with pytest.MonkeyPatch.context() as patch, unpacking.open_archive(path) as archive:
+        patch.setattr(Path, "is_symlink", look)
+        unpacking.unpack(archive, release, "it")
+    assert len([*(release / deep).iterdir()]) == 5_000
+    assert looked < 12_000
+
+
 def test_a_bomb_of_links_is_bounded(unpack: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each name of a file counts with what it holds: it becomes a file of its own."""
-    monkeypatch.setattr(unpacking, "MAX_BYTES", 15)
-    with pytest.raises(GaplessError, match="`two` holds more than"):
+    monkeypatch.setattr(budget, "MAX_BYTES", 15)
+    with pytest.raises(GaplessError, match="holds more than"):
         unpack(member("file"), *(member(name, tarfile.LNKTYPE, "file") for name in ("one", "two")))
 
 

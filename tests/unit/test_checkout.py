@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.release import budget, sources
 from gapless.release import checkout as reading
-from gapless.release import sources
 from tests.unit.release_kit import CONFIG, commit, git, make_project
 
 LIE = """#!{python}
@@ -182,7 +182,7 @@ def test_a_directory_called_a_file(project: Path) -> None:
 def test_a_revision_is_bounded(project: Path, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     """Invariant 8: a revision that would fill the disk is refused by what git says of it, not once it is there."""
     with monkeypatch.context() as patch:
-        patch.setattr(reading, bound, 2)
+        patch.setattr(budget, bound, 2)
         with pytest.raises(GaplessError, match="more than") as refused:
             install(project)
     assert refused.value.hint == reading.WITHOUT

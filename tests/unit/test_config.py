@@ -59,7 +59,7 @@ def test_everything_can_be_set() -> None:
         (LEAST + "[release]\nkeep = 1", "$.release.keep", "--example"),
         (LEAST + "env = { A = 1 }", "$.env", "--example"),
         (LEAST + "env = { 'A=B' = 'x' }", "`env.A=B` cannot be an environment variable", "has no ="),
-        (LEAST + 'env = { A = "\\u0000" }', "`env.A` cannot be an environment variable", "NUL"),
+        (LEAST + 'env = { A = "\\u0000" }', "`env.A` has a line break or another control character", "without"),
         (LEAST + "listen = []", "`listen` is empty", "127.0.0.1:8000"),
         (LEAST + "check = 3", "$.check", "--example"),
     ],
@@ -89,6 +89,67 @@ def test_a_first_word_that_is_an_order_is_refused(place: str, sign: str) -> None
         config.parse(text, HERE)
     assert f"`{place}`" in str(caught.value)
     assert caught.value.status == 2
+
+
+def set_to(place: str, written: str) -> str:
+    """The least configuration, with the setting at `place` as written."""
+    table, _, key = place.rpartition(".")
+    top = "".join(line for line in LEAST.splitlines(keepends=True) if not line.startswith(f"{place} "))
+    extra = {"timers.one": {"command": '"x"', "calendar": '"daily"'}, "processes.one": {"command": '"x"'}}.get(
+        table, {}
+    )
+    lines = {**extra, key: written}
+    if not table:
+        return f"{place} = {written}\n{top}"
+    return f"{top}[{table}]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items())
+
+
+ONE_LINE = (
+    *("listen", "env_file", "secrets.one", "check.path", "check.host", "timers.one.calendar"),
+    "sandbox.writable",
+)
+SEVERAL = ("command", "build.run", "release.migrate", "processes.one.command", "timers.one.command", "env.ONE")
+
+
+@pytest.mark.parametrize("sign", [r"\n", r"\r", r"\u0000", r"\u001b", r"\u007f"])
+@pytest.mark.parametrize("place", [*ONE_LINE, *SEVERAL])
+def test_what_ends_a_line_stands_where_there_may_be_several(place: str, sign: str) -> None:
+    """Invariants 8 and 9: in a unit, a request or a path nothing begins a line of its own; the key is named."""
+    written = f'["/srv{sign}x"]' if place == "sandbox.writable" else f'"/srv{sign}x"'
+    written = written.replace("/srv", "x /srv") if "command" in place else written
+    if place in SEVERAL and sign != r"\u0000":
+        config.parse(set_to(place, written), HERE)
+        return
+    with pytest.raises(GaplessError, match=f"`{place}` has a line break or another control character") as caught:
+        config.parse(set_to(place, written), HERE)
+    assert caught.value.status == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "written"),
+    [
+        ("check.host", ""),
+        ("check.host", "two words"),
+        ("check.host", "köln.example"),
+        ("check.path", "health"),
+        ("check.path", "/two words"),
+        ("check.path", "/köln"),
+        ("timers.one.calendar", ""),
+        ("timers.one.calendar", " "),
+        ("listen", ""),
+        ("sandbox.writable", "srv"),
+        ("sandbox.writable", "/srv/it's"),
+        ("sandbox.writable", r"/srv/a\\b"),
+        ("sandbox.writable", r"/srv/\"x\""),
+    ],
+)
+def test_what_no_unit_and_no_request_can_hold_is_refused(place: str, written: str) -> None:
+    """Invariant 8: the key is named when gapless.toml is read, before anything is done with it."""
+    value = f'["{written}"]' if place == "sandbox.writable" else f'"{written}"'
+    with pytest.raises(GaplessError, match=f"`{place}`") as caught:
+        config.parse(set_to(place, value), HERE)
+    assert caught.value.status == 2
+    assert caught.value.hint
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.release import sources
+from gapless.release import git_run, sources
 from tests.unit.release_kit import commit, git, make_project
 
 ROOT = os.geteuid() == 0
@@ -180,11 +181,11 @@ def test_nothing_of_a_foreign_repository_runs(
 
 @pytest.mark.parametrize("lay", TRAPS)
 def test_of_ones_own_repository_the_filters_run(trap: Trap, tmp_path: Path, lay: Callable[[Path, Trap], None]) -> None:
-    """Whether a file changed is for git-lfs and the like to say, programs of whoever asks; the others are off."""
+    """Whether a file changed is for git-lfs and the like to say, programs of whoever asks; but root has nothing run."""
     project = make_project(trap.place / "shop")
     lay(project, trap)
     refused = read_all(project, tmp_path)
-    assert trap.ran_as == ({os.geteuid()} if lay in {clean, process} else set())
+    assert trap.ran_as == ({os.geteuid()} if lay in {clean, process} and not ROOT else set())
     assert len(refused) == (lay in PARTIAL)
 
 
@@ -381,13 +382,36 @@ def test_a_work_tree_that_leads_to_itself_is_read_to_an_end(tmp_path: Path) -> N
             sources.find(tmp_path / name, "HEAD")
 
 
-@pytest.mark.skipif(not ROOT, reason="only root may be somebody else")
-def test_git_has_no_terminal(trap: Trap) -> None:
+def test_git_has_no_terminal(trap: Trap, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a repository starts in spite of all is in a session of its own: it can neither read nor type on ours."""
     project = make_project(trap.place / "shop")
-    clean(project, trap)
-    (project / "app.py").write_text("changed\n")
-    trap.program.write_text(f"#!/bin/sh\ncut -d' ' -f6 /proc/self/stat >> {trap.said}\nexec cat\n")
-    read_all(project, trap.place)
-    assert trap.ran_as  # our own repository: its filters run
+    in_the_place_of_git(trap, f"cut -d' ' -f6 /proc/self/stat >> {trap.said}", monkeypatch)
+    assert read_all(project, trap.place) == []
+    assert trap.ran_as
     assert os.getsid(0) not in trap.ran_as
+
+
+@pytest.mark.parametrize("named", [None, "HEAD"])
+@pytest.mark.parametrize("held", ["kill -STOP $$", "sleep 1000 & exec sleep 1000", "while :; do echo; sleep 0.1; done"])
+def test_a_git_that_its_owner_holds_up(
+    trap: Trap, monkeypatch: pytest.MonkeyPatch, held: str, named: str | None
+) -> None:
+    """Invariants 8 and 9: who owns a repository can stop its git, or have it drip; a deploy does not wait for ever."""
+    project = make_project(trap.place / "shop")
+    monkeypatch.setattr(git_run, "SILENT", 0.5)
+    monkeypatch.setattr(git_run, "WITHIN", 1.0)
+    only = "ls-files" if named is None else "cat-file"
+    in_the_place_of_git(trap, f'case "$*" in *{only}*) {held} ;; esac', monkeypatch)
+    began = time.monotonic()
+    with pytest.raises(GaplessError, match=r"was silent for 0.5 s|took longer than 1 s|not have the file"):
+        sources.find(project, named).install(trap.place / "out")
+    assert time.monotonic() - began < 20
+
+
+def in_the_place_of_git(trap: Trap, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a shell run `script` before it becomes git."""
+    folder = trap.place / "bin"
+    folder.mkdir()
+    (folder / "git").write_text(f'#!/bin/sh\n{script}\nexec {shutil.which("git")} "$@"\n')
+    (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

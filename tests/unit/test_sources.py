@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.release import sources
+from gapless.release import budget, sources
 from tests.unit.release_kit import CONFIG, commit, git, make_project
 
 
@@ -193,6 +193,30 @@ def test_a_directory_that_holds_too_much(project: Path, under_git: bool) -> None
     with (project / "sparse").open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(GaplessError, match="it holds more than 8 GiB"):
+        sources.find(project)
+
+
+def test_a_directory_that_grows_once_it_was_listed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who owns it may make a file larger between the look and the copy: what is copied is counted."""
+    found = sources.find(project)
+    os.truncate(project / "app.py", 1 << 40)
+    monkeypatch.setattr(budget, "MAX_BYTES", 1 << 20)  # or the disk of the test would have to hold it
+    (tmp_path / "out").mkdir()
+    with pytest.raises(GaplessError, match="it holds more than 0 GiB"):
+        found.install(tmp_path / "out")
+    assert (tmp_path / "out/app.py").stat().st_size <= 2 << 20
+
+
+def test_a_directory_of_too_many_files_or_directories(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes an inode of the server's disk, and a path that is too deep much time."""
+    shutil.rmtree(project / ".git")
+    (project / "/".join(["d"] * (budget.DEEPEST + 2))).mkdir(parents=True)
+    with pytest.raises(GaplessError, match=r"below more than 200 directories"):
+        sources.find(project)
+    monkeypatch.setattr(budget, "MAX_MEMBERS", 3)
+    with pytest.raises(GaplessError, match="more than 3 files and directories"):
         sources.find(project)
 
 

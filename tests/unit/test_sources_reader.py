@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.release import budget, operators
 from gapless.release.sources import reader_in
 
 
@@ -64,3 +67,18 @@ def test_a_file_without_an_end(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     with pytest.raises(GaplessError, match="it has more than 1 MiB"):
         reader_in(tmp_path)(tmp_path / ".env")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads for somebody else")
+def test_what_is_read_for_an_operator_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariants 8 and 9: who reads is the operator's process, and may send without an end; root's disk has one."""
+    monkeypatch.setattr(budget, "MAX_BYTES", 1 << 20)
+
+    def send(stream: BinaryIO, *_what: object) -> None:
+        stream.write(b'{"what": "x"}\n')
+        for _ in range(1 << 20):
+            stream.write(bytes(1 << 16))
+
+    monkeypatch.setattr(operators, "_send_tree", send)
+    with pytest.raises(GaplessError, match="cannot read x: it holds more than"):
+        operators.find_as(pwd.getpwnam("nobody"), tmp_path, None)

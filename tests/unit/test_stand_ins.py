@@ -189,3 +189,19 @@ def test_a_submodule_in_a_submodule(project: Path) -> None:
     error = refused(project, None, match=r"cannot read .*/shop/lib: its submodules are not checked out: 'deep'$")
     subprocess.run(commands(error.hint)[0], check=True, capture_output=True)
     assert (install(project, None) / "lib/deep/app.py").exists()
+
+
+@pytest.mark.parametrize("named", [None, "HEAD", "archive"])
+def test_what_git_crypt_has_encrypted_is_named(project: Path, named: str | None) -> None:
+    """git itself has only the ciphertext: a release of it would not run, and nobody would see why."""
+    (project / ".gitattributes").write_text("secrets/** filter=git-crypt diff=git-crypt\n")
+    (project / "secrets").mkdir()
+    (project / "secrets/key").write_bytes(b"\0GITCRYPT\0" + bytes(20))
+    commit(project)
+    if named == "archive":
+        named = str(project.parent / "shop.tar")
+        subprocess.run(["git", "-C", str(project), "archive", "-o", named, "HEAD"], check=True)
+    error = refused(project, named, match="git-crypt has encrypted 'secrets/key'")
+    assert "git-crypt unlock" in error.hint
+    (project / "secrets/key").write_text("unlocked")  # as `git-crypt unlock` leaves it
+    assert (install(project, None) / "secrets/key").read_text() == "unlocked"

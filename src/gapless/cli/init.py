@@ -24,17 +24,24 @@ path = "/"          # must answer 2xx before this release gets its first visitor
 # `gapless config --example` shows every setting.
 """
 # Its own virtual environment goes before the PATH, so `gapless serve` is the one in there. gapless comes in a step of
-# its own: pip refuses it beside requirements with hashes.
+# its own: pip refuses it beside requirements with hashes, and no lock knows it.
 BUILD = """
 [build]              # each release has its own virtual environment
 # On a server it runs as the user NAME-build, who sees nothing in /root or /home and may write the release, which nobody
 # can afterwards, and its own home, /srv/NAME/cache, where caches stay. What the app keeps goes to $GAPLESS_SHARED.
 run = '''
-python3 -m venv .venv
-.venv/bin/pip install --quiet {what}
-.venv/bin/pip install --quiet "{ours}"
+{install}
+{add} "{ours}"
 '''
 """
+WITH_PIP = ".venv/bin/pip install --quiet"
+# By the file that says what the project needs, a lock before what was locked: what installs that, and what adds to it.
+INSTALLS = {
+    "uv.lock": ("uv sync --frozen --no-dev", "uv pip install --quiet"),
+    "poetry.lock": ("poetry install --only main --no-root", WITH_PIP),
+    "requirements.txt": (f"python3 -m venv .venv\n{WITH_PIP} -r requirements.txt", WITH_PIP),
+    "pyproject.toml": (f"python3 -m venv .venv\n{WITH_PIP} .", WITH_PIP),
+}
 # An app object in a module of its own: `app = FastAPI()`, `application = get_wsgi_application()` …
 APP = re.compile(r"^(app|application|api)\s*(?::[^=]+)?=(?!=)|^(?:async\s+)?def\s+(app|application)\(", re.MULTILINE)
 SKIP = {"tests", "test", "docs", "node_modules", "build", "dist"}
@@ -68,11 +75,8 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
 
 def _build(directory: Path) -> str:
     """How a release gets what the project says that it needs; nothing where it says nothing."""
-    if (directory / "requirements.txt").exists():
-        return BUILD.format(what="-r requirements.txt", ours=_ours())
-    if (directory / "pyproject.toml").exists():
-        return BUILD.format(what=".", ours=_ours())
-    return ""
+    found = next((how for name, how in INSTALLS.items() if (directory / name).exists()), None)
+    return BUILD.format(install=found[0], add=found[1], ours=_ours()) if found else ""
 
 
 def _ours() -> str:

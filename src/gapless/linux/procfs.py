@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -108,17 +108,32 @@ def _user(pid: int) -> int:
     return -1
 
 
-def at_work(directory: Path, mark: str, variable: str, users: Collection[int]) -> set[str]:
+def units(pid: int) -> list[str]:
+    """The units, slices and scopes of systemd that `pid` is in, the outermost first. Raises OSError.
+
+    Of every hierarchy that there is, cgroups(7): systemd's may be any of them.
+    """
+    lines = (PROC / str(pid) / "cgroup").read_text("utf-8", "replace").splitlines()
+    return [part for line in lines for part in line.split(":", 2)[2].split("/")]
+
+
+def at_work(
+    directory: Path, mark: str, variable: str, users: Collection[int], of_unit: Callable[[str], str] = lambda _unit: ""
+) -> set[str]:
     """The names of what in `directory` any process of `users` uses, of the processes that we may look at.
 
     It works in there, its program is from there, or it was started with `mark` in its environment: then `variable`
-    there has the name.
+    there has the name. But it cannot choose its unit: where `of_unit` has a name for that, this alone counts.
     """
     inside, ours, name = f"{directory.resolve()}/", mark.encode(), f"{variable}=".encode()
     found = set()
     for pid in _pids():
         if _user(pid) not in users:  # anybody may go there, or say so: that must not keep it for ever
             continue
+        with contextlib.suppress(OSError):
+            if named := [one for one in map(of_unit, units(pid)) if one]:
+                found.add(named[-1])
+                continue
         for link in ("cwd", "exe"):
             with contextlib.suppress(OSError):  # it ended while we looked, or is another user's
                 path = str((PROC / str(pid) / link).readlink())

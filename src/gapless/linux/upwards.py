@@ -38,7 +38,7 @@ def upwards(start: Path, name: str) -> Upwards:
     found = [start]
     for one in start.resolve().parents:
         try:
-            why = _others(one, trusted) or _others(one / name, trusted)
+            why = writers(one, trusted) or writers(one / name, trusted)
         except OSError as error:
             why = f"{one}: {error.strerror}"
         if why:
@@ -47,7 +47,17 @@ def upwards(start: Path, name: str) -> Upwards:
     return Upwards(tuple(found))
 
 
-def _others(path: Path, trusted: set[int]) -> str:
+def writers_above(path: Path, trusted: set[int]) -> str:
+    """Who else could put something else in the place of `path`, in words; empty when nobody can. Raises OSError.
+
+    Looked at is every directory above, by the way that is written and by the one that links lead. In one with a sticky
+    bit (/tmp) anybody can be the first.
+    """
+    above = (*path.parents, *path.parent.resolve().parents, path.parent.resolve())
+    return next((why for one in dict.fromkeys(above) if (why := writers(one, trusted))), "")
+
+
+def writers(path: Path, trusted: set[int]) -> str:
     """Who else could write to `path`, in words; empty when nobody can, or there is no such file. Raises OSError."""
     try:
         link, file = path.lstat(), path.stat()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from gapless import address
 from gapless.config import Config
+from gapless.errors import GaplessError
 from gapless.linux.files import replace
+from gapless.linux.upwards import writers_above
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
-
-LONGEST = 24 * 3600.0  # seconds: every unit has a TimeoutStopSec of its own
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class SocketUnit:
     current: str | None
 
     def missing(self) -> list[str]:
+        """Say what is to be done. Raises GaplessError for the path of a Unix socket that is not the manager's alone."""
+        self._refuse_writers()
         sentences = [f"Write {self.home.units / self.home.socket}."] if self.diff() else []
         if self.current:
             sentences += [f"Open {self.home.socket} again."] if self.is_shut() else []
@@ -46,6 +50,15 @@ class SocketUnit:
         """Whether the socket is closed: somebody stopped it, or killed an `up` that had closed it."""
         return self.home.ctl.show(["ActiveState"], self.home.socket)[0]["ActiveState"] in {"inactive", "failed"}
 
+    def _refuse_writers(self) -> None:
+        """Refuse a place where the manager, root, would bind and remove what somebody else has put there."""
+        for one in map(address.Address.parse, self.config.addresses):
+            if isinstance(one.name, str) and (why := writers_above(Path(one.name), {0, os.geteuid()})):
+                hint = f'in gapless.toml: listen = "unix:/run/{self.home.name}.sock"'
+                if self.home.user:
+                    hint = "use a directory that is yours alone, such as $XDG_RUNTIME_DIR"
+                raise GaplessError("listen on", one.written, why, hint, status=2)
+
     def make(self) -> None:
         if self.moved():
             self.home.ctl.do(
@@ -59,7 +72,7 @@ class SocketUnit:
     def reopen(self) -> None:
         """Stop the socket and the app's services, let them drain, and start the socket as its unit says now."""
         self.home.ctl.do("stop", self.home.socket)
-        self.home.ctl.do("stop", self.home.unit("*"), timeout=LONGEST)
+        self.home.ctl.end(self.home.unit("*"))
         self.home.ctl.do("start", self.home.socket)
 
     def remove(self, *, data: bool) -> list[str]:  # noqa: ARG002 -- it keeps none
@@ -67,8 +80,7 @@ class SocketUnit:
         home = self.home
         if (home.units / home.socket).exists():
             self.home.ctl.do("disable", "--now", home.socket)  # first, or a connection starts the service again
-        for pattern in home.patterns:
-            self.home.ctl.do("stop", pattern, timeout=LONGEST)
+        self.home.ctl.end(*home.patterns)
         patterns = (*home.patterns, f"{home.socket}.d")
         found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
         for path in found:

@@ -10,15 +10,14 @@ import os
 import shutil
 import tarfile
 import zlib
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from gapless.errors import GaplessError
+from gapless.release.budget import DEEPEST, Budget
 from gapless.release.copying import mode
 
-MAX_BYTES = 8 << 30
-MAX_MEMBERS = 500_000
-DEEPEST = 200  # directories, one in the other: each member's are looked at anew
 MAX_HEADER = 1 << 20  # bytes; the longest path has 4 KiB
 DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, RecursionError)
 
@@ -79,15 +78,15 @@ def unpack(archive: tarfile.TarFile, directory: Path, name: str) -> None:
 
     Existing links are never written through. The directories are for whoever unpacks alone: see `sources.find`.
     """
-    total = 0
+    budget = Budget(lambda cause: GaplessError("unpack", name, cause, "make the archive without what is too much"))
+    known = {directory}
     try:
-        for count, member in enumerate(archive):
-            total += member.size
-            if member.size < 0 or total > MAX_BYTES or count >= MAX_MEMBERS:
-                raise _too_much(name, member)
+        for member in archive:
+            if member.size < 0:
+                raise _unsafe(name, member, "has less than no bytes")
             if "\0" in member.name + member.linkname:
                 raise _unsafe(name, member, "has a zero byte in its name")
-            total += _write(archive, member, directory, name, MAX_BYTES - total)
+            _write(archive, member, directory, name, budget, known)
     except DAMAGE as error:
         raise GaplessError("unpack", name, f"it is damaged: {error}", "make the archive again") from error
     except OSError as error:
@@ -100,27 +99,30 @@ def _unsafe(name: str, member: tarfile.TarInfo, what: str) -> GaplessError:
     return GaplessError("unpack", name, f"its member `{member.name}` {what}", "make the archive without it")
 
 
-def _too_much(name: str, member: tarfile.TarInfo) -> GaplessError:
-    return _unsafe(name, member, f"holds more than {MAX_BYTES >> 30} GiB or {MAX_MEMBERS} files")
-
-
-def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, name: str, room: int) -> int:
-    """Write a member; returns how many bytes it has beside its own."""
-    path = _inside(member, member.name, directory, name)
+def _write(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, name: str, budget: Budget, known: set[Path]
+) -> None:
+    """Write a member below `directory`; `known` are the directories that were made there."""
+    path = _inside(member, member.name, directory, name, known)
     if path == directory:
-        return 0
+        budget.enter("")  # it may come half a million times
+        return
+    budget.enter(str(path.relative_to(directory)), member.size)
+    _make_parents(path, known)
     if member.isdir():
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise _unsafe(name, member, "replaces a file or a link by a directory")
         path.mkdir(exist_ok=True)
-        return 0
+        return
     if path.is_dir() and not path.is_symlink():
         raise _unsafe(name, member, "replaces a directory")
     if member.islnk():
-        source = _inside(member, member.linkname, directory, name)
+        source = _inside(member, member.linkname, directory, name, known)
         if source.is_symlink() or not source.is_file():
             raise _unsafe(name, member, f"is a hard link to `{member.linkname}`, which is no file in it")
-        return _write_again(source, path, name, member, room) if source != path else 0
+        if source != path:
+            _write_again(source, path, budget)
+        return
     path.unlink(missing_ok=True)  # a later member of the same name wins
     if member.issym():
         path.symlink_to(member.linkname)  # judged by `check_links`, once everything it leads to is there
@@ -128,19 +130,14 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, n
         _write_file(archive, member, path)
     else:
         raise _unsafe(name, member, "is a device or a pipe")
-    return 0
 
 
-def _write_again(source: Path, path: Path, name: str, member: tarfile.TarInfo, room: int) -> int:
+def _write_again(source: Path, path: Path, budget: Budget) -> None:
     """Copy what is there already; from other sources two names of a file are two files, too."""
-    size = source.stat().st_size
-    if size > room:
-        raise _too_much(name, member)
     path.unlink(missing_ok=True)
     with source.open("rb") as file, path.open("xb") as copy:
-        shutil.copyfileobj(file, copy)
+        budget.copy(file, copy)
         os.fchmod(copy.fileno(), mode(source.stat().st_mode))
-    return size
 
 
 def _write_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
@@ -151,22 +148,34 @@ def _write_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -
         os.fchmod(file.fileno(), mode(member.mode))
 
 
-def _inside(member: tarfile.TarInfo, written: str, directory: Path, name: str) -> Path:
-    """The path of `written` below `directory`, its parents made; refused where it leaves, or goes through a link."""
+def _inside(member: tarfile.TarInfo, written: str, directory: Path, name: str, known: set[Path]) -> Path:
+    """The path of `written` below `directory`; refused where it leaves, or goes through a link or a file.
+
+    What is `known` needs no second look: no member takes the place of a directory.
+    """
     parts = PurePosixPath(written).parts
     if written.startswith("/") or ".." in parts:
         raise _unsafe(name, member, f"leaves the release (`{written}`)")
     if len(parts) > DEEPEST:
         raise _unsafe(name, member, f"is below more than {DEEPEST} directories")
-    path = directory
-    for part in parts[:-1]:
-        path /= part
-        if path.is_symlink():
-            raise _unsafe(name, member, f"goes through the link `{path.relative_to(directory)}`")
-        if path.exists() and not path.is_dir():
-            raise _unsafe(name, member, f"goes through the file `{path.relative_to(directory)}`")
-        path.mkdir(exist_ok=True)
-    return path / parts[-1] if parts else path
+    path = directory.joinpath(*parts)
+    for parent in _unknown(path, known):
+        if parent.is_symlink():
+            raise _unsafe(name, member, f"goes through the link `{parent.relative_to(directory)}`")
+        if parent.exists() and not parent.is_dir():
+            raise _unsafe(name, member, f"goes through the file `{parent.relative_to(directory)}`")
+    return path
+
+
+def _make_parents(path: Path, known: set[Path]) -> None:
+    for parent in _unknown(path, known):
+        parent.mkdir(exist_ok=True)
+        known.add(parent)
+
+
+def _unknown(path: Path, known: set[Path]) -> list[Path]:
+    """The directories above `path` that are not `known`, the outermost first."""
+    return list(takewhile(lambda one: one not in known, path.parents if path not in known else ()))[::-1]
 
 
 def strip(directory: Path) -> None:

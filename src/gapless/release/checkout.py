@@ -15,7 +15,8 @@ from typing import IO
 
 from gapless.errors import GaplessError
 from gapless.release import copying, git, git_run
-from gapless.release.archive import MAX_BYTES, MAX_MEMBERS, check_links
+from gapless.release.archive import check_links
+from gapless.release.budget import MAX_MEMBERS, Budget
 from gapless.release.pointers import PULL, refuse_pointers, some
 
 ENTRY = re.compile(rb"(\d{6}) [a-z]+ ([0-9a-f]{40,64})\t(.+)", re.DOTALL)
@@ -38,15 +39,15 @@ def checkout(project: Path, commit: str, target: Path) -> None:
 
     Raises GaplessError, where a file only stands in for what the revision does not hold, too.
     """
+    budget = Budget(lambda cause: _unsafe(commit, cause))
     entries = _entries(project, commit)
     _refuse_submodules(project, commit, entries)
     with tempfile.TemporaryFile() as asked:  # it has no name: a kill leaves nothing
         asked.writelines(entry.hash + b"\n" for entry in entries)
         asked.seek(0)
         with git_run.objects(project, commit, asked) as answers:
-            total = 0
             for entry in entries:
-                total += _write(entry, answers, target, commit, MAX_BYTES - total)
+                _write(entry, answers, target, commit, budget)
     check_links(target, commit[:7], WITHOUT)
     refuse_pointers(target, f"git revision {commit[:7]}", lambda _: _as_directory(project, commit, *PULL))
 
@@ -87,11 +88,10 @@ def _as_directory(project: Path, commit: str, *commands: str) -> str:
     return f"{', then '.join(typed)}, and deploy the directory, without a revision"
 
 
-def _write(entry: Entry, answers: IO[bytes], target: Path, commit: str, room: int) -> int:
-    """Write what `answers` goes on with; returns its size. Raises EOFError where the repository lacks it."""
+def _write(entry: Entry, answers: IO[bytes], target: Path, commit: str, budget: Budget) -> None:
+    """Write what `answers` goes on with. Raises EOFError where the repository lacks it."""
     size = _size(entry, answers, commit)
-    if size > room:
-        raise _unsafe(commit, f"it holds more than {MAX_BYTES >> 30} GiB")
+    budget.enter(entry.name, size)
     if stat.S_ISREG(entry.mode):
         with copying.created(target, entry.name, entry.mode) as file:
             _copy(answers, file, size)
@@ -103,7 +103,6 @@ def _write(entry: Entry, answers: IO[bytes], target: Path, commit: str, room: in
     else:
         raise _unsafe(commit, f"{entry.name!r} is neither a file nor a link")
     answers.read(1)  # a line feed
-    return size
 
 
 def _size(entry: Entry, answers: IO[bytes], commit: str) -> int:

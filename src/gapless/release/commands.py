@@ -18,6 +18,7 @@ from gapless.config import Command
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux.disk import refusal
+from gapless.linux.log_file import logged
 from gapless.release.lock import DeployLock
 from gapless.release.owner import account, stranger
 from gapless.release.store import Store
@@ -43,7 +44,8 @@ class OwnJobs:
 
     def run(self, kind: Kind, argv: Sequence[str], release: str, timeout: float) -> None:
         """Run `argv`; should we be killed, a migration keeps other deploys out until it ends."""
-        with self.lock.migrating() if kind is Kind.MIGRATION else contextlib.nullcontext() as kept:
+        locked = self.lock.migrating() if kind is Kind.MIGRATION else contextlib.nullcontext()
+        with locked as kept, logged(self.store.log(release)):
             run(kind, argv, store=self.store, release=release, timeout=timeout, pass_fds=[kept] if kept else ())
 
     def under_way(self) -> str:

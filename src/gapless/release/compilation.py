@@ -8,9 +8,11 @@ from pathlib import Path
 
 # compileall alone fails for one file that no Python can read, and packages ship such on purpose.
 SCRIPT = """
-import compileall, pathlib
+import compileall, os, pathlib
+said = os.environ.get("PYTHONOPTIMIZE", "")
+level = min(int(said), 2) if said.isdecimal() else bool(said)
 many = sum(1 for _ in pathlib.Path(".").rglob("*.py")) > 500
-compileall.compile_dir(".", quiet=2, workers=0 if many else 1)
+compileall.compile_dir(".", quiet=2, workers=0 if many else 1, optimize=int(level))
 """
 
 
@@ -20,7 +22,8 @@ def compilation(tree: Path) -> list[str]:
         return []
     own = tree / ".venv/bin/python"
     python = str(own) if own.exists() else sys.executable
-    # -I: the release has no say in what is imported; -W: the log is no place for what its packages' authors wrote.
+    # -I: the release has no say in what is imported; the script itself looks at the variable that decides what a start
+    # will look for. -W: the log is no place for what its packages' authors wrote.
     return [python, "-I", "-W", "ignore", "-c", SCRIPT]
 
 

@@ -6,13 +6,13 @@ import contextlib
 import errno
 import io
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from gapless.errors import GaplessError
+from gapless.release.budget import Budget
 
 
 def mode(found: int) -> int:
@@ -35,11 +35,12 @@ def opened(directory: Path, name: str) -> Iterator[io.BufferedReader]:
         yield file
 
 
-def copy(directory: Path, name: str, kind: int, target: Path) -> None:
+def copy(directory: Path, name: str, kind: int, target: Path, budget: Budget) -> None:
     """Copy `name`, of the `kind` (S_IFMT) that it had when it was listed, from `directory` to `target`.
 
-    Time stamps are kept. Raises GaplessError when it has become something else, or OSError.
+    Time stamps are kept. Raises GaplessError when it has become something else or too much, or OSError.
     """
+    budget.enter(name)
     with _parent(directory, name) as (folder, last), _parent(target, name, make=True) as (copied, _):
         found = os.stat(last, dir_fd=folder, follow_symlinks=False)
         if stat.S_IFMT(found.st_mode) != kind:
@@ -54,7 +55,7 @@ def copy(directory: Path, name: str, kind: int, target: Path) -> None:
             with _open(folder, last, directory / name) as file:
                 found = os.fstat(file.fileno())
                 with _create(copied, last, found.st_mode) as output:
-                    shutil.copyfileobj(file, output, 1 << 20)
+                    budget.copy(file, output)
         os.utime(last, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=copied, follow_symlinks=False)
 
 

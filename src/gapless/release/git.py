@@ -1,7 +1,7 @@
 """git, asked about the project: what is in it, at which revision. What it reads may be somebody else's.
 
 Whether a file changed is for filters (git-lfs is one) to say in a repository that belongs to whoever asks: they are his
-own programs. In a foreign one they are off.
+own programs. In a foreign one they are off, and for root in every one.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def files(directory: Path) -> tuple[list[str], bool]:
 
 
 def _without_filters(directory: Path) -> list[str]:
-    """Settings that turn a foreign repository's filters off."""
-    if owner(directory) == os.geteuid():
+    """Settings that turn a repository's filters off: for root always, since one may unpack a stranger's as root."""
+    if owner(directory) == os.geteuid() != 0:
         return []
     answer = ask(directory, "config", "-z", "--name-only", "--get-regexp", r"^filter\.", none=1) or b""
     # A driver's name may hold anything, also "=": --config-env takes the last one for its own.

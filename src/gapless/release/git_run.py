@@ -7,19 +7,26 @@ has a monitor, a hook or a fetch of missing objects run.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pwd
+import select
 import shlex
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.upwards import upwards
 from gapless.release import copying
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 # A git hook sets these, and they would turn every question to the hook's repository and index.
 HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_QUARANTINE_PATH"}
@@ -34,6 +41,8 @@ NOTHING = "GAPLESS_NOTHING"  # a variable, from which git's settings take their 
 DEEPEST = 3  # a worktree of a submodule's repository
 LONGEST = 1 << 16  # bytes of a path, or of a reason
 LARGEST = 128 << 20  # bytes of an answer: a few objects can be a tree of any size
+SILENT = 120.0  # seconds without a word: `git diff` reads every file of a large project before its first one
+WITHIN = 1800.0  # seconds for a whole answer
 NOBODY = 65534  # the group of an owner without an account
 
 
@@ -54,18 +63,50 @@ def run(directory: Path, question: Iterable[str], settings: Iterable[str] = ()) 
         options |= {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": said}
         with _started(directory):
             process = subprocess.Popen([*argv, *settings, *question], **options)
-        with process:
-            assert process.stdout is not None  # noqa: S101 -- for the type checker: it is a pipe
-            try:
-                answer: bytes = process.stdout.read(LARGEST + 1)
-            except BaseException:
-                process.kill()
-                raise
+        with process, _answer(process, directory) as stream:
+            answer = stream.read(LARGEST + 1)
             if len(answer) > LARGEST:
-                process.kill()
                 raise GaplessError("read", str(directory), f"git's answer has more than {LARGEST >> 20} MiB")
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it has said all, but may be kept from ending
+                process.wait(SILENT)
         said.seek(0)
         return subprocess.CompletedProcess(process.args, process.returncode, answer, said.read(LONGEST))
+
+
+class _Answer(io.RawIOBase):
+    """What `process` writes about `directory`, waited for SILENT seconds at a time and WITHIN in all.
+
+    It runs as the repository's owner, who can stop it, or make it do something else. Raises GaplessError.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], directory: Path) -> None:
+        assert process.stdout is not None  # noqa: S101 -- for the type checker: it is a pipe
+        self._pipe = process.stdout.fileno()
+        self._directory = directory
+        self._deadline = time.monotonic() + WITHIN
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        waiting = select.poll()
+        waiting.register(self._pipe, select.POLLIN)
+        left = self._deadline - time.monotonic()
+        if left <= 0 or not waiting.poll(min(left, SILENT) * 1000):
+            what = f"git was silent for {SILENT:g} s" if left > SILENT else f"git took longer than {WITHIN:g} s"
+            hint = f"{command(self._directory, 'status')} shows whether it hangs there, too"
+            raise GaplessError("read", str(self._directory), what, hint)
+        return os.readv(self._pipe, [buffer])
+
+
+@contextlib.contextmanager
+def _answer(process: subprocess.Popen[bytes], directory: Path) -> Iterator[IO[bytes]]:
+    """Give what `process` writes; it and its whole session have ended after the block."""
+    try:
+        yield io.BufferedReader(_Answer(process, directory), 1 << 16)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -80,15 +121,12 @@ def objects(directory: Path, commit: str, asked: IO[bytes]) -> Iterator[IO[bytes
         options |= {"stdin": asked, "stdout": subprocess.PIPE, "stderr": said}
         with _started(directory):
             process = subprocess.Popen([*argv, "cat-file", "--batch", "--buffer"], **options)
-        with process:
-            assert process.stdout is not None  # noqa: S101 -- for the type checker: it is a pipe
-            missing = ""
+        missing = ""
+        with process, _answer(process, directory) as stream:
             try:
-                yield process.stdout
+                yield stream
             except EOFError as error:
                 missing = str(error)
-            finally:
-                process.kill()  # it has said all, or nobody listens
         if missing:
             said.seek(0)
             raise failed(directory, said.read(LONGEST), commit, missing)

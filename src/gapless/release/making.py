@@ -19,6 +19,7 @@ from gapless.release.seal import seal, written_since
 from gapless.release.stamps import settle
 from gapless.switch.job import Jobs, Kind
 
+OPTIMIZE = "PYTHONOPTIMIZE"  # with it a start looks for other files of compiled code
 NAMED = 3  # files that a warning names
 COMPILE_WITHIN = 300.0  # seconds
 
@@ -84,7 +85,8 @@ def finish(target: Target, attempt: Attempt, jobs: Jobs) -> None:
     with attempt.phase("seal"), not_too_deep("seal", attempt.release):
         tree = target.store.path(attempt.release)
         compiling = compilation(tree)
-        if compiling and compiling[0] == sys.executable and not target.jobs:
+        runs_with = environment.read(target.home.root, attempt.release)
+        if compiling and compiling[0] == sys.executable and not target.jobs and OPTIMIZE not in runs_with:
             compile_here(tree)
         elif compiling:
             try:

@@ -7,7 +7,6 @@ do on the host stays as it is.
 from __future__ import annotations
 
 import pwd
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from gapless.linux.disk import refusal
 from gapless.linux.reading import reading_as
 from gapless.release import copying, sources
 from gapless.release.archive import check_links, unpack
+from gapless.release.budget import Budget
 
 RIGHTS = Sandbox.__struct_fields__
 HINT = "whoever may run `sudo gapless deploy` without --app decides that"
@@ -41,9 +41,13 @@ class Head(msgspec.Struct):
 def find_as(user: pwd.struct_passwd, project: Path, named: str | None) -> sources.Source:
     """Find a release's source as `sources.find` does, and read all of it now, as `user`. Raises GaplessError."""
     spool = tempfile.TemporaryFile()  # noqa: SIM115 -- it has no name, and goes with the Source
-    with reading_as(user, lambda stream: _send(stream, project, lambda: _send_tree(stream, project, named))) as stream:
-        head = _heard(stream, status=2)
-        shutil.copyfileobj(stream, spool, 1 << 20)
+    try:
+        with reading_as(user, lambda out: _send(out, project, lambda: _send_tree(out, project, named))) as stream:
+            head = _heard(stream, status=2)
+            Budget(lambda cause: GaplessError("read", head.what, cause, "deploy less")).copy(stream, spool)
+    except BaseException:
+        spool.close()
+        raise
 
     def install(target: Path) -> None:
         spool.seek(0)
@@ -61,7 +65,7 @@ def reading_as_operator(user: pwd.struct_passwd, own: Callable[[Path], bytes]) -
     def read(path: Path) -> bytes:
         with reading_as(user, lambda stream: _send(stream, path, lambda: _send_file(stream, own, path))) as stream:
             _heard(stream, status=1)
-            return stream.read()
+            return stream.read(sources.LONGEST)
 
     return read
 

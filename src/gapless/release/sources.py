@@ -13,7 +13,8 @@ from gapless.config import FILE
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.release import copying, git
-from gapless.release.archive import MAX_BYTES, check_links, open_archive, strip, unpack
+from gapless.release.archive import check_links, open_archive, strip, unpack
+from gapless.release.budget import Budget
 from gapless.release.checkout import checkout
 from gapless.release.git_run import command
 from gapless.release.pointers import PULL, refuse_pointers
@@ -50,7 +51,7 @@ def find(project: Path, named: str | None = None) -> Source:
         source.install(target)
         own = target / FILE
         if not own.is_symlink() and not own.exists() and (project / FILE).exists():
-            copying.copy(project, FILE, stat.S_IFREG, target)
+            copying.copy(project, FILE, stat.S_IFREG, target, _budget(project))
         copying.open_directories(target)
 
     return Source(source.what, source.short, source.revision, install)
@@ -89,9 +90,9 @@ def _directory(directory: Path) -> Source:
     try:
         names = names or _walk(directory)
         found = {name: (directory / name).lstat() for name in names}
-        if sum(one.st_size for one in found.values()) > MAX_BYTES:  # a sparse file says so at once
-            cause = f"it holds more than {MAX_BYTES >> 30} GiB"
-            raise GaplessError("read", str(directory), cause, "let git ignore what is no part of a release")
+        at_once = _budget(directory)
+        for name, one in found.items():  # a sparse file says so
+            at_once.enter(name, one.st_size if stat.S_ISREG(one.st_mode) else 0)
         listed = {name: stat.S_IFMT(one.st_mode) for name, one in found.items()}
         short = _digest(directory, listed) if changed or not under_git else ""
     except OSError as error:
@@ -114,11 +115,17 @@ def _directory(directory: Path) -> Source:
         return f"{first}, then {then}, fetches them"
 
     def install(target: Path) -> None:
+        budget = _budget(directory)  # another: what is there may have grown since it was listed
         for name, kind in listed.items():
-            copying.copy(directory, name, kind, target)
+            copying.copy(directory, name, kind, target, budget)
         refuse_pointers(target, str(directory), pull)
 
     return Source(what, short, revision, install)
+
+
+def _budget(directory: Path) -> Budget:
+    hint = "let git ignore what is no part of a release"
+    return Budget(lambda cause: GaplessError("read", str(directory), cause, hint))
 
 
 def _walk(directory: Path) -> list[str]:

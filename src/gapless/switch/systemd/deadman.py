@@ -12,6 +12,7 @@ from gapless.switch.systemd.systemctl import Systemctl
 
 # The end of the pipe without a line means that we are dead. One unit after the other, in the order given. The next
 # deployer may be at work by then: a socket, and the file that names who it starts, are ours while that file says so.
+WITHIN = 15  # seconds to stop: what is stopped so never had a visitor
 SCRIPT = """
 read -r line && exit 0
 file=$1 said=$2
@@ -21,7 +22,12 @@ while [ "$1" != -- ]; do
     unit=$1
     shift
     case $unit in *.socket) mine || continue ;; esac
-    $SYSTEMCTL stop "$unit" || { sleep 2; $SYSTEMCTL stop "$unit"; }  # systemd may execute itself anew just then
+    # It may ask for more time to stop for ever, as in Systemctl.end; or systemd executes itself anew just then.
+    timeout $WITHIN $SYSTEMCTL stop "$unit" || {
+        $SYSTEMCTL kill --signal=SIGKILL "$unit"
+        sleep 2
+        $SYSTEMCTL stop "$unit"
+    }
     $SYSTEMCTL reset-failed "$unit"
 done
 shift
@@ -39,7 +45,7 @@ def stopped_with_us(
 
     A socket among them only as long as the file `named` has that line; the file goes, too.
     """
-    script = SCRIPT.replace("$SYSTEMCTL", shlex.join(ctl.argv()))
+    script = SCRIPT.replace("$SYSTEMCTL", shlex.join(ctl.argv())).replace("$WITHIN", str(WITHIN))
     deadman = subprocess.Popen(
         ["/bin/sh", "-c", script, "deadman", *map(str, named or ("", "")), *units, "--", *map(str, remove)],
         stdin=subprocess.PIPE,

@@ -92,6 +92,11 @@ class SystemdHome(Home):
         """The inverse of `unit`."""
         return unit.partition("@")[2].removesuffix(".service")
 
+    def of_unit(self, unit: str) -> str:
+        """The release that a unit of systemd is of: its server, a process, a timer's job, a rehearsal."""
+        ours = unit.endswith(".service") and unit.partition("@")[0].partition(".")[0] == self.name
+        return release_of(self.instance(unit)) if ours else ""
+
     def private(self, instance: str) -> str:
         """The path of an instance's private socket."""
         return str(self.run / f"{instance}.sock")

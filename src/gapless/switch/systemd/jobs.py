@@ -6,8 +6,10 @@ import contextlib
 import subprocess
 from collections.abc import Sequence
 
+from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import replace
+from gapless.linux.log_file import detach, logged
 from gapless.switch.job import Kind, failure, how_it_ended
 from gapless.switch.systemd import units
 from gapless.switch.systemd.deadman import stopped_with_us
@@ -35,17 +37,19 @@ class SystemdJobs:
             raise refusal("write", str(path), error) from error
         deadman = contextlib.nullcontext() if kind is Kind.MIGRATION else stopped_with_us(self.ctl, unit, remove=[path])
         problem = f"it took longer than {timeout:g} s"
-        try:
-            with deadman, contextlib.suppress(subprocess.TimeoutExpired):
-                done = self.ctl.attempt("start", unit, timeout=timeout + LATE)
-                problem = self._problem(unit, timeout, done)
-        except BaseException:
-            self._end(unit)
-            raise
-        if problem:
-            self._end(unit)
-            raise failure(kind, release, log, problem)
+        with logged(log):
+            try:
+                with deadman, contextlib.suppress(subprocess.TimeoutExpired):
+                    done = self.ctl.attempt("start", unit, timeout=timeout + LATE)
+                    problem = self._problem(unit, timeout, done)
+            except BaseException:
+                self._end(unit)
+                raise
+            if problem:
+                self._end(unit)
         self._forget(unit)
+        if problem:
+            raise failure(kind, release, log, problem)
 
     def under_way(self) -> str:
         """End what a killed deployer and its deadman left of a build, and say whether a migration goes on."""
@@ -58,10 +62,13 @@ class SystemdJobs:
             if found["LoadState"] != "not-found":
                 self._end(unit)
                 self.ctl.do("daemon-reload")
+                for log in self.home.log.glob("*.log"):
+                    detach(log)
         return ""
 
     def _end(self, unit: str) -> None:
-        self.ctl.attempt("stop", unit)  # by its whole control group
+        with contextlib.suppress(GaplessError):  # systemd never read that file
+            self.ctl.end(unit)  # by its whole control group
         self.ctl.attempt("reset-failed", unit)
         self._forget(unit)
 

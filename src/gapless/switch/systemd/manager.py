@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -106,12 +105,7 @@ class SystemdManager:
         if first := self._first(unit):
             first.close()  # also when it ended by itself: a connection would start it again
         if self._runs(instance):
-            self._stop(unit)
-        deadline = time.monotonic() + LEAVE
-        while self._runs(instance):
-            if time.monotonic() > deadline:
-                self.ctl.attempt("kill", "--signal=SIGKILL", unit)
-            time.sleep(0.02)
+            self.ctl.end(unit, within=LEAVE)
         self.ctl.attempt("reset-failed", unit)  # its deploy failed, and says so: `systemctl --failed` need not
         # Not the file of one that still drains.
         if (first := self._first(unit)) and self.ctl.show(["ActiveState"], unit)[0]["ActiveState"] in GONE:

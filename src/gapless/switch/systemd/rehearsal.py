@@ -6,11 +6,13 @@ was ready there and answered its check is it started for real.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from pathlib import Path
 
 from gapless.config import Config
+from gapless.errors import GaplessError
 from gapless.linux.files import clear_way, replace
 from gapless.linux.unix_http import get
 from gapless.switch.systemd import journal, units
@@ -20,7 +22,6 @@ from gapless.switch.systemd.systemctl import Systemctl
 
 EXCERPT = 200  # characters of a failed answer
 WAIT = 0.1  # seconds between two attempts
-STOP = 15.0  # seconds; the unit has 10
 KINDS = ("socket", "service")  # to stop in this order: a late connection would start the service again
 
 
@@ -51,11 +52,8 @@ def clear(home: SystemdHome) -> None:
     ctl = home.ctl
     found = [path for kind in KINDS for path in sorted(home.volatile.glob(home.other("rehearsal", "*", kind)))]
     for path in found:
-        try:
-            ctl.attempt("stop", path.name, timeout=STOP)
-        except subprocess.TimeoutExpired:  # sd_notify(3): it asks for more time (EXTEND_TIMEOUT_USEC), perhaps for ever
-            ctl.attempt("kill", "--signal=SIGKILL", path.name)
-            ctl.attempt("stop", path.name)
+        with contextlib.suppress(GaplessError):  # systemd never read that file
+            ctl.end(path.name)
     if found:
         ctl.attempt("reset-failed", *(path.name for path in found))
     for path in (*found, *home.run.glob("*.rehearsal.sock")):

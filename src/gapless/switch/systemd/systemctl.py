@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ PATIENCE = 90.0  # seconds for an answer: systemd has a bus time-out of its own 
 AWAY = ("Connection reset by peer", "Connection refused", "Transport endpoint is not connected", "disconnected")
 GONE = {"inactive", "failed", "maintenance"}  # states of a unit that does not run
 TRIES, PAUSE = 50, 0.1  # seconds between two
+MARGIN = 5.0  # seconds over a unit's own time to stop: systemd itself has killed it by then
+SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|h|d)\b")  # a part of what systemd says of a time, systemd.time(7)
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,31 @@ class Systemctl:
             hint = "use `gapless run` (the embedded supervisor) on machines without systemd"
             raise GaplessError("ask", "systemd", "there is no systemctl here", hint) from None
 
+    def end(self, *units: str, within: float | None = None) -> None:
+        """Stop `units` (names or patterns) and wait until they are gone; kill what is left after `within` seconds.
+
+        None is the longest TimeoutStopSec= among them. A program may ask systemd for more time again and again
+        (EXTEND_TIMEOUT_USEC of sd_notify(3)), and without a bound of ours it would get that for ever.
+        """
+        if within is None:
+            found = self.show(["TimeoutStopUSec"], *units)
+            within = MARGIN + max((_seconds(one.get("TimeoutStopUSec", "")) for one in found), default=0.0)
+        try:
+            self.do("stop", *units, timeout=within)
+        except subprocess.TimeoutExpired:
+            self.attempt("kill", "--signal=SIGKILL", *units)
+            self.do("stop", *units)
+
     def show(self, properties: Sequence[str], *units: str) -> list[dict[str, str]]:
         """The properties of each unit that is loaded and matches one of `units` (names or patterns)."""
         text = self.do("show", "--timestamp=us+utc", f"--property={','.join(properties)}", "--", *units)
         # At "\n" alone: splitlines() knows other ends of a line, and an app may say one in its status text.
         return [dict(line.partition("=")[::2] for line in block.split("\n")) for block in text.split("\n\n") if block]
+
+
+def _seconds(written: str) -> float:
+    """Seconds of a time as systemd says it, "1min 30s"; 0 of what has none."""
+    return sum(float(number) * SECONDS[unit] for number, unit in SPAN.findall(written))
 
 
 def _hint(said: str, user: bool) -> str:
