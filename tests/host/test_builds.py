@@ -86,7 +86,7 @@ def test_a_build_that_takes_too_long_ends_and_changes_nothing(shop: Shop) -> Non
 
 
 def test_a_killed_deployers_build_ends_and_its_migration_goes_on(shop: Shop) -> None:
-    """Invariants 2 and 5: the next deploy waits for a migration, and for no build."""
+    """Invariants 2 and 5: the next deploy waits for a migration, and for no build; `down` does, too."""
     host = shop.host
     shop("up")
     shop.write(config="[build]\nrun = 'sleep 101'\n")
@@ -102,8 +102,8 @@ def test_a_killed_deployers_build_ends_and_its_migration_goes_on(shop: Shop) -> 
     )
     deploy.kill()
     deploy.communicate()
-    said = shop.fails("deploy")
-    assert "a migration whose deployer is gone still runs (shop.migration.service)" in said
+    for verb in (["deploy"], ["down", "--yes"]):
+        assert "a migration whose deployer is gone still runs (shop.migration.service)" in shop.fails(*verb)
     host.run("touch", "/srv/shop/shared/go")
     assert shop("deploy", "--lock-wait", "60s").returncode == 0
     assert host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "shop.*.service").stdout == ""
