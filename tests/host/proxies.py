@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.host.host import Host
-from tests.support import wait_until
 
 NEWER = Path(sys.executable).parent / "caddy"
 MAIN = "/etc/caddy/Caddyfile"

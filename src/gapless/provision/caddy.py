@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -29,7 +30,10 @@ class RefusedError(GaplessError):
 
 @dataclass(frozen=True)
 class Caddy:
-    """Caddy as its service runs it: the `program`, its `version`, and the variables that a Caddyfile may use."""
+    """Caddy as its service runs it: the `program`, its `version`, and the variables that a Caddyfile may use.
+
+    Who is not root can ask about /etc/caddy as it is alone.
+    """
 
     program: str
     version: tuple[int, int]
@@ -53,11 +57,12 @@ class Caddy:
         return True
 
     def _ask(self, tree: Path, verb: str) -> str:
-        # As Caddy's user, which opens log files and makes certificates on the way, and may read no more than that.
-        argv = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]
-        argv += [f"--property={one}" for one in (f"User={CADDY}", f"Group={CADDY}", *self.environment)]
-        argv += [f"--property=BindReadOnlyPaths={tree}:{MAIN.parent}", "--", self.program]
-        argv += [verb, "--config", str(MAIN), "--adapter", "caddyfile"]
+        argv = [self.program, verb, "--config", str(MAIN), "--adapter", "caddyfile"]
+        if os.geteuid() == 0:
+            # As Caddy's user, which opens log files and makes certificates on the way, and may read no more than that.
+            run = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]
+            run += [f"--property={one}" for one in (f"User={CADDY}", f"Group={CADDY}", *self.environment)]
+            argv = [*run, f"--property=BindReadOnlyPaths={tree}:{MAIN.parent}", "--", *argv]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
             raise RefusedError(verb, str(MAIN), cause(done.stderr), "mend it: `caddy validate` says the same")
