@@ -72,7 +72,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Drain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a retiring instance serves: idle connections (`linger`), `requests`, and `streams` (WebSocket, SSE).
 
-    `linger` exceeds the keep-alive time of the proxy in front (the guide sets Caddy's `keepalive` to 30 s).
+    `linger` exceeds the keep-alive time of the proxy in front (`[proxy]` sets Caddy's below it).
     """
 
     linger: Seconds = Seconds(35)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,22 @@ def install_caddy(host: Host, *, newer: bool) -> None:
     host.run("systemctl", "enable", "--now", "caddy.service")
 
 
-def log(host: Host, app: str) -> list[dict[str, Any]]:
+def logged(host: Host, app: str) -> list[dict[str, Any]]:
     """What Caddy logged of the requests to an app."""
     text = host.run("cat", f"/var/log/caddy/{app}.log", check=False).stdout
     return [json.loads(line) for line in text.splitlines()]
+
+
+def loads(host: Host) -> int:
+    """How often Caddy has loaded its configuration anew."""
+    return host.journal("caddy.service").count('"msg":"load complete"')
+
+
+@contextlib.contextmanager
+def hidden(host: Host, unit: str) -> Iterator[None]:
+    """A host without the unit file `unit`, for a while."""
+    host.run("mv", unit, f"{unit}.away")
+    host.run("systemctl", "daemon-reload")
+    yield
+    host.run("mv", f"{unit}.away", unit)
+    host.run("systemctl", "daemon-reload")

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
-# With "servers": the programs of the examples; with "builds": those that packages are built with.
+# With "servers": the programs of the examples; with "builds": those that packages are built with; with "proxies": those in front.
 set -eu
 missing=
 if [ "${1-}" = servers ]; then
@@ -11,6 +11,13 @@ if [ "${1-}" = servers ]; then
 elif [ "${1-}" = builds ]; then
     /usr/bin/python3 -c "import ensurepip" 2> /dev/null || missing="$missing python3-venv"
     command -v npm > /dev/null || missing="$missing npm"
+elif [ "${1-}" = proxies ]; then
+    for proxy in caddy nginx haproxy; do
+        [ -e "/lib/systemd/system/$proxy.service" ] && continue
+        missing="$missing $proxy"
+        mkdir -p /etc/systemd/system
+        [ -e "/etc/systemd/system/$proxy.service" ] || ln -s /dev/null "/etc/systemd/system/$proxy.service"  # not on this machine
+    done
 else
     [ -x /lib/systemd/systemd ] || missing="$missing systemd"
     [ -x /usr/bin/sudo ] || missing="$missing sudo"

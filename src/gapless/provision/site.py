@@ -81,8 +81,8 @@ class Site:
             self.blocked = self._blame(found, changes, error)
             return
         if lost := {*self.config.proxy.domains} - known:
-            cause = f"Caddy does not take it for sites of their own: it knows no {', '.join(sorted(lost))}"
-            raise GaplessError("import", str(self.file), cause, f"put {{ }} around the site in {MAIN}, {AGAIN}")
+            cause = f"with it in {MAIN} Caddy has no site for {', '.join(sorted(lost))}"
+            self.blocked = GaplessError("import", str(self.file), cause, f"mend {MAIN}, {AGAIN}")
 
     def make(self) -> None:
         if not self.wanted:
@@ -138,8 +138,10 @@ class Site:
     def _blame(self, found: caddy.Caddy, changes: dict[Path, str], error: caddy.RefusedError) -> GaplessError:
         """Say who keeps Caddy from loading its configuration. Raises GaplessError when it is this site."""
         with caddy.staged({self.file: None}) as tree:
-            if found.accepts(tree):
-                raise GaplessError("use", "[proxy]", error.cause, "mend it in gapless.toml", details=error.details)
+            rest_is_well = found.accepts(tree)
+        with caddy.staged({**changes, MAIN: f"import {self.file}\n"}) as tree:
+            if rest_is_well and not found.accepts(tree):
+                raise GaplessError("use", "[proxy]", error.cause, "mend it in gapless.toml")
         guilty = MAIN
         for one in self._neighbours():
             with caddy.staged({**changes, one: None}) as tree:
