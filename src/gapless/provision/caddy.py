@@ -96,14 +96,18 @@ def version_of(program: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def reload() -> None:
+def is_active() -> bool:
+    """Whether Caddy runs."""
+    return Systemctl().show(["ActiveState"], UNIT)[0]["ActiveState"] in {"active", "reloading"}
+
+
+def read_again() -> None:
     """Have Caddy read its configuration, or start it. Raises GaplessError with what Caddy says."""
-    ctl = Systemctl()
-    if ctl.show(["ActiveState"], UNIT)[0]["ActiveState"] in {"active", "reloading"}:
+    if is_active():
         # Not by systemctl: an old Caddy whose reload fails does not tell systemd, which waits for 90 s.
         find().reload()
         return
-    done = ctl.attempt("start", UNIT)
+    done = Systemctl().attempt("start", UNIT)
     if done.returncode != 0:
         argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=20", f"--unit={UNIT}"]
         said = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False).stdout

@@ -71,9 +71,9 @@ def imports(main: str, path: Path) -> bool:
 
 
 def with_import(main: str) -> str:
-    """Add the line that imports every site."""
-    before = f"{main.rstrip()}\n\n" if main.strip() else ""
-    return f"{before}# The sites of apps that `gapless up` installed.\n{IMPORT}\n"
+    """Add the line that imports every site, at the end."""
+    end = "" if main.endswith("\n") or not main else "\n"
+    return f"{main}{end}\n# The sites of apps that `gapless up` installed.\n{IMPORT}\n"
 
 
 def page() -> str:

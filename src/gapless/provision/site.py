@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from gapless.config import Config
@@ -72,8 +73,8 @@ class Site:
         if not changes and not self.unread.exists():
             return
         found = caddy.find()
+        self._refuse_taken(found)
         try:
-            self._refuse_taken(found)
             with caddy.staged(changes) as tree:
                 found.validate(tree)
                 known = caddy.hosts(found.adapt(tree))
@@ -94,16 +95,19 @@ class Site:
         changes = self.changes()
         if not changes and not self.unread.exists():
             return
-        before = {path: path.read_text("utf-8") if path.exists() else None for path in changes}
+        before = self.file.read_text("utf-8") if self.file.exists() else None
+        length = MAIN.stat().st_size if MAIN.exists() else 0
         replace(self.unread, "")
         try:
-            for path, text in changes.items():
-                replace(path, text)
-                path.chmod(0o644)
-            caddy.reload()
-        except (GaplessError, OSError):
-            for path, old in before.items():  # Caddy itself goes on with what it had read
-                path.unlink() if old is None else replace(path, old)
+            if self.file in changes:
+                replace(self.file, changes[self.file])
+            if MAIN in changes:
+                with MAIN.open("ab") as file:  # as it is, with its mode and its owner: it is somebody else's
+                    file.write(changes[MAIN].encode()[length:])
+            caddy.read_again()
+        except (GaplessError, OSError):  # Caddy itself goes on with what it had read
+            self.file.unlink(missing_ok=True) if before is None else replace(self.file, before)
+            os.truncate(MAIN, length)
             self.unread.unlink()
             raise
         self.unread.unlink()
@@ -115,7 +119,8 @@ class Site:
         replace(self.unread, "")
         self.file.unlink(missing_ok=True)
         try:
-            caddy.reload()
+            if caddy.is_active():
+                caddy.read_again()
         except GaplessError as error:
             self.blocked = error  # the site is gone for the next reload; somebody else's fault keeps nobody from `down`
         self.unread.unlink()
@@ -126,9 +131,12 @@ class Site:
         return bool(self.home.owner) and (self.unread.exists() or (self.file.exists() and ours(self.file)))
 
     def _refuse_taken(self, found: caddy.Caddy) -> None:
-        """Raises GaplessError when another site is for one of the domains, RefusedError when Caddy cannot say."""
-        with caddy.staged({self.file: None}) as tree:
-            taken = caddy.hosts(found.adapt(tree)) & {*self.config.proxy.domains}
+        """Raises GaplessError when another site is for one of the domains."""
+        try:
+            with caddy.staged({self.file: None}) as tree:
+                taken = caddy.hosts(found.adapt(tree)) & {*self.config.proxy.domains}
+        except caddy.RefusedError:  # it is empty without the site, or is blamed for it later
+            return
         if not taken:
             return
         where = next((str(one) for one in self._neighbours() if taken & _hosts_of(found, one)), f"{MAIN}")
