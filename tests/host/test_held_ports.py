@@ -73,7 +73,7 @@ def test_a_restart_of_caddy(host: Host, held: bool) -> None:
         visitors = [threading.Thread(target=host.inside, args=(visits,)) for _ in range(3)]
         for one in visitors:
             one.start()
-        for _ in range(3):
+        for _ in range(2):
             host.run("systemctl", "restart", "caddy")
             goal = len(said) + 30
             wait_until(functools.partial(reached, said, goal))
