@@ -21,9 +21,15 @@ LARGEST = 1 << 20  # bytes: it may be somebody else's, and a link to what has no
 NOTHING = ("", "")  # is wrong: neither a cause nor a hint
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 SECRET = re.compile("[A-Za-z0-9_-]+")
+LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+DOMAIN = re.compile(rf"(\*\.)?({LABEL}\.)*{LABEL}")
+HEADER = re.compile("[A-Za-z][A-Za-z0-9-]*")
+# Less what a Caddyfile takes for more than text: placeholders and variables { }, quotes " `, \\, ends of lines.
+PLAIN = re.compile(r"[^{}\"`\\\x00-\x1f\x7f]*")
+PROXIED = re.compile("/run/[A-Za-z0-9][A-Za-z0-9._-]*")
 # systemd.service(5) takes a leading @ - : + ! or | for an order of its own, "run it as root" among them.
 # All that stands in one line of a unit file or of an HTTP request; the other settings may have several lines.
-IN_ONE_LINE = re.compile(r"(?!env\.|build\.run|release\.migrate|(.+\.)?command\b).*")
+IN_ONE_LINE = re.compile(r"(?!env\.|build\.run|release\.migrate|proxy\.extra|(.+\.)?command\b).*")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 VISIBLE = re.compile(r"[!-~]+")  # what HTTP's first line and its Host take, RFC 9112
 PROGRAM = re.compile(r"[A-Za-z0-9_./][^\x00-\x1f\x7f]*")
@@ -70,7 +76,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Drain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a retiring instance serves: idle connections (`linger`), `requests`, and `streams` (WebSocket, SSE).
 
-    `linger` exceeds the keep-alive time of the proxy in front (the guide sets Caddy's `keepalive` to 30 s).
+    `linger` exceeds the keep-alive time of the proxy in front (`[proxy]` sets Caddy's below it).
     """
 
     linger: Seconds = Seconds(35)
@@ -108,6 +114,26 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     jit: bool = False
 
 
+class Certificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A certificate (with its chain) and its key: absolute paths of PEM files, which Caddy's user reads."""
+
+    cert: str
+    key: str
+
+
+class Proxy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The app's site in Caddy, written by `gapless up`: its `domains`, or none.
+
+    `tls` says whose certificates: those that Caddy gets ("auto"), makes itself ("internal"), is given, or "off".
+    `headers` are set on every response, an empty one is taken away; `extra` goes into the site's block as it is.
+    """
+
+    domains: list[str] = []
+    tls: Literal["auto", "internal", "off"] | Certificate = "auto"
+    headers: dict[str, str] = {}
+    extra: str = ""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
 
@@ -128,6 +154,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     processes: dict[Name, Process] = {}
     timers: dict[Name, Timer] = {}
     sandbox: Sandbox = Sandbox()
+    proxy: Proxy = Proxy()
 
     @property
     def argv(self) -> list[str]:
@@ -200,7 +227,7 @@ def parse(text: str, path: Path) -> Config:
 
 def _problem(config: Config) -> tuple[str, str]:
     """What types alone cannot say: the cause and what to try; empty if nothing is wrong."""
-    for check in (_of_texts, _of_commands, _of_check, _of_places, _of_environment):
+    for check in (_of_texts, _of_commands, _of_check, _of_places, _of_environment, _of_proxy):
         if (found := check(config)) != NOTHING:
             return found
     return NOTHING
@@ -284,6 +311,26 @@ def _of_environment(config: Config) -> tuple[str, str]:
         if not SECRET.fullmatch(name) or not file:
             hint = 'for example: database-password = "secrets/database-password"'
             return f"`secrets.{name}` is not a name (letters, digits, _ and -) with the path of a file", hint
+    return NOTHING
+
+
+def _of_proxy(config: Config) -> tuple[str, str]:
+    """What is wrong with the words that root puts into Caddy's configuration."""
+    proxy = config.proxy
+    for domain in proxy.domains:
+        if not DOMAIN.fullmatch(domain) or len(domain) > 253:
+            return f"`proxy.domains`: {domain!r} is not a domain", 'for example: domains = ["shop.example.com"]'
+    for name, value in proxy.headers.items():
+        if not HEADER.fullmatch(name) or not PLAIN.fullmatch(value):
+            hint = 'a name has letters, digits and -, a value none of { } " ` \\; the rest can be written in `extra`'
+            return f"`proxy.headers`: {name!r} with {value!r} cannot be a header", hint
+    for path in (proxy.tls.cert, proxy.tls.key) if isinstance(proxy.tls, Certificate) else ():
+        if not path.startswith("/") or not PLAIN.fullmatch(path):
+            return f"`proxy.tls`: {path!r} is no absolute path", "write it from the root on, without quotes and braces"
+    for address in config.addresses if proxy.domains else ():
+        if address.startswith("unix:") and not PROXIED.fullmatch(address.removeprefix("unix:")):
+            hint = f'for example: listen = "unix:/run/{config.name}.sock"'
+            return f"`listen`: {address!r} is not a plain name in /run, where only root can put another", hint
     return NOTHING
 
 

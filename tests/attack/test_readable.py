@@ -62,13 +62,18 @@ def documented() -> list[str]:
     return [row.replace("NAME", "shop").replace("RELEASE", "*") for row in rows]
 
 
+def passing(path: str) -> bool:
+    """Whether a file is there only at times: while somebody deploys, or for an app behind Caddy."""
+    return "holder" in path or "maintenance" in path
+
+
 def test_what_another_user_reads_and_writes(shop: Shop) -> None:
     """Invariant 9: nobody reads what the page does not list, or writes anything; what it lists is there."""
     host, allowed = shop.host, documented()
     assert len(allowed) > 4
     found = host.run("python3", "-c", LIST, "read", *PLACES, user="nobody").stdout.split()
     assert [path for path in found if not any(fnmatch.fnmatch(path, one) for one in allowed)] == []
-    assert [one for one in allowed if not fnmatch.filter(found, one) and "holder" not in one] == []
+    assert [one for one in allowed if not fnmatch.filter(found, one) and not passing(one)] == []
     written = host.run("python3", "-c", LIST, "write", *PLACES, user="nobody").stdout.split()
     assert [path for path in written if not path.endswith(".rehearsal.sock")] == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def _bootable() -> None:
     if os.geteuid() != 0:
         pytest.skip("a host of its own needs root")
     install_requirements()
+
+
+@pytest.fixture(scope="session")
+def _proxies(_bootable: None) -> None:
+    """Caddy, nginx and haproxy, which hosts then have as this machine has them."""
+    subprocess.run([str(HERE / "requirements.sh"), "proxies"], check=True, timeout=300)
 
 
 def _boot() -> Host:

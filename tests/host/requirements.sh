@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
-# With "servers": the programs of the examples; with "builds": those that packages are built with; with "load": wrk.
+# With "servers": the programs of the examples; with "builds": those that packages are built with; with "load": wrk;
+# with "proxies": those in front.
 set -eu
 [ -n "${ALONE-}" ] || ALONE=1 exec flock "$0" "$0" "$@"  # tests run side by side, and apt waits for nobody
 missing=
@@ -14,6 +15,13 @@ elif [ "${1-}" = builds ]; then
     command -v npm > /dev/null || missing="$missing npm"
 elif [ "${1-}" = load ]; then
     command -v wrk > /dev/null || missing="$missing wrk"
+elif [ "${1-}" = proxies ]; then
+    for proxy in caddy nginx haproxy; do
+        [ -e "/lib/systemd/system/$proxy.service" ] && continue
+        missing="$missing $proxy"
+        mkdir -p /etc/systemd/system
+        [ -e "/etc/systemd/system/$proxy.service" ] || ln -s /dev/null "/etc/systemd/system/$proxy.service"  # not on this machine
+    done
 else
     [ -x /lib/systemd/systemd ] || missing="$missing systemd"
     [ -x /usr/bin/sudo ] || missing="$missing sudo"

@@ -219,19 +219,6 @@ def test_shared_data_that_the_app_may_not_write(shop: Host) -> None:
     assert problems(shop) == {}
 
 
-def test_caddy_that_keeps_connections_for_longer(shop: Host) -> None:
-    """Invariant 6: a Caddyfile that proxies to us with its default keep-alive is a warning; the hint mends it."""
-    shop.write("/etc/caddy/Caddyfile", "shop.example {\n\treverse_proxy localhost:8000\n}\n")
-    found = problems(shop)
-    assert list(found) == ["Caddy"]
-    assert "2 min" in found["Caddy"][1]
-    shop.write(
-        "/etc/caddy/Caddyfile", "shop.example {\n\treverse_proxy :8000 { transport http { keepalive 500ms } }\n}\n"
-    )
-    assert problems(shop) == {}
-    shop.run("rm", "-r", "/etc/caddy")
-
-
 def test_an_ordinary_user_learns_what_only_root_sees(shop: Host) -> None:
     """Without root nothing fails that is well; what could not be seen is said to be unknown, and how to see it."""
     shop.run("cp", "-r", SHOP, "/srv/seen")

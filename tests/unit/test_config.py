@@ -152,6 +152,45 @@ def test_what_no_unit_and_no_request_can_hold_is_refused(place: str, written: st
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        'domains = ["shop.example {"]',
+        'domains = ["shop.example, other.example"]',
+        'domains = ["{$HOME}.example"]',
+        'domains = ["shop.example\\n}"]',
+        'domains = ["http://shop.example"]',
+        'domains = [""]',
+        "headers = { 'X-A {' = 'b' }",
+        "headers = { '-Server' = '' }",
+        "headers = { X-A = '{http.request.header.Cookie}' }",
+        "headers = { X-A = 'a\"b' }",
+        'headers = { X-A = "a\\nb" }',
+        'headers = { X-A = "a`b" }',
+        "headers = { X-A = 'a\\' }",
+        'tls = { cert = "relative.pem", key = "/key.pem" }',
+        'tls = { cert = "/cert.pem\\"", key = "/key.pem" }',
+        'tls = "of"',
+        'tls = { cert = "/cert.pem" }',
+    ],
+)
+def test_what_is_more_than_a_word_to_caddy_is_refused(more: str) -> None:
+    """Invariant 9: root writes it into Caddy's configuration; the key is named, and what to write."""
+    with pytest.raises(GaplessError, match="proxy") as caught:
+        config.parse(f"{LEAST}[proxy]\n{more}", HERE)
+    assert caught.value.hint
+    assert caught.value.status == 2
+
+
+@pytest.mark.parametrize("path", ["/srv/shop/shared/a.sock", "/var/a.sock", "/run/shop/a.sock", "/run/..", "/run/a b"])
+def test_caddy_follows_no_path_of_the_apps(path: str) -> None:
+    """Invariant 9: behind Caddy a Unix socket is a plain name in /run; elsewhere somebody could put another."""
+    text = f'{LEAST}listen = "unix:{path}"\n'
+    assert config.parse(text, HERE).addresses == [f"unix:{path}"]
+    with pytest.raises(GaplessError, match="is not a plain name in /run"):
+        config.parse(f'{text}[proxy]\ndomains = ["shop.example"]', HERE)
+
+
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     """Invariant 8: outside a project, the message leads to `gapless init`."""
     with pytest.raises(GaplessError, match="there is no such file") as caught:

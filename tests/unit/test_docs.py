@@ -7,6 +7,8 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
+
 from gapless import config
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +26,7 @@ def test_the_example_configuration_has_every_setting_at_its_default() -> None:
     example = config.parse(text, Path("gapless.toml"))
     least = config.parse('name = "shop"\ncommand = "gapless serve shop.web:app"', Path("gapless.toml"))
     assert example == least
-    tables = (config.Config, config.Build, config.Release, config.Check, config.Drain, config.Sandbox)
+    tables = (config.Config, config.Build, config.Release, config.Check, config.Drain, config.Sandbox, config.Proxy)
     for table in tables:
         for field in table.__struct_fields__:
             assert re.search(rf"^(\[{field}\]|{field} = )", text, re.MULTILINE), field
@@ -45,9 +47,10 @@ def test_the_page_of_servers_has_the_commands_that_are_tested() -> None:
     )
 
 
-def test_the_page_of_servers_has_the_true_defaults() -> None:
+@pytest.mark.parametrize("page", ["servers.md", "proxy.md"])
+def test_a_page_of_settings_has_the_true_defaults(page: str) -> None:
     """A row of its table is a setting with its default."""
-    text = (ROOT / "docs" / "servers.md").read_text()
+    text = (ROOT / "docs" / page).read_text()
     parsed = config.parse('name = "shop"\ncommand = "x"\nprocesses = { a = { command = "x" } }', Path("gapless.toml"))
     rows = re.findall(r"^\| `([a-z.*_]+)` \| `(.+?)` \|", text, re.MULTILINE)
     assert rows

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from gapless import config
-from gapless.doctor import command, installed, leftovers, machine, proxy
+from gapless.doctor import command, installed, leftovers, machine, other_proxies, proxy
 from gapless.doctor.examination import examine
 from gapless.doctor.finding import Finding, Severity
 from gapless.switch.embedded.app import EmbeddedApp
@@ -184,28 +186,69 @@ def test_programs_that_the_sandbox_forbids(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("block", "state"),
+    ("block", "wrong"),
     [
-        ("reverse_proxy localhost:8000", Severity.WARNING),
-        ("reverse_proxy /api/* 127.0.0.1:8000 {\n\t\tlb_try_duration 5s\n\t}", Severity.WARNING),
-        (
-            "reverse_proxy {\n\t\tto http://127.0.0.1:8000\n\t\ttransport http {\n\t\t\tkeepalive 30s\n\t\t}\n\t}",
-            Severity.OK,
-        ),
-        ("reverse_proxy :8000 {\n\t\ttransport http {\n\t\t\tkeepalive 1m30s\n\t\t}\n\t}", Severity.WARNING),
-        ("reverse_proxy :8000 {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}", Severity.OK),
-        ("reverse_proxy :8000 {\n\t\ttransport http {\n\t\t\tkeepalive_interval 5s\n\t\t}\n\t}", Severity.WARNING),
-        ("reverse_proxy unix//run/shop.sock", Severity.WARNING),
+        ("reverse_proxy localhost:8000", ["2 min 0 s", "tries once", "WebSockets"]),
+        ("reverse_proxy /api/* 127.0.0.1:8000 {\n LB\n}", ["2 min 0 s", "WebSockets"]),
+        ("reverse_proxy {\n to http://127.0.0.1:8000\n LB\n BRIEF\n stream_close_delay 1m\n}", []),
+        ("reverse_proxy :8000 {\n LB\n transport http {\n keepalive 1m30s\n}\n}", ["90.0 s", "WebSockets"]),
+        ("reverse_proxy :8000 {\n LB\n transport http {\n keepalive off\n}\n}", ["WebSockets"]),
+        ("reverse_proxy :8000 {\n LB\n transport http {\n keepalive_interval 5s\n}\n}", ["2 min 0 s", "WebSockets"]),
+        ("reverse_proxy :8000 {\n LB\n BRIEF\n stream_close_delay 1m\n fail_duration 30s\n}", ["fail_duration"]),
+        ("reverse_proxy unix//run/shop.sock {\n LB\n}", ["2 min 0 s", "WebSockets"]),
         ("reverse_proxy localhost:9000", None),
         ("# reverse_proxy localhost:8000", None),
         ("file_server", None),
     ],
 )
-def test_caddy(block: str, state: Severity | None) -> None:
-    """Invariant 6: Caddy must give up idle connections to us before `linger`; others' are not our business."""
-    text = f"shop.example {{\n\tencode gzip\n\t{block}\n}}\nother.example {{\n\treverse_proxy localhost:9000\n}}\n"
-    found = proxy.caddy(text, ["127.0.0.1:8000", "unix:/run/shop.sock"], 35.0)
-    assert (found and found.state) == state
+def test_caddy(tmp_path: Path, block: str, wrong: list[str] | None) -> None:
+    """Invariant 6: what Caddy itself says of its configuration is judged; others' sites are not our business."""
+    block = block.replace("LB", "lb_try_duration 5s").replace("BRIEF", "transport http {\n keepalive 30s\n}")
+    text = f"shop.example {{\n encode gzip\n {block}\n}}\nother.example {{\n reverse_proxy localhost:9000\n}}\n"
+    (tmp_path / "Caddyfile").write_text(text)
+    argv = [str(Path(sys.executable).with_name("caddy")), "adapt", "--config", str(tmp_path / "Caddyfile")]
+    adapted = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    found = proxy.judge(adapted, (2, 11), ["127.0.0.1:8000", "unix:/run/shop.sock"], 35.0)
+    if wrong is None:
+        assert found is None
+        return
+    assert found is not None
+    assert found.state is (Severity.WARNING if wrong else Severity.OK)
+    told = ("2 min 0 s", "90.0 s", "fail_duration", "tries once", "WebSockets")
+    assert [one for one in told if one in found.what] == wrong
+
+
+@pytest.mark.parametrize(
+    ("block", "kept"),
+    [
+        ("server 127.0.0.1:8000; keepalive 16;", "60.0 s"),
+        ("server unix:/run/shop.sock; keepalive 16; keepalive_timeout 1m30s;", "90.0 s"),
+        ("server localhost:8000; keepalive 16; keepalive_timeout 30s;", "less than linger"),
+        ("server localhost:8000; # keepalive 16;", None),
+        ("server localhost:9000; keepalive 16;", None),
+    ],
+)
+def test_nginx(block: str, kept: str | None) -> None:
+    """Invariant 6: nginx keeps connections of an upstream block for 60 s where nothing else is said."""
+    lines = block.replace("; ", ";\n")
+    text = f"http {{ upstream shop {{ {lines}\n }} }}"
+    found = other_proxies.nginx(text, ["127.0.0.1:8000", "unix:/run/shop.sock"], 35.0)
+    assert (kept is not None and kept in found.what) if found else kept is None
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("server shop 127.0.0.1:8000", "less than linger"),
+        ("server shop unix@/run/shop.sock pool-purge-delay 1m", "60.0 s"),
+        ("server shop 127.0.0.1:8000 pool-purge-delay 90000", "90.0 s"),
+        ("server shop 127.0.0.1:9000 pool-purge-delay 1h", None),
+    ],
+)
+def test_haproxy(line: str, kept: str | None) -> None:
+    """Invariant 6: haproxy keeps idle connections for the delay after which it purges them."""
+    found = other_proxies.haproxy(f"backend shop\n    {line}\n", ["127.0.0.1:8000", "unix:/run/shop.sock"], 35.0)
+    assert (kept is not None and kept in found.what) if found else kept is None
 
 
 def test_vital_settings(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_line_end_in_a_value_is_refused(end: str) -> None:
 def test_a_line_end_in_an_address_is_refused() -> None:
     """Nor can the path of a Unix socket be quoted."""
     with pytest.raises(GaplessError, match="line break"):
-        units.socket(_config(r'listen = "unix:/run/shop\rExecStartPre=/bin/true"'))
+        units.socket(_config(r'listen = "unix:/run/shop\rExecStartPre=/bin/true"'), PLACE)
 
 
 def test_a_release_that_calls_itself_otherwise_stays_in_its_place() -> None:

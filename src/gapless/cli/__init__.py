@@ -26,6 +26,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "exec": "Run a command as the current release runs.",
     "audit": "Show every deploy: who, when, from, to, outcome.",
     "lock": "Show, take or release the deploy lock.",
+    "maintenance": "Have Caddy show visitors a page in the place of the app.",
     "prune": "Remove releases that are no longer kept.",
     "down": "Remove what up and deploys made; data only if asked to.",
     "config": "Show the settings in force, or an example of all of them.",

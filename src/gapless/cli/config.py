@@ -50,5 +50,7 @@ def example_text() -> str:
 
 
 def _toml(value: object) -> str:
-    # Every value here is a string, a number or a list of strings, which JSON and TOML write alike.
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_toml(key)} = {_toml(each)}' for key, each in value.items())} }}" if value else "{}"
+    # Every other value here is a string, a number or a list of strings, which JSON and TOML write alike.
     return msgspec.json.encode(value).decode()

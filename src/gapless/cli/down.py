@@ -43,6 +43,9 @@ def command(output: Output, /, project: Project, data: bool, dry_run: bool, yes:
         click.confirm(f"Remove {what}?", abort=True)
     output.say("Draining …")
     with deploy_lock(home.root, why="down", wait=lock_wait, busy=SystemdJobs(home).under_way):
-        gone = Installation(project.config, home, None).remove(data=data)
+        installation = Installation(project.config, home, None)
+        gone = installation.remove(data=data)
+    if installation.site.blocked:
+        output.warn(f"Caddy still has the site, until it can load its configuration: {installation.site.blocked}")
     left = "" if data else f" {home.shared} stays: `gapless down --data` removes it."
     output.result({"removed": gone, "dry_run": False}, f"Removed {home.name}.{left}")

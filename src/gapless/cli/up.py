@@ -51,6 +51,8 @@ def command(
     current = recovery.current(target) or ""
     first, lost = not current, current != (app.manager.current() or "")
     installation = Installation(project.config, home, current, adopt=existing_user)
+    if os.geteuid() == 0:
+        installation.site.judge()
     missing, moved = installation.missing(), installation.socket.moved()
     if lost:
         missing.insert(0, f"Write {app.manager.commit} again: it is to name {current}.")
@@ -58,8 +60,8 @@ def command(
         hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
         raise GaplessError("change", "the held socket", f"{moved}: it must be closed for that", hint)
     if dry_run:
-        plan, diff = [*missing, *(plan_deploy(target, project.directory) if first else [])], installation.socket.diff()
-        output.result({"plan": plan, "diff": diff}, *(plan or ["Nothing: it is up already."]), *diff)
+        plan = [*missing, *(plan_deploy(target, project.directory) if first else [])]
+        _tell(output, installation, plan)
         return
     if home.owner:
         need_root(f"install {home.name}")
@@ -77,7 +79,22 @@ def command(
         document["deployed"], lines = switched(deploy.deploy(target, project.directory))
     elif home.config(current) != project.config:
         lines.append("Other settings reach the next release: `gapless deploy`.")
+    _answer(output, document, lines, installation.site.blocked)
+
+
+def _answer(output: Output, document: dict[str, object], lines: list[str], blocked: GaplessError | None) -> None:
+    if blocked:  # Caddy can load no site now; all else is done
+        for line in lines:
+            output.say(line)
+        raise blocked
     output.result(document, *lines)
+
+
+def _tell(output: Output, installation: Installation, plan: list[str]) -> None:
+    if installation.site.blocked:
+        output.warn(str(installation.site.blocked))
+    diff = installation.socket.diff() + installation.site.diff()
+    output.result({"plan": plan, "diff": diff}, *(plan or ["Nothing: it is up already."]), *diff)
 
 
 def _install(output: Output, target: Target, installation: Installation, missing: list[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gapless.config import Config
-from gapless.doctor import command, installed, leftovers, machine, proxy
+from gapless.doctor import command, installed, leftovers, machine, other_proxies, proxy
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.home import Home
@@ -39,7 +39,8 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
         found.append(commit)
         found += _guarded("programs", lambda: [_programs(config, project, home, current)])
         found += _guarded("leftovers", lambda: _leftovers(target, app, current))
-    return found + _guarded("Caddy", lambda: _caddy(config))
+    found += _guarded("Caddy", lambda: proxy.examine(config, home if isinstance(home, SystemdHome) else None))
+    return found + _guarded("proxies", lambda: other_proxies.examine(config.addresses, config.drain.linger))
 
 
 def _of_systemd(config: Config, home: SystemdHome, current: str | None) -> list[Finding]:
@@ -108,10 +109,3 @@ def _leftovers(target: Target, app: App, current: str | None) -> list[Finding]:
 def _running(target: Target, app: App, current: str | None) -> list[Finding]:
     running = recovery.seen(target.manager.instances(), current)
     return [leftovers.instances(running), leftovers.unneeded(app.unneeded())]
-
-
-def _caddy(config: Config) -> list[Finding]:
-    if not proxy.CADDYFILE.exists():
-        return []
-    found = proxy.caddy(proxy.CADDYFILE.read_text("utf-8"), config.addresses, config.drain.linger)
-    return [found] if found else []

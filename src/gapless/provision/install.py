@@ -9,6 +9,7 @@ from gapless.provision.account import Account
 from gapless.provision.directories import Directories
 from gapless.provision.pieces import Piece
 from gapless.provision.settings import Settings
+from gapless.provision.site import Site
 from gapless.provision.socket import SocketUnit
 from gapless.switch.systemd.home import SystemdHome
 
@@ -23,12 +24,14 @@ class Installation:
         self.config = config
         self.home = home
         self.socket = SocketUnit(config, home, current)
+        self.site = Site(config, home)
         self.pieces: list[Piece] = [
             Account(home, home.owner, home.shared, adopt),
             Account(home, home.builder, home.cache, adopt),
             Directories(home),
             Settings(home),
             self.socket,
+            self.site,
         ]
 
     def missing(self) -> list[str]:

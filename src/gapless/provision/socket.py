@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class SocketUnit:
 
     def diff(self) -> list[str]:
         """Show how the installed unit differs from the wanted one, as a unified diff; nothing when it does not."""
-        before, wanted = units.installed_socket(self.home), units.socket(self.config)
+        before, wanted = units.installed_socket(self.home), units.socket(self.config, self.home)
         if before == wanted:
             return []
         import difflib  # only a change pays for it
@@ -64,10 +65,21 @@ class SocketUnit:
             self.home.ctl.do(
                 "stop", self.home.socket
             )  # first: if we are killed now, the next `up` sees that it is shut
-        if replace(self.home.units / self.home.socket, units.socket(self.config)):
+        if replace(self.home.units / self.home.socket, units.socket(self.config, self.home)):
             self.home.ctl.do("daemon-reload")
+            self._open_for_its_group()
         if self.current and not self.home.enabled:  # before there is a release, the port is to stay closed
             self.home.ctl.do("enable", self.home.socket)
+
+    def _open_for_its_group(self) -> None:
+        """Give the socket that is open the mode and the group of its unit: systemd does so only when it opens one."""
+        of_caddy = f"SocketGroup={units.CADDY}\n" in units.installed_socket(self.home)
+        for one in units.listens(units.installed_socket(self.home)) if self.home.owner else []:
+            path = Path(one.name) if isinstance(one.name, str) else None
+            # Only in /run itself root alone makes names: elsewhere it could be another file by now.
+            if path and path.parent == Path("/run") and path.is_socket():
+                os.chown(path, -1, grp.getgrnam(units.CADDY).gr_gid if of_caddy else 0)
+                path.chmod(0o660 if of_caddy else 0o666)
 
     def reopen(self) -> None:
         """Stop the socket and the app's services, let them drain, and start the socket as its unit says now."""

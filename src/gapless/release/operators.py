@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from gapless.config import Config, Sandbox
+from gapless.config import Config, Proxy, Sandbox
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.reading import reading_as
@@ -23,7 +23,7 @@ from gapless.release import copying, sources
 from gapless.release.archive import check_links, unpack
 from gapless.release.budget import Budget
 
-RIGHTS = Sandbox.__struct_fields__
+RIGHTS = {"sandbox": Sandbox.__struct_fields__, "proxy": Proxy.__struct_fields__}
 HINT = "whoever may run `sudo gapless deploy` without --app decides that"
 PARTS = ("operation", "object", "cause", "hint")
 LONGEST = 1 << 20  # bytes of a line
@@ -79,11 +79,13 @@ def refuse_other_rights(new: Config, current: Config | None) -> None:
         raise GaplessError("deploy", new.name, "there is no release yet that says what the app may do", HINT)
     if new.name != current.name:
         raise GaplessError("deploy", new.name, f"the release is not of {current.name}", HINT)
-    before, after = ({name: getattr(one.sandbox, name) for name in RIGHTS} for one in (current, new))
-    if before != after:
-        changed = [name for name in RIGHTS if before[name] != after[name]]
-        cause = "; ".join(f"[sandbox] {name} changes from {before[name]!r} to {after[name]!r}" for name in changed)
-        raise GaplessError("deploy", new.name, cause, HINT)
+    changed = []
+    for table, names in RIGHTS.items():
+        for name in names:
+            before, after = (getattr(getattr(one, table), name) for one in (current, new))
+            changed += [f"[{table}] {name} changes from {before!r} to {after!r}"] if before != after else []
+    if changed:
+        raise GaplessError("deploy", new.name, "; ".join(changed), HINT)
 
 
 def _heard(stream: BinaryIO, status: int) -> Head:

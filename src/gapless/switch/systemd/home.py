@@ -112,6 +112,16 @@ class SystemdHome(Home):
         return self.volatile / f"{self.socket}.d" / "candidate.conf"
 
     @property
+    def maintenance(self) -> Path:
+        """The file that has Caddy answer with the page of maintenance, as long as it is there."""
+        return self.root / "maintenance"
+
+    @property
+    def page(self) -> Path:
+        """What visitors see in maintenance, and until the first release serves."""
+        return self.root / "maintenance.html"
+
+    @property
     def installed(self) -> bool:
         """Whether `gapless up` has installed the app here."""
         unit = self.units / self.socket

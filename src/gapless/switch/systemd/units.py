@@ -27,12 +27,16 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 -- nothing is written there
 
 STREAM = "ListenStream="
+CADDY = "caddy"  # the user and the group of Caddy's service, in every package of it
 ENDS = "\n\r\0"  # each ends a line of a unit file: what follows would be a setting of its own
 
 
-def socket(config: Config) -> str:
+def socket(config: Config, home: SystemdHome) -> str:
     """The socket unit. Raises GaplessError when an address cannot be used."""
-    return _render("socket", config=config, addresses=[_stream(address) for address in config.addresses])
+    # Whoever may connect may say whose address and scheme a request has.
+    closed = bool(config.proxy.domains and home.owner) and any(one.startswith("unix:") for one in config.addresses)
+    addresses = [_stream(address) for address in config.addresses]
+    return _render("socket", config=config, addresses=addresses, group=CADDY if closed else "")
 
 
 def installed_socket(home: SystemdHome) -> str:
@@ -53,8 +57,18 @@ def service(config: Config, home: SystemdHome, instance: str, socket: str = "") 
     release = release_of(instance)
     about = _common(config, home, release, config.argv)
     about["start_timeout"] = config.check.timeout + timeouts.MANAGER
-    about["for_server"] = environment.for_server(config, "" if socket else home.private(instance))
+    about["for_server"] = environment.for_server(config, "" if socket else home.private(instance)) | _trust(home)
     return _render("service", instance=instance, socket=socket or home.socket, **about)
+
+
+def _trust(home: SystemdHome) -> dict[str, str]:
+    """Let the server believe X-Forwarded-For and -Proto where only Caddy can send it anything.
+
+    uvicorn and gunicorn read the variable. Over TCP they believe whoever comes from this host.
+    """
+    unit = installed_socket(home)
+    closed = f"SocketGroup={CADDY}\n" in unit and all(isinstance(one.name, str) for one in listens(unit))
+    return {"FORWARDED_ALLOW_IPS": "*"} if closed else {}
 
 
 def job(config: Config, home: SystemdHome, release: str, kind: Kind, argv: Sequence[str], timeout: float) -> str:
@@ -88,7 +102,7 @@ def of_release(config: Config, home: SystemdHome, instance: str) -> dict[str, st
 def everything(config: Config, home: SystemdHome, instance: str) -> dict[str, str]:
     """All that makes `instance` the live one, by its path among the units: the socket, `of_release`, the commit."""
     drop_in = str(home.commit.relative_to(home.units))
-    units = {home.socket: socket(config), **of_release(config, home, instance)}
+    units = {home.socket: socket(config, home), **of_release(config, home, instance)}
     return units | {drop_in: commit(config, home, instance)}
 
 

@@ -1,0 +1,168 @@
+"""The app's site in Caddy: its file, the line that imports it, and Caddy's reload."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from gapless.config import Config
+from gapless.errors import GaplessError
+from gapless.linux.files import replace
+from gapless.provision import caddy, caddyfile
+from gapless.provision.caddyfile import MAIN, SITES
+from gapless.switch.systemd.home import SystemdHome, ours
+
+AGAIN = "then run `gapless up` again"
+
+
+class Site:
+    """The site of `config`'s [proxy], or none; `blocked` says why Caddy can load none at all, once `judge` was called.
+
+    Under a user's own manager there is none: Caddy is the machine's.
+    """
+
+    def __init__(self, config: Config, home: SystemdHome) -> None:
+        self.config = config
+        self.home = home
+        self.file = SITES / f"{home.name}.caddy"
+        # As long as it is there, Caddy may not have read what the files say.
+        self.unread = SITES / f"{home.name}.unread"
+        self.wanted = bool(config.proxy.domains and home.owner)
+        self.blocked: GaplessError | None = None
+
+    def missing(self) -> list[str]:
+        """Raises GaplessError where Caddy, or a service of it as its packages have it, is missing."""
+        if not self.wanted:
+            return [f"Remove {self.file}, and have Caddy reload."] if self._is_there else []
+        if self.blocked:
+            return []
+        changes = self.changes()
+        sentences = [f"Write {self.file}, and have Caddy reload."] if self.file in changes else []
+        sentences += [f"Add `{caddyfile.IMPORT}` to {MAIN}."] if MAIN in changes else []
+        sentences += [] if self.home.page.exists() else [f"Write {self.home.page}."]
+        return sentences or ([f"Have Caddy reload for {self.file}."] if self.unread.exists() else [])
+
+    def changes(self) -> dict[Path, str]:
+        """The files of Caddy that are to be written, with their texts. Raises GaplessError."""
+        if not self.wanted:
+            return {}
+        if self.file.exists() and not ours(self.file):
+            hint = "move it away, or choose another `name`"
+            raise GaplessError("write", str(self.file), "gapless did not make it", hint)
+        main = MAIN.read_text("utf-8") if MAIN.exists() else ""
+        changes = {self.file: caddyfile.site(self.config, self.home, caddy.find().version)}
+        if self.file.exists() and self.file.read_text("utf-8") == changes[self.file]:
+            del changes[self.file]
+        return changes if caddyfile.imports(main, self.file) else changes | {MAIN: caddyfile.with_import(main)}
+
+    def diff(self) -> list[str]:
+        """Show how Caddy's files differ from the wanted ones, as a unified diff."""
+        lines: list[str] = []
+        for path, text in self.changes().items():
+            before = path.read_text("utf-8").splitlines() if path.exists() else []
+            lines += difflib.unified_diff(before, text.splitlines(), str(path), "new", "", "", 3, "")
+        return lines
+
+    def judge(self) -> None:
+        """Have Caddy judge its whole configuration with this site, before anything is written.
+
+        Raises GaplessError for what is wrong with the site; what is wrong with the rest is `blocked`.
+        """
+        changes = self.changes()
+        if not changes and not self.unread.exists():
+            return
+        found = caddy.find()
+        self._refuse_taken(found)
+        try:
+            with caddy.staged(changes) as tree:
+                found.validate(tree)
+                known = caddy.hosts(found.adapt(tree))
+        except caddy.RefusedError as error:
+            self.blocked = self._blame(found, changes, error)
+            return
+        if lost := {*self.config.proxy.domains} - known:
+            cause = f"with it in {MAIN} Caddy has no site for {', '.join(sorted(lost))}"
+            self.blocked = GaplessError("import", str(self.file), cause, f"mend {MAIN}, {AGAIN}")
+
+    def make(self) -> None:
+        if not self.wanted:
+            self.remove(data=False)
+            return
+        if not self.missing():
+            return
+        replace(self.home.page, self.home.page.read_text("utf-8") if self.home.page.exists() else caddyfile.page())
+        changes = self.changes()
+        if not changes and not self.unread.exists():
+            return
+        before = self.file.read_text("utf-8") if self.file.exists() else None
+        length = MAIN.stat().st_size if MAIN.exists() else 0
+        replace(self.unread, "")
+        try:
+            if self.file in changes:
+                replace(self.file, changes[self.file])
+            if MAIN in changes:
+                with MAIN.open("ab") as file:  # as it is, with its mode and its owner: it is somebody else's
+                    file.write(changes[MAIN].encode()[length:])
+            caddy.read_again()
+        except (GaplessError, OSError):  # Caddy itself goes on with what it had read
+            self.file.unlink(missing_ok=True) if before is None else replace(self.file, before)
+            os.truncate(MAIN, length)
+            self.unread.unlink()
+            raise
+        self.unread.unlink()
+
+    def remove(self, *, data: bool) -> list[str]:  # noqa: ARG002 -- it keeps none
+        """Remove the file, and have Caddy reload; `blocked` says why Caddy could not."""
+        if not self._is_there:
+            return []
+        replace(self.unread, "")
+        self.file.unlink(missing_ok=True)
+        try:
+            if caddy.is_active():
+                caddy.read_again()
+        except GaplessError as error:
+            self.blocked = error  # the site is gone for the next reload; somebody else's fault keeps nobody from `down`
+        self.unread.unlink()
+        return [str(self.file)]
+
+    @property
+    def _is_there(self) -> bool:
+        return bool(self.home.owner) and (self.unread.exists() or (self.file.exists() and ours(self.file)))
+
+    def _refuse_taken(self, found: caddy.Caddy) -> None:
+        """Raises GaplessError when another site is for one of the domains."""
+        try:
+            with caddy.staged({self.file: None}) as tree:
+                taken = caddy.hosts(found.adapt(tree)) & {*self.config.proxy.domains}
+        except caddy.RefusedError:  # it is empty without the site, or is blamed for it later
+            return
+        if not taken:
+            return
+        where = next((str(one) for one in self._neighbours() if taken & _hosts_of(found, one)), f"{MAIN}")
+        hint = "take it out there, or out of [proxy] domains"
+        raise GaplessError("serve", sorted(taken)[0], f"another site is for that domain: {where}", hint)
+
+    def _blame(self, found: caddy.Caddy, changes: dict[Path, str], error: caddy.RefusedError) -> GaplessError:
+        """Say who keeps Caddy from loading its configuration. Raises GaplessError when it is this site."""
+        with caddy.staged({self.file: None}) as tree:
+            rest_is_well = found.accepts(tree)
+        with caddy.staged({**changes, MAIN: f"import {self.file}\n"}) as tree:
+            if rest_is_well and not found.accepts(tree):
+                raise GaplessError("use", "[proxy]", error.cause, "mend it in gapless.toml")
+        guilty = MAIN
+        for one in self._neighbours():
+            with caddy.staged({**changes, one: None}) as tree:
+                if found.accepts(tree):
+                    guilty = one
+        cause = f"Caddy cannot load {guilty}: {error.cause}"
+        return GaplessError("write", str(self.file), cause, f"mend {guilty}, {AGAIN}")
+
+    def _neighbours(self) -> list[Path]:
+        return sorted(one for one in SITES.glob("*.caddy") if one != self.file)
+
+
+def _hosts_of(found: caddy.Caddy, one: Path) -> set[str]:
+    """The domains of the sites in one file alone; none where it does not stand alone."""
+    with caddy.staged({MAIN: f"import {one}\n"}) as tree:
+        return caddy.hosts(found.adapt(tree)) if found.accepts(tree) else set()
