@@ -45,7 +45,7 @@ host-kills: compiled  # as root
 
 lock:  # pin every version and hash; names no package host
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv
-	.venv-lock/bin/uv pip compile -q pyproject.toml --extra serve --extra cli --group dev --generate-hashes \
+	.venv-lock/bin/uv pip compile -q pyproject.toml --extra serve --extra cli --extra fleet --group dev --generate-hashes \
 	  --universal --python-version 3.11 --no-header --no-annotate --upgrade -o requirements-dev.txt
 	rm -rf .venv-lock
 
