@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
-# With "servers": the programs of the examples; with "builds": those that packages are built with.
+# With "servers": the programs of the examples; with "builds": those that packages are built with; with "fleet": sshd.
 set -eu
 missing=
 if [ "${1-}" = servers ]; then
@@ -11,6 +11,8 @@ if [ "${1-}" = servers ]; then
 elif [ "${1-}" = builds ]; then
     /usr/bin/python3 -c "import ensurepip" 2> /dev/null || missing="$missing python3-venv"
     command -v npm > /dev/null || missing="$missing npm"
+elif [ "${1-}" = fleet ]; then
+    [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 else
     [ -x /lib/systemd/systemd ] || missing="$missing systemd"
     [ -x /usr/bin/sudo ] || missing="$missing sudo"
@@ -19,6 +21,11 @@ else
 fi
 [ -z "$missing" ] && exit
 export DEBIAN_FRONTEND=noninteractive
+if [ ! -e /usr/sbin/policy-rc.d ]; then  # nothing of it is to run on this machine
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+fi
 apt-get update -qq
 # shellcheck disable=SC2086
 apt-get install -qq --no-install-recommends $missing > /dev/null
