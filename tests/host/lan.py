@@ -1,8 +1,9 @@
-"""A network of hosts, in a namespace of its own, and a controller on it that reaches them over SSH."""
+"""A network of hosts, in a namespace of its own, and a controller that reaches them over SSH."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -28,9 +29,9 @@ cat /etc/ssh/ssh_host_ed25519_key.pub
 
 
 class Lan:
-    """The network; its controller is the network's namespace, with a key of its own that the hosts know.
+    """The network; its controller is this machine, whose `ssh` alone, in `programs`, is in the network.
 
-    `inventory` lists the hosts for Ansible, each by its host name.
+    The hosts know the controller's key. `inventory` lists them for Ansible, each by its host name.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,12 @@ class Lan:
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == "ready\n"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True, timeout=60)
+        self.programs = self.home / "bin"
+        self.programs.mkdir()
+        for name in ("ssh", "sftp", "scp"):
+            wrapper = self.programs / name
+            wrapper.write_text(f'#!/bin/sh\nexec nsenter --target={self._holder.pid} --net {shutil.which(name)} "$@"\n')
+            wrapper.chmod(0o755)
 
     def __enter__(self) -> Lan:
         return self
@@ -68,8 +75,8 @@ class Lan:
         number = 10 + len(self.addresses)
         address = f"{NETWORK}.{number}"
         link = f"host{number}"
-        self.run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(host.pid))
-        self.run("ip", "link", "set", link, "master", "lan", "up")
+        self._inside("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(host.pid))
+        self._inside("ip", "link", "set", link, "master", "lan", "up")
         host.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
         host.run("ip", "link", "set", "eth0", "up")
         key = host.run("sh", "-e", "-c", SSHD, stdin=self.key.with_suffix(".pub").read_text()).stdout
@@ -84,6 +91,14 @@ class Lan:
             )
         return address
 
+    def _inside(self, *argv: str) -> str:
+        argv = ("nsenter", f"--target={self._holder.pid}", "--net", *argv)
+        return subprocess.run(argv, check=True, timeout=60, capture_output=True, text=True).stdout
+
+    def routes(self) -> str:
+        """The routes that there are in the network."""
+        return self._inside("ip", "route")
+
     def run(
         self,
         *argv: str,
@@ -92,14 +107,14 @@ class Lan:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `argv` as the controller: this machine in all but its network; `timeout` in seconds."""
+        """Run `argv` on the controller, where `ssh` reaches the hosts; `timeout` in seconds."""
         done = subprocess.run(
-            ["nsenter", f"--target={self._holder.pid}", "--net", *argv],
+            argv,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=timeout,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, "PATH": f"{self.programs}:{os.environ['PATH']}", **(env or {})},
             cwd=cwd or self.home,
             check=False,
         )

@@ -13,4 +13,4 @@ def test_a_controller_reaches_hosts_over_ssh(fresh_host: Host, host: Host) -> No
             lan.join(one, name)
             assert lan.ssh(name, "cat", "/etc/machine-id").stdout == one.read("/etc/machine-id")
             assert lan.ssh(name, "systemctl", "is-active", "ssh.service").stdout == "active\n"
-        assert lan.run("ip", "route", "show", "default").stdout == ""
+        assert "default" not in lan.routes()

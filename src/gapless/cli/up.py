@@ -65,7 +65,10 @@ def command(
         changes = _changes(target, project, current)
         later = [f"Another deploy would change: {', '.join(changes)}."] if changes else []
         output.result(
-            {"plan": plan, "diff": diff, "changes": changes}, *(plan or ["Nothing: it is up already."]), *diff, *later
+            {"plan": plan, "diff": diff, "current": current or None, "changes": changes},
+            *(plan or ["Nothing: it is up already."]),
+            *diff,
+            *later,
         )
         return
     if home.owner:
