@@ -24,18 +24,10 @@ def program(name: str) -> str:
 
 def install_collection(folder: Path) -> Path:
     """Build the collection and install it below `folder`; returns where it is then. Raises CalledProcessError."""
-    galaxy = [program("ansible-galaxy"), "collection"]
-    built, collections = folder / "built", folder / "collections"
-    for argv in (
-        [*galaxy, "build", str(COLLECTION), "--output-path", str(built)],
-        [*galaxy, "install", "--offline", "--collections-path", str(collections), str(built)],
-    ):
-        argv = [
-            str(one)
-            for path in argv
-            for one in (built.glob("*.tar.gz") if path == str(built) and "install" in argv else [path])
-        ]
-        subprocess.run(argv, check=True, timeout=120, capture_output=True)
+    galaxy, built, collections = program("ansible-galaxy"), folder / "built", folder / "collections"
+    _run(galaxy, "collection", "build", str(COLLECTION), "--output-path", str(built))
+    [archive] = built.glob("*.tar.gz")
+    _run(galaxy, "collection", "install", str(archive), "--offline", "--collections-path", str(collections))
     return collections
 
 
@@ -44,10 +36,13 @@ def wheel() -> Path:
     folder = CACHE / "wheel"
     for old in folder.glob("*.whl"):
         old.unlink()
-    argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(argv, cwd=PROJECT, check=True, timeout=120, capture_output=True)
+    _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
     [built] = folder.glob("*.whl")
     return built
+
+
+def _run(*argv: str) -> None:
+    subprocess.run(argv, cwd=PROJECT, check=True, timeout=120, capture_output=True)
 
 
 class Playbooks:
@@ -69,7 +64,7 @@ class Playbooks:
         }
 
     def __call__(self, playbook: str, *argv: str, ok: bool = True) -> tuple[str, dict[str, int]]:
-        """What ansible-playbook prints, and how many changes it made on each host; `ok` says whether it must succeed."""
+        """What ansible-playbook prints, and how many changes it made on each host; it succeeds, if `ok`, or fails."""
         words = [program("ansible-playbook"), f"gapless.deploy.{playbook}", "-e", f"@{self.variables}", *argv]
         done = self.lan.run(*words, env=self._env, check=False, timeout=300)
         assert (done.returncode == 0) == ok, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""A package repository for hosts, which have no network: what apt would download for them, in the project, out of git's sight."""
+"""A package repository for hosts, which have no network: downloaded once, kept in the project, out of git's sight."""
 
 from __future__ import annotations
 
