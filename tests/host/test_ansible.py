@@ -32,6 +32,7 @@ check = { path = "/", timeout = "20s" }
 drain = { linger = "2s", requests = "5s", streams = "5s" }
 """
 STAGING = 'name = "shop-staging"\nlisten = "127.0.0.1:8001"\n'
+DOWN = ("/usr/local/bin/gapless", "down", "--data", "--yes", "-d", "staging", "-C", f"{DIRECTORY}-staging")
 # Without a retry: what a deploy would lose shows.
 CADDYFILE = """
 {
@@ -271,6 +272,23 @@ def test_a_rollback_by_the_playbook(site: Site) -> None:
     assert site.play("rollback", "-e", f"app_release={wanted}")[1] == {"web1": 0}
 
 
+def test_the_commands_of_the_page_work(site: Site) -> None:
+    """Every command of docs/ansible.md succeeds, in order, on a host that has a good release to go back to."""
+    site.commit("page")
+    page = (PROJECT / "docs" / "ansible.md").read_text()
+    blocks = re.findall(r"^```console\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    lines = [
+        line.removeprefix("ansible-playbook -i hosts.ini gapless.deploy.")
+        for one in blocks
+        for line in one.splitlines()
+    ]
+    assert len(lines) == 6
+    for line in lines:
+        if line not in ("provision --check --diff", "provision"):  # the host was made by these
+            site.play(*line.split())
+    site.host.run(*DOWN)
+
+
 def test_staging_beside_production(site: Site) -> None:
     """Of one checkout two installations serve on one host; `down` of one leaves the other as it is."""
     site.commit("three")
@@ -279,10 +297,8 @@ def test_staging_beside_production(site: Site) -> None:
     assert site.answer(STAGING_PORT).endswith("three")
     assert (site.answer().endswith("three"), site.current()) == (False, production)
     assert site.play("deploy", "-e", "app_destination=staging")[1] == {"web1": 0}
-    directory = f"{DIRECTORY}-staging"
-    down = ("/usr/local/bin/gapless", "down", "--data", "--yes", "-d", "staging", "-C", directory)
     with traffic(site.host, PORT) as seen:
-        site.host.run(*down)
+        site.host.run(*DOWN)
         seen.flows()
     assert seen.lost == []
     assert site.current() == production
