@@ -6,23 +6,38 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from tests.host.host import PROJECT, Host
+from tests.host.host import LOWER, PROJECT, Host
 
 FOLDER = PROJECT / ".packages" / "debs"
+SEEN = Path(f"{LOWER}{FOLDER}")  # from this machine
 SOURCES = f"deb [trusted=yes] file:{FOLDER} ./\n"
 
 
 def download(*packages: str) -> None:
-    """Fill FOLDER with those of `packages`, and what they need, that this machine lacks. Raises CalledProcessError."""
-    full, wanted = FOLDER / "full", " ".join(packages)
+    """Fill FOLDER, of the userland that hosts boot, with those of `packages`, and what they need, that it lacks.
+
+    Raises CalledProcessError.
+    """
+    full, wanted = SEEN / "full", " ".join(packages)
     if full.exists() and full.read_text() == wanted:
         return
-    (FOLDER / "partial").mkdir(parents=True, exist_ok=True)
-    subprocess.run(["apt-get", "update", "-qq"], check=True, timeout=240)
+    (SEEN / "partial").mkdir(parents=True, exist_ok=True)
+    there = ["chroot", LOWER or "/"]
+    subprocess.run([*there, "apt-get", "update", "-qq"], check=True, timeout=240)
     where = ("-o", f"Dir::Cache::archives={FOLDER}", "-o", "APT::Sandbox::User=root")
-    argv = ["apt-get", "install", "-qq", "--download-only", "--reinstall", "--no-install-recommends", *where, *packages]
+    argv = [
+        *there,
+        "apt-get",
+        "install",
+        "-qq",
+        "--download-only",
+        "--reinstall",
+        "--no-install-recommends",
+        *where,
+        *packages,
+    ]
     subprocess.run(argv, check=True, timeout=240, stdout=subprocess.DEVNULL)
-    (FOLDER / "Packages").write_text("".join(_entry(path) for path in sorted(FOLDER.glob("*.deb"))))
+    (SEEN / "Packages").write_text("".join(_entry(path) for path in sorted(SEEN.glob("*.deb"))))
     full.write_text(wanted)
 
 

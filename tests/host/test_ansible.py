@@ -107,7 +107,7 @@ def _versions(folder: Path) -> Path:
 def site(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A host that was bare: looked at with --check, provisioned, and provisioned again."""
     subprocess.run([REQUIREMENTS, "fleet"], check=True, timeout=300)
-    debs.download("unattended-upgrades", "nftables", "python3-apt")
+    debs.download("unattended-upgrades", "nftables", "python3-apt", "tzdata")
     debs.offer(host)
     host.run("sh", "-c", BARE)
     folder = tmp_path_factory.mktemp("controller")
