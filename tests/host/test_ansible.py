@@ -107,7 +107,7 @@ def _versions(folder: Path) -> Path:
 def site(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A host that was bare: looked at with --check, provisioned, and provisioned again."""
     subprocess.run([REQUIREMENTS, "fleet"], check=True, timeout=300)
-    debs.download("unattended-upgrades", "nftables", "python3-apt", "tzdata")
+    debs.download("unattended-upgrades", "nftables", "python3-apt", "tzdata", "restic")
     debs.offer(host)
     host.run("sh", "-c", BARE)
     folder = tmp_path_factory.mktemp("controller")
@@ -306,3 +306,22 @@ def test_staging_beside_production(site: Site) -> None:
         site.host.run("sh", "-c", "ls -d /srv/shop-staging /etc/systemd/system/shop-staging*", check=False).stdout == ""
     )
     assert site.host.run("getent", "passwd", "shop-staging", check=False).stdout == ""
+
+
+def test_uploads_and_secrets_come_back_from_a_backup(site: Site) -> None:
+    """The page's recipe saves what the app keeps, less its database, and its secrets, and brings back what was lost."""
+    page = (PROJECT / "docs" / "ansible.md").read_text()
+    save, restore = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    host, shared = site.host, "/srv/shop/shared"
+    host.run(
+        "sh", "-c", f"mkdir {shared}/uploads && echo cat > {shared}/uploads/cat.jpg && echo rows > {shared}/app.db"
+    )
+    host.run("chown", "-R", "shop:shop", shared)
+    host.run("sh", "-e", "-c", save, timeout=120)
+    host.run("sh", "-c", f"cp /etc/gapless/restic-password /root && rm -r {shared}/* /etc/gapless/*")
+    host.run("mv", "/root/restic-password", "/etc/gapless")  # kept somewhere else
+    host.run("sh", "-e", "-c", restore, timeout=120)
+    assert host.read(f"{shared}/uploads/cat.jpg") == "cat\n"
+    assert host.run("stat", "-c", "%U", f"{shared}/uploads/cat.jpg").stdout == "shop\n"
+    assert host.run("test", "-e", f"{shared}/app.db", check=False).returncode == 1
+    assert host.read(f"{DIRECTORY}/shop.env") == "GREETING=hello\n"

@@ -36,8 +36,8 @@ class Source:
 def find(project: Path, named: str | None = None) -> Source:
     """What `named` means: an existing directory, an existing file, else a revision; None is `project` itself.
 
-    A release that brings no gapless.toml, or nothing for a destination, gets the project's. Raises GaplessError
-    (status 2 when it is none of them).
+    A release that brings no gapless.toml gets the project's, with what lies over it for destinations. Raises
+    GaplessError (status 2 when it is none of them).
     """
     if named is None:
         source = _directory(project)
@@ -50,10 +50,10 @@ def find(project: Path, named: str | None = None) -> Source:
 
     def install(target: Path) -> None:
         source.install(target)
-        for name in (FILE, *(path.name for path in project.glob(OVERLAYS))):
-            own = target / name
-            if not own.is_symlink() and not own.exists() and (project / name).exists():
-                copying.copy(project, name, stat.S_IFREG, target)
+        if not os.path.lexists(target / FILE) and (project / FILE).exists():
+            for name in (FILE, *(path.name for path in project.glob(OVERLAYS))):
+                if not os.path.lexists(target / name):
+                    copying.copy(project, name, stat.S_IFREG, target)
         copying.open_directories(target)
 
     return Source(source.what, source.short, source.revision, install)
