@@ -24,6 +24,8 @@ lint: $(V)/gapless
 	$(V)/ruff check .
 	$(V)/ruff format --check .
 	$(V)/mypy
+	$(V)/mypy ansible/plugins/modules  # by themselves: an action has its module's name
+	$(V)/mypy ansible/plugins/action
 
 test-debian: compiled  # as root: the host tests on another Debian, with the wheel; without what others than us serve and build with, and Caddy
 	tests/host/debian.sh $(SUITE) $(CURDIR)/.debian/$(SUITE)

@@ -193,13 +193,18 @@ def load(directory: Path) -> Config:
 
 def read(path: Path) -> Config:
     """Read the file `path`; raises GaplessError (status 2) that names the key and the nearest known one."""
+    return parse(text(path), path)
+
+
+def text(path: Path) -> str:
+    """What is in the file `path`, which may be anybody's. Raises GaplessError (status 2)."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # or a pipe would be waited for
             content = file.read(LARGEST + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
         if content is None or len(content) > LARGEST:
             cause = f"it is no file of at most {LARGEST >> 20} MiB"
             raise GaplessError("read", str(path), cause, status=2)
-        return parse(content.decode("utf-8"), path)
+        return content.decode("utf-8")
     except FileNotFoundError:
         hint = "run `gapless init` there, or change to the project's directory"
         raise GaplessError("read", str(path), "there is no such file", hint, status=2) from None

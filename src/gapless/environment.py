@@ -62,6 +62,40 @@ def fix(
 
 
 def _fix(home: Path, release: str, config: Config, project: Path, read: Callable[[Path], bytes]) -> None:
+    text, secret_values = _wanted(home, release, config, project, read)
+    if config.secrets:
+        directory = secrets(home, release)
+        incoming = _scratch(directory.parent, f".{release}-")
+        for name, value in secret_values.items():
+            (incoming / name).touch(0o600)
+            (incoming / name).write_bytes(value)
+        incoming.rename(directory)
+    _write(variables_file(home, release), text.encode())  # last: where it is, all is there
+
+
+def differences(
+    home: Path, release: str, config: Config, project: Path, reading: Callable[[Path], bytes] = Path.read_bytes
+) -> list[str]:
+    """Name the variables and secrets that `release`, made again by `fix`, would have with other values.
+
+    Never a value. Raises GaplessError, as `fix` does.
+    """
+    try:
+        text, wanted = _wanted(home, release, config, project, reading)
+        there = secrets(home, release)
+        had = {one.name: one.read_bytes() for one in there.iterdir()} if there.is_dir() else {}
+    except OSError as error:
+        raise refusal("compare the environment of", release, error) from error
+    file = variables_file(home, release)
+    before, after = read(home, release), parse(text.encode(), file)
+    changed = [f"variable {name}" for name in before | after if before.get(name) != after.get(name)]
+    return [*changed, *(f"secret {name}" for name in had | wanted if had.get(name) != wanted.get(name))]
+
+
+def _wanted(
+    home: Path, release: str, config: Config, project: Path, read: Callable[[Path], bytes]
+) -> tuple[str, dict[str, bytes]]:
+    """The text of the variables' file, and the secrets by their names."""
     wanted = [project / path for path in (config.env_file, *config.secrets.values()) if path]
     if outside := [str(path) for path in wanted if not path.resolve().is_relative_to(project.resolve())]:
         # The release's own gapless.toml names them, and root reads them for it.
@@ -81,20 +115,18 @@ def _fix(home: Path, release: str, config: Config, project: Path, read: Callable
     handed = handed_over(Home(home), release)
     variables = {name: USED.sub(lambda found: handed[found[1] or found[2]], value) for name, value in variables.items()}
     text = "".join(_assignment(name, value, release) for name, value in variables.items())
-    if config.secrets:
-        directory = secrets(home, release)
-        incoming = _scratch(directory.parent, f".{release}-")
-        for name, secret in config.secrets.items():
-            (incoming / name).touch(0o600)
-            (incoming / name).write_bytes(read(project / secret))
-        incoming.rename(directory)
-    _write(variables_file(home, release), text.encode())  # last: where it is, all is there
+    return text, {name: read(project / secret) for name, secret in config.secrets.items()}
 
 
 def take_settings(home: Path, release: str) -> None:
     """Copy the gapless.toml of `release` to where its build and its app cannot write. Raises OSError."""
     described = Home(home)
     _write(described.settings(release), (described.releases / release / FILE).read_bytes())
+
+
+def take_content(home: Path, release: str, digest: str) -> None:
+    """Write down the digest of what `release` is made of. Raises OSError."""
+    _write(Home(home).content(release), digest.encode())
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -178,8 +210,14 @@ def secrets(home: Path, release: str) -> Path:
 
 
 def forget(home: Path, release: str) -> None:
-    """Remove what `fix` and `take_settings` wrote, whole or half; already gone is no error. Raises GaplessError."""
-    _forget(variables_file(home, release), secrets(home, release), Home(home).settings(release))
+    """Remove what `fix`, `take_settings` and `take_content` wrote, whole or half; already gone is no error.
+
+    Raises GaplessError.
+    """
+    described = Home(home)
+    _forget(
+        variables_file(home, release), secrets(home, release), described.settings(release), described.content(release)
+    )
 
 
 def _forget(*paths: Path) -> None:

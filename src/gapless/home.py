@@ -141,6 +141,10 @@ class Home:
         """The copy of the gapless.toml of `release`, made before its build ran: nobody but the deployer writes it."""
         return self.env / f"{release}.toml"
 
+    def content(self, release: str) -> Path:
+        """The digest of what `release` was made of, before its build: whether a source is the same shows by it."""
+        return self.env / f"{release}.content"
+
     def config(self, release: str) -> Config:
         """Read the configuration of `release` from its copy, once: a release does not change. Raises GaplessError.
 

@@ -13,7 +13,7 @@ if [ ! -e "$tree/.complete" ]; then
     fi
     rm -rf "$tree"
     mkdir -p "$tree"
-    packages=systemd,systemd-sysv,dbus,libpam-systemd,python3,python3-venv,iproute2,procps,psmisc,git,ca-certificates
+    packages=systemd,systemd-sysv,dbus,libpam-systemd,python3,python3-venv,iproute2,procps,psmisc,git,ca-certificates,openssh-server
     debootstrap --variant=minbase --include=$packages "$suite" "$tree" > /dev/null
     : > "$tree/.complete"
 fi

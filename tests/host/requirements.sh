@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
 # With "servers": the programs of the examples; with "builds": those that packages are built with; with "load": wrk;
-# with "proxies": those in front.
+# with "proxies": those in front; with "fleet": sshd.
 set -eu
 [ -n "${ALONE-}" ] || ALONE=1 exec flock "$0" "$0" "$@"  # tests run side by side, and apt waits for nobody
 missing=
@@ -17,11 +17,10 @@ elif [ "${1-}" = load ]; then
     command -v wrk > /dev/null || missing="$missing wrk"
 elif [ "${1-}" = proxies ]; then
     for proxy in caddy nginx haproxy; do
-        [ -e "/lib/systemd/system/$proxy.service" ] && continue
-        missing="$missing $proxy"
-        mkdir -p /etc/systemd/system
-        [ -e "/etc/systemd/system/$proxy.service" ] || ln -s /dev/null "/etc/systemd/system/$proxy.service"  # not on this machine
+        [ -e "/lib/systemd/system/$proxy.service" ] || missing="$missing $proxy"
     done
+elif [ "${1-}" = fleet ]; then
+    [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 else
     [ -x /lib/systemd/systemd ] || missing="$missing systemd"
     [ -x /usr/bin/sudo ] || missing="$missing sudo"
@@ -30,6 +29,11 @@ else
 fi
 [ -z "$missing" ] && exit
 export DEBIAN_FRONTEND=noninteractive
+if [ ! -e /usr/sbin/policy-rc.d ]; then  # nothing of it is to run on this machine
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+fi
 apt-get update -qq
 # shellcheck disable=SC2086
 apt-get install -qq --no-install-recommends $missing > /dev/null

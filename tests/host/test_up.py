@@ -110,6 +110,19 @@ def test_an_address_that_is_taken_is_nobodys_release(shop: Shop) -> None:
     assert taken.get()
 
 
+def test_an_address_of_another_app_is_refused_naming_both(shop: Shop) -> None:
+    """Invariant 8: two apps, staging and production say, cannot hold one address; the one that has it goes on."""
+    shop("up")
+    other = Shop(shop.host, "other", shop.port)
+    other.write()
+    said = other.fails("up")
+    assert f"127.0.0.1:{shop.port} for other" in said
+    assert "shop holds it already (/etc/systemd/system/shop.socket)" in said
+    assert "give other or shop another `listen`" in said
+    assert other.left() == ""
+    assert shop.get()
+
+
 def test_an_up_that_is_killed_is_finished_by_the_next(shop: Shop) -> None:
     """Invariant 5: killed at any moment, nothing serves before the first commit, nothing starts by itself."""
     shop.write(boot=0.4)

@@ -8,6 +8,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # it comes with Ansible
 
 from gapless import config
 
@@ -59,6 +60,21 @@ def test_a_page_of_settings_has_the_true_defaults(page: str) -> None:
         for step in key.split("."):
             value = parsed.processes["a"] if step == "*" else getattr(value, step)
         assert value == json.loads(default), key
+
+
+def test_the_page_of_ansible_names_every_variable() -> None:
+    """docs/ansible.md has each option of the collection's roles, and no other; its example sets true ones."""
+    text = (ROOT / "docs" / "ansible.md").read_text()
+    options = {"gapless_hosts"}
+    for file in (ROOT / "ansible" / "roles").glob("*/meta/argument_specs.yml"):
+        for entry in yaml.safe_load(file.read_text())["argument_specs"].values():
+            options |= entry["options"].keys()
+    table = text.partition("## Every variable")[2]
+    assert {*re.findall(r"`((?:host|caddy|litestream|app|gapless)_\w+)`", table)} == options
+    [example] = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert yaml.safe_load(example).keys() <= options
+    for file in (ROOT / "ansible" / "roles").glob("*/defaults/main.yml"):
+        assert yaml.safe_load(file.read_text()).keys() <= options
 
 
 def test_the_page_of_the_layout_names_files_that_are_there() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gapless import timeouts
 from gapless.errors import GaplessError
 from gapless.release.deploy import Result, prune, rollback
-from gapless.release.preview import plan_deploy, plan_rollback
+from gapless.release.preview import plan_rollback, preview_deploy
 from gapless.switch.engine import Outcome as Switched
 from gapless.switch.manager import Readiness
 from tests.scripted import ScriptedManager
@@ -97,7 +97,7 @@ def test_dry_runs_change_nothing(shop: Shop) -> None:
     """A dry run says every step in a sentence and leaves every file as it was."""
     configure(shop.project, '[build]\nrun = "make"\n[release]\nmigrate = ["./migrate", "a b"]\nkeep = 2\n')
     clean = Shop(shop.project, shop.manager)
-    plan = plan_deploy(clean.target, clean.project)
+    plan = preview_deploy(clean.target, clean.project).steps
     assert not clean.target.home.root.exists()
     assert len(plan) == 5
     assert plan[1:3] == ["Build it within 900 s: make", "Migrate within 300 s: ./migrate 'a b'"]
@@ -105,7 +105,7 @@ def test_dry_runs_change_nothing(shop: Shop) -> None:
     configure(shop.project, "[release]\nkeep = 2\n")
     first, second = shop.deploy(), shop.deploy()
     before = shop.files()
-    assert plan_deploy(shop.target, shop.project)[-1] == f"Remove release {first}."
+    assert preview_deploy(shop.target, shop.project).steps[-1] == f"Remove release {first}."
     assert plan_rollback(shop.target)[-1] == f"Make {first} the current release instead of {second}, which then drains."
     assert plan_rollback(shop.target, second) == []
     assert shop.files() == before

@@ -13,7 +13,7 @@ from gapless.cli.progress import Progress
 from gapless.cli.types import SPAN
 from gapless.cli.watch import wanted_watch, watch_options
 from gapless.release import deploy
-from gapless.release.preview import plan_deploy
+from gapless.release.preview import preview_deploy
 from gapless.switch.engine import Outcome
 
 lock_wait = click.option(
@@ -47,8 +47,9 @@ def command(
     target = project.target(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
     on = wanted_watch(project, watch, prove, prove_url, max_latency)
     if dry_run:
-        plan = plan_deploy(target, project.directory, source, on)
-        output.result({"plan": plan}, *plan)
+        seen = preview_deploy(target, project.directory, source, on)
+        lines = [f"Changes: {one}." for one in seen.changes] or [f"Nothing changes: {seen.current} is the same."]
+        output.result({"plan": seen.steps, "current": seen.current, "changes": seen.changes}, *seen.steps, *lines)
         return
     stop_like_ctrl_c()
     go_on_without_terminal(output)

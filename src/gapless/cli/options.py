@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 import click
 
+from gapless import destination as destinations
 from gapless.cli.output import Output
-from gapless.config import FILE, Config, load
+from gapless.config import FILE, Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.upwards import upwards
@@ -38,11 +39,12 @@ class Project:
 
     directory: Path
     only: str = ""  # the one app that the caller may act on, as --app says; "" is any
+    destination: str = ""  # whose settings lie over gapless.toml; "" is none's
 
     @cached_property
     def config(self) -> Config:
         """What gapless.toml says. Raises GaplessError, also when that is about another app than the caller's."""
-        config = _load(self.directory)
+        config = _load(self.directory, self.destination)
         if self.only and config.name != self.only:
             hint = f"pass `-C` with the directory of {self.only}"
             cause = f"the gapless.toml in {self.directory} is not about {self.only}, and no other app is meant (--app)"
@@ -77,6 +79,10 @@ class Project:
             return SystemdApp(home)
         from gapless.switch.embedded.app import EmbeddedApp
 
+        if self.destination:
+            cause = "it is not installed under systemd yet, and the embedded supervisor runs no destinations"
+            hint = f"run `sudo gapless up -d {self.destination}` (or `gapless up --user -d {self.destination}`)"
+            raise GaplessError("find", self.config.name, cause, hint)
         return EmbeddedApp(self.directory)
 
     @property
@@ -112,7 +118,15 @@ class Project:
         """What the release steps work on. Raises GaplessError when only root may."""
         if self.app.home.owner:
             need_root(f"change {self.config.name}")
-        return Target(self.app.home, self.manager, observer, lock_wait, jobs=self.app.jobs, operator=self._operator)
+        return Target(
+            self.app.home,
+            self.manager,
+            observer,
+            lock_wait,
+            jobs=self.app.jobs,
+            operator=self._operator,
+            destination=self.destination,
+        )
 
 
 def speaking(function: Function) -> Function:
@@ -142,14 +156,31 @@ def anywhere(function: Function) -> Function:
 
 
 def _in(find: Callable[[Path], Project]) -> Callable[[Function], Function]:
-    return click.option(
+    def project(ctx: click.Context, _param: click.Parameter, value: Path) -> Project:
+        only = ctx.find_root().params.get("app") or ""
+        return replace(find(value), only=only, destination=ctx.meta.get("gapless.destination") or "")
+
+    def remember(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+        ctx.meta["gapless.destination"] = value
+
+    destination = click.option(
+        "-d",
+        "--destination",
+        metavar="NAME",
+        expose_value=False,
+        is_eager=True,  # the project is found with it
+        callback=remember,
+        help=f"Lay gapless.NAME.toml over {FILE}: staging beside production, say.",
+    )
+    where = click.option(
         "-C",
         "--project",
         default=".",
         type=click.Path(path_type=Path),
-        callback=lambda ctx, _param, value: replace(find(value), only=ctx.find_root().params.get("app") or ""),
+        callback=project,
         help=f"The directory with {FILE}; default: here or the nearest above.",
     )
+    return lambda function: where(destination(function))
 
 
 def _flag(*names: str, help: str) -> Callable[[Function], Function]:  # noqa: A002 -- click calls it so
@@ -174,11 +205,14 @@ def _nearest(given: Path) -> Project:
         raise refusal("look for", FILE, error) from error
 
 
-def _load(directory: Path) -> Config:
-    """Its configuration. Raises GaplessError that says, where there is none, what ended the search above it."""
+def _load(directory: Path, destination: str = "") -> Config:
+    """Its configuration, as `destination` has it.
+
+    Raises GaplessError that says, where there is none, what ended the search above it.
+    """
     around = upwards(directory, FILE)
     if around.end is None or (directory / FILE).exists():
-        return load(directory)
+        return destinations.load(directory, destination)
     cause = f"there is no such file, and above it the search stopped: {around.why}"
     hint = "run `gapless init` there, or change to the project's directory"
     if meant := next((one for one in (around.end, *around.end.parents) if (one / FILE).exists()), None):

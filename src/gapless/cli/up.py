@@ -14,15 +14,16 @@ from gapless.cli.progress import Progress
 from gapless.errors import GaplessError
 from gapless.provision import host
 from gapless.provision.install import Installation
-from gapless.release import deploy, recovery
+from gapless.release import deploy, difference, recovery
 from gapless.release.attempt import Target
 from gapless.release.lock import deploy_lock
-from gapless.release.preview import plan_deploy
+from gapless.release.preview import preview_deploy
 from gapless.switch.systemd.app import SystemdApp
 from gapless.switch.systemd.home import SystemdHome
 
 
 @click.command()
+@click.argument("source", required=False)
 @click.option("--user", is_flag=True, help="Under your own systemd manager instead of the machine's: no root needed.")
 @click.option("--close-socket", is_flag=True, help="Let a new address close the old one: new visitors are refused.")
 @click.option("--existing-user", is_flag=True, help="Run the app as a user of its name that is there already.")
@@ -34,20 +35,21 @@ def command(
     output: Output,
     /,
     project: Project,
+    source: str | None,
     user: bool,
     close_socket: bool,
     existing_user: bool,
     dry_run: bool,
     lock_wait: float,
 ) -> None:
-    """Makes a system user, /srv/NAME, the socket unit, and deploys the project as it is, if nothing was deployed yet.
-    Can be repeated: what is there already stays as it is.
+    """Makes a system user, /srv/NAME, the socket unit, and deploys the project as it is, if nothing was deployed yet,
+    or SOURCE in its place (see `gapless deploy`). Can be repeated: what is there already stays as it is.
     """
     home = SystemdHome(project.config.name, user=user)
     host.require_systemd(home)
     app = SystemdApp(home)
     host.refuse_foreign(home)
-    target = Target(home, app.manager, Progress(output), lock_wait, jobs=app.jobs)
+    target = Target(home, app.manager, Progress(output), lock_wait, jobs=app.jobs, destination=project.destination)
     current = recovery.current(target) or ""
     first, lost = not current, current != (app.manager.current() or "")
     installation = Installation(project.config, home, current, adopt=existing_user)
@@ -60,8 +62,8 @@ def command(
         hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
         raise GaplessError("change", "the held socket", f"{moved}: it must be closed for that", hint)
     if dry_run:
-        plan = [*missing, *(plan_deploy(target, project.directory) if first else [])]
-        _tell(output, installation, plan)
+        plan = [*missing, *(preview_deploy(target, project.directory, source).steps if first else [])]
+        _tell(output, installation, plan, current, _changes(target, project, current))
         return
     if home.owner:
         need_root(f"install {home.name}")
@@ -76,7 +78,7 @@ def command(
     document: dict[str, object] = {"changed": missing, "deployed": None}
     lines = ["Already up: nothing to change." if not missing else f"{home.name} is up."]
     if first:
-        document["deployed"], lines = switched(deploy.deploy(target, project.directory))
+        document["deployed"], lines = switched(deploy.deploy(target, project.directory, source))
     elif home.config(current) != project.config:
         lines.append("Other settings reach the next release: `gapless deploy`.")
     _answer(output, document, lines, installation.site.blocked)
@@ -90,11 +92,26 @@ def _answer(output: Output, document: dict[str, object], lines: list[str], block
     output.result(document, *lines)
 
 
-def _tell(output: Output, installation: Installation, plan: list[str]) -> None:
+def _tell(output: Output, installation: Installation, plan: list[str], current: str, changes: list[str] | None) -> None:
     if installation.site.blocked:
         output.warn(str(installation.site.blocked))
     diff = installation.socket.diff() + installation.site.diff()
-    output.result({"plan": plan, "diff": diff}, *(plan or ["Nothing: it is up already."]), *diff)
+    later = [f"Another deploy would change: {', '.join(changes)}."] if changes else []
+    output.result(
+        {"plan": plan, "diff": diff, "current": current or None, "changes": changes},
+        *(plan or ["Nothing: it is up already."]),
+        *diff,
+        *later,
+    )
+
+
+def _changes(target: Target, project: Project, current: str) -> list[str] | None:
+    """What of settings and environment the current release has otherwise; None where the caller cannot see that."""
+    if not current:
+        return []
+    if not os.access(target.home.env, os.X_OK):
+        return None
+    return difference.of_settings(target, current, project.config, project.directory)
 
 
 def _install(output: Output, target: Target, installation: Installation, missing: list[str]) -> None:

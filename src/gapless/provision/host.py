@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from gapless.address import Address
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.provision.account import Account
@@ -40,6 +41,19 @@ def refuse_foreign(home: SystemdHome) -> None:
         hint = "choose another `name`, or move that directory away"
         raise GaplessError("manage", home.name, f"{home.root} is there, and not gapless's", hint)
     _refuse_accounts(home)
+
+
+def refuse_taken(config: Config, home: SystemdHome) -> None:
+    """Refuse an address that another app of ours holds, be it up or stopped just now. Raises GaplessError."""
+    wanted = {Address.parse(written).name for written in config.addresses}
+    for unit in sorted(home.units.glob("*.socket")):
+        if unit.name == home.socket or not ours(unit):
+            continue
+        for held in units.listens(unit.read_text("utf-8", "replace")):
+            if held.name in wanted:
+                cause = f"{unit.stem} holds it already ({unit})"
+                hint = f"give {home.name} or {unit.stem} another `listen`"
+                raise GaplessError("hold", f"{held.written} for {home.name}", cause, hint)
 
 
 def _refuse_accounts(home: SystemdHome) -> None:

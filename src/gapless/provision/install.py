@@ -37,6 +37,7 @@ class Installation:
     def missing(self) -> list[str]:
         """What `make` would do, in sentences. Raises GaplessError when something foreign is in the way."""
         host.refuse_foreign(self.home)
+        host.refuse_taken(self.config, self.home)
         return [sentence for piece in self.pieces for sentence in piece.missing()]
 
     def make(self) -> None:

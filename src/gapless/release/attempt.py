@@ -55,6 +55,7 @@ class Target:
     clock: Clock = CLOCK
     jobs: Jobs | None = None  # who builds and migrates; None: processes of ours
     operator: pwd.struct_passwd | None = None  # who deploys, but may not decide what the app may do on the host
+    destination: str = ""  # whose settings lie over the project's
 
     @property
     def owner(self) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from gapless import destination as destinations
 from gapless import environment
-from gapless.config import FILE, Config, load
+from gapless.config import FILE, Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import not_too_deep
-from gapless.release import operators, recovery, sources
+from gapless.release import content, operators, recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import shell
 from gapless.release.compilation import compilation, compile_here
@@ -32,28 +34,49 @@ def find(target: Target, project: Path, source: str | None) -> sources.Source:
         return sources.find(project, source)
 
 
+def unpack(target: Target, found: sources.Source, tree: Path) -> Config:
+    """Fill the empty `tree`, which is the caller's alone, with what a release is before its build; its settings.
+
+    A destination's settings and the project's become one gapless.toml. Raises GaplessError, OSError.
+    """
+    found.install(tree)
+    if target.destination:
+        laid, file = destinations.lay_over(tree, target.destination), tree / FILE
+        file.unlink()  # it may be a link
+        file.write_text(laid, "utf-8")
+    config = destinations.load(tree)
+    sources.leave_out(tree, (config.env_file, *config.secrets.values()))
+    return config
+
+
+def reader(target: Target, project: Path) -> Callable[[Path], bytes]:
+    """Make what reads variables' and secrets' files in `project`, as the operator where there is one."""
+    read = sources.reader_in(project)
+    return operators.reading_as_operator(target.operator, read) if target.operator else read
+
+
 def install(target: Target, project: Path, found: sources.Source, release: str) -> Config:
     """Put a release on disk, and take down what it runs with before anything of it runs; returns that.
 
     Raises GaplessError.
     """
 
+    digest = ""
+
     def fill(tree: Path) -> None:
-        found.install(tree)
-        config = load(tree)
-        sources.leave_out(tree, (config.env_file, *config.secrets.values()))
+        nonlocal digest
+        unpack(target, found, tree)
+        digest = content.digest(tree)
         _settle(target, tree)
 
     directory = target.store.add(release, fill)
     environment.take_settings(target.home.root, release)
+    environment.take_content(target.home.root, release, digest)
     config = target.home.config(release)
     if target.operator:
         current = recovery.current(target)
         operators.refuse_other_rights(config, target.home.config(current) if current else None)
-    read = sources.reader_in(project)
-    if target.operator:
-        read = operators.reading_as_operator(target.operator, read)
-    environment.fix(target.home.root, release, config, project, read)
+    environment.fix(target.home.root, release, config, project, reader(target, project))
     if target.home.builder:
         directory.chmod(0o700)  # until it is sealed: what a build makes of it is for nobody else
         give(directory, target.home.builder)

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import shlex
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from gapless import timeouts
-from gapless.config import Command, load
+from gapless.config import Command
 from gapless.linux.files import not_too_deep
-from gapless.release import making, recovery
+from gapless.release import content, difference, making, recovery
 from gapless.release.attempt import Target
 from gapless.release.deploy import pick
 from gapless.release.prune import superfluous
 from gapless.release.watch import Watch
 
 
-def plan_deploy(target: Target, project: Path, source: str | None = None, watch: Watch | None = None) -> list[str]:
-    """The steps of `deploy`; the source is read and unpacked, elsewhere. Raises GaplessError, as `deploy` would."""
+@dataclass(frozen=True)
+class Preview:
+    """The `steps` of a deploy, and the `changes`: what its release would have that the `current` one has not."""
+
+    steps: list[str]
+    current: str | None
+    changes: list[str]
+
+
+def preview_deploy(target: Target, project: Path, source: str | None = None, watch: Watch | None = None) -> Preview:
+    """What `deploy` would do; the source is read and unpacked, elsewhere. Raises GaplessError, as `deploy` would."""
     found = making.find(target, project, source)
-    with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch:
-        with not_too_deep("read", str(project)):
-            found.install(Path(scratch))
-        config = load(Path(scratch))
+    with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch, not_too_deep("read", str(project)):
+        config = making.unpack(target, found, Path(scratch))
+        digest = content.digest(Path(scratch))
     current = recovery.current(target)
     release = target.store.new_name(target.clock.now(), found.short)
     plan = [f"Install {found.what} ({found.revision}) as release {release}."]
@@ -35,7 +44,11 @@ def plan_deploy(target: Target, project: Path, source: str | None = None, watch:
     present = [*target.store.names(), release]
     for old in superfluous(target.ledger, present, release, in_use, config.release.keep):
         plan.append(f"Remove release {old}.")
-    return plan
+    changes = [f"there is no release of {config.name} yet"]
+    if current:
+        changes = difference.of_files(target, current, digest)
+        changes += difference.of_settings(target, current, config, project)
+    return Preview(plan, current, changes)
 
 
 def plan_rollback(target: Target, to: str | None = None, watch: Watch | None = None) -> list[str]:

@@ -19,6 +19,7 @@ from gapless.release.checkout import checkout
 from gapless.release.git_run import command
 from gapless.release.pointers import PULL, refuse_pointers
 
+OVERLAYS = "gapless.*.toml"  # see destination.py
 LONGEST = 1 << 20  # bytes of a file of variables or of a secret
 PACK = " and ".join(f"`git {one}`" for one in PULL) + " where it was made, and make it again"
 
@@ -36,7 +37,8 @@ class Source:
 def find(project: Path, named: str | None = None) -> Source:
     """What `named` means: an existing directory, an existing file, else a revision; None is `project` itself.
 
-    A release that brings no gapless.toml gets the project's. Raises GaplessError (status 2 when it is none of them).
+    A release that brings no gapless.toml gets the project's, with what lies over it for destinations. Raises
+    GaplessError (status 2 when it is none of them).
     """
     if named is None:
         source = _directory(project)
@@ -49,9 +51,11 @@ def find(project: Path, named: str | None = None) -> Source:
 
     def install(target: Path) -> None:
         source.install(target)
-        own = target / FILE
-        if not own.is_symlink() and not own.exists() and (project / FILE).exists():
-            copying.copy(project, FILE, stat.S_IFREG, target, _budget(project))
+        budget = _budget(project)
+        if not os.path.lexists(target / FILE) and (project / FILE).exists():
+            for name in (FILE, *(path.name for path in project.glob(OVERLAYS))):
+                if not os.path.lexists(target / name):
+                    copying.copy(project, name, stat.S_IFREG, target, budget)
         copying.open_directories(target)
 
     return Source(source.what, source.short, source.revision, install)

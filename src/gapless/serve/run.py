@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import faulthandler
+import logging
+import os
 import resource
 import socket
 import tempfile
@@ -20,6 +22,8 @@ from gapless.serve.channel import Channel
 from gapless.serve.server import Server
 from gapless.serve.settings import Settings
 from gapless.serve.workers import Parent
+
+log = logging.getLogger("gapless.serve")
 
 
 def serve(settings: Settings) -> int:
@@ -41,10 +45,18 @@ def _allow_descriptors() -> None:
 
 
 def _serve(settings: Settings) -> int:
+    held = "LISTEN_FDS" in os.environ  # sd_listen_fds(3)
     sockets = listen(settings.bind)
+    names = ", ".join(_name(one) for one in sockets)
+    log.info("activated: the manager holds %s" if held else "not activated: %s is held by this process alone", names)
     if settings.workers == 1:
         return _run(settings, sockets, None)
     return Parent(settings, sockets, _run).run()
+
+
+def _name(held: socket.socket) -> str:
+    name = held.getsockname()
+    return str(name) if held.family == socket.AF_UNIX else f"{name[0]}:{name[1]}"
 
 
 def _run(settings: Settings, sockets: Sequence[socket.socket], line: socket.socket | None) -> int:

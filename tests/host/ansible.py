@@ -1,0 +1,76 @@
+"""The collection, installed as its users install it, and its playbooks run on hosts of a network."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.host.host import PROJECT
+from tests.host.lan import Lan
+
+COLLECTION = PROJECT / "ansible"
+CACHE = PROJECT / ".packages"
+RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
+
+
+def program(name: str) -> str:
+    """The path of one of Ansible's commands."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def install_collection(folder: Path) -> Path:
+    """Build the collection and install it below `folder`; returns where it is then. Raises CalledProcessError."""
+    galaxy, built, collections = program("ansible-galaxy"), folder / "built", folder / "collections"
+    _run(galaxy, "collection", "build", str(COLLECTION), "--output-path", str(built))
+    [archive] = built.glob("*.tar.gz")
+    _run(galaxy, "collection", "install", str(archive), "--offline", "--collections-path", str(collections))
+    return collections
+
+
+def wheel() -> Path:
+    """Build gapless's wheel. Raises CalledProcessError."""
+    folder = CACHE / "wheel"
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
+    [built] = folder.glob("*.whl")
+    return built
+
+
+def _run(*argv: str) -> None:
+    subprocess.run(argv, cwd=PROJECT, check=True, timeout=120, capture_output=True)
+
+
+class Playbooks:
+    """Runs the collection's playbooks from the controller of `lan`, with `variables` of its own."""
+
+    def __init__(self, lan: Lan, collections: Path, variables: Mapping[str, object]) -> None:
+        self.lan = lan
+        self.variables = lan.home / "variables.json"
+        self.variables.write_text(json.dumps(dict(variables)))
+        self._masters = lan.home / "masters"
+        self._env = {
+            "ANSIBLE_COLLECTIONS_PATH": str(collections),
+            "ANSIBLE_HOME": str(lan.home / "ansible"),
+            "ANSIBLE_LOCAL_TEMP": str(lan.home / "ansible" / "tmp"),
+            "ANSIBLE_INVENTORY": str(lan.inventory),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._masters),
+        }
+
+    def __call__(self, playbook: str, *argv: str, ok: bool = True) -> tuple[str, dict[str, int]]:
+        """What ansible-playbook prints, and how many changes it made on each host; it succeeds, if `ok`, or fails."""
+        words = [program("ansible-playbook"), f"gapless.deploy.{playbook}", "-e", f"@{self.variables}", *argv]
+        done = self.lan.run(*words, env=self._env, check=False, timeout=300)
+        assert (done.returncode == 0) == ok, done.stdout + done.stderr
+        return done.stdout, {host: int(changed) for host, changed, _, _ in RECAP.findall(done.stdout)}
+
+    def close(self) -> None:
+        """End the SSH connections that Ansible keeps for its next run."""
+        for master in self._masters.glob("*"):
+            self.lan.run("ssh", "-o", f"ControlPath={master}", "-O", "exit", "any", check=False)
