@@ -9,7 +9,6 @@ import tempfile
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from wppackages import catalogue
 from wppackages.catalogue import Package
 from wppackages.settings import Settings
 from wppackages.upstream import Unavailable, fetch
@@ -65,6 +64,6 @@ def download(url: str, folder: Path) -> str:
         os.fsync(file.fileno())
         path = folder / f"{digest.hexdigest()}.zip"
         if not path.exists():
-            os.chmod(file.name, 0o644)  # noqa: PTH101, S103 -- everybody may have it
-            os.link(file.name, path)  # noqa: PTH200
+            os.chmod(file.name, 0o644)  # noqa: PTH101 -- everybody may have it
+            os.link(file.name, path)
     return digest.hexdigest()

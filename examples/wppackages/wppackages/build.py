@@ -59,7 +59,8 @@ class Listed:
 
 def rank(package: Package) -> int:
     """The number of a package in builds: the more installs, the lower."""
-    return (HIGHEST - min(package.info["installs"], HIGHEST)) * ROOM + package.id
+    installs: int = package.info["installs"]
+    return (HIGHEST - min(installs, HIGHEST)) * ROOM + package.id
 
 
 class Build:
@@ -139,4 +140,4 @@ class Build:
         return [(whole := {k: v for k, v in (whole | entry).items() if v != "__unset"}) for entry in entries]
 
     def _listed(self, where: str, *asked: object) -> list[Listed]:
-        return [Listed(*row) for row in self._file.execute(f"SELECT * FROM package {where}", asked)]  # noqa: S608 -- ours
+        return [Listed(*row) for row in self._file.execute(f"SELECT * FROM package {where}", asked)]

@@ -25,6 +25,7 @@ from wppackages.settings import Failure, Settings
 # Of tables and documents. A release that changes them counts it up, and has builds of its own beside those of the
 # release before it, which goes on with what it knows.
 FORMAT = 1
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 DATES = ("%Y-%m-%d %I:%M%p GMT", "%Y-%m-%d")  # of plugins, of themes
 
 
@@ -74,7 +75,9 @@ class Builds:
         began = time.monotonic()
         with self._alone(), contextlib.closing(catalogue.connect(self._settings.database)) as database:
             if self._held.exists():
-                raise Failure(f"held at {self._held.read_text()} by a rollback: `python -m wppackages resume` ends that")
+                raise Failure(
+                    f"held at {self._held.read_text()} by a rollback: `python -m wppackages resume` ends that"
+                )
             before = self.current()
             meta = before.meta if before else {}
             full = full or before is None or meta["url"] != self._settings.url
@@ -220,14 +223,15 @@ class _Draft:
         values = (number, package.name, package.type, *shown, info["installs"], _iso(info["last_updated"]))
         self._file.execute(f"INSERT INTO package VALUES ({', '.join('?' * len(values))})", values)
         words = (number, package.slug, info["name"], info["summary"], " ".join(info["tags"]), package.type)
-        self._file.execute("INSERT INTO words (rowid, name, title, summary, tags, type) VALUES (?, ?, ?, ?, ?, ?)", words)
+        self._file.execute(
+            "INSERT INTO words (rowid, name, title, summary, tags, type) VALUES (?, ?, ?, ?, ?, ?)", words
+        )
         for path, document in composer.documents(package, mirrored, self._settings.url).items():
             self._put(path, document)
         return True
 
     def _put(self, path: str, document: dict[str, Any]) -> None:
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        self._put_bytes(path, gzip.compress(text, 6, mtime=0))
+        self._put_bytes(path, gzip.compress(ENCODER.encode(document).encode(), 6, mtime=0))
 
     def _put_bytes(self, path: str, body: bytes | None) -> None:
         before = self._before.document(path) if self._before else None

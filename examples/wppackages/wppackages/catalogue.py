@@ -99,6 +99,16 @@ def schema(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def ready(connection: sqlite3.Connection) -> int:
+    """The schema, if it is this release's or newer and the database can be written; raises Failure if not."""
+    seen = schema(connection)
+    if seen < SCHEMA:
+        raise Failure(f"the database is at step {seen} of {SCHEMA}: `python -m wppackages migrate`")
+    with changing(connection):
+        pass
+    return seen
+
+
 def migrate(path: Path) -> list[int]:
     """Take the steps that the database at `path` has not seen; their numbers. Makes it where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,19 +18,19 @@ OTHER = "other"  # a version that is not offered (any more): what a client sends
 _writing = threading.Lock()  # SQLite's own queue of writers is a poll
 
 
-class Refused(ValueError):
+class RefusedError(ValueError):
     """The batch is not what Composer sends; none of it was counted."""
 
 
 def parse(body: bytes) -> list[tuple[str, str]]:
-    """Read a batch: (name, normalized version), each once. Raises Refused."""
+    """Read a batch: (name, normalized version), each once. Raises RefusedError."""
     try:
         items = json.loads(body)["downloads"]
         found = dict.fromkeys((item["name"].lower(), item["version"]) for item in items)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Refused('it is not {"downloads": [{"name": …, "version": …}]}') from error
+        raise RefusedError('it is not {"downloads": [{"name": …, "version": …}]}') from error
     if len(items) > MOST or not all(isinstance(part, str) for pair in found for part in pair):
-        raise Refused(f"it has more than {MOST} installs, or a version that is no string")
+        raise RefusedError(f"it has more than {MOST} installs, or a version that is no string")
     return list(found)
 
 

@@ -31,10 +31,9 @@ def document(builds: Builds, path: str, headers: Headers) -> Answer:
     build = builds.current()
     if build is None:
         return 503, [JSON, (b"retry-after", b"10")], b'{"error":"there is no build yet"}'
-    found = build.document(path)
-    if found is None or found[1] is None:
+    stamp, body = build.document(path) or (0, None)
+    if body is None:
         return 404, [JSON, KEPT], b'{"error":"there is no such package"}'
-    stamp, body = found
     sent = dict(headers)
     fixed = [KEPT, VARY, (b"last-modified", http_date(stamp))]
     # Only the very stamp is current: an older build, after a rollback of the service, may have an older one.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 -- an outcome with a sentence, no fault of the code
     """What a verb could not do, in a sentence for whoever called it."""
 
 

@@ -51,7 +51,7 @@ def made_up(number: int) -> Entry:
     type_ = "theme" if number % 5 == 4 else "plugin"
     words = [dice.choice(part) for part in (FIRST, SECOND, THIRD)]
     tags = [f"{major}.{minor}" for major in range(1, dice.randint(2, 4)) for minor in range(dice.randint(1, 6))]
-    installs = int(10 ** dice.uniform(1, 6.5))
+    installs = int(float(f"{10 ** dice.uniform(1, 6.9):.0e}"))  # as rough as the real ones
     changed = datetime(2026, 11, 1, tzinfo=UTC) - number * 7 * MINUTE
     summary = f"{words[1]} {words[2].lower()} for every site: {words[0].lower()}, quick and without a setting."
     slug = f"{'-'.join(words).lower()}-{number}"
@@ -70,7 +70,9 @@ def faulty() -> list[Entry]:
         one("high-tags", "1.2", ["1.0", "1.1", "1.2", "1.3-beta1", "9.9", "2024.01.01"]),
         one("twin-versions", "1.0.0", ["1.0", "v1.0", "1.0.0", "0.9", "0.9.0.0"]),
         one("trunk-only", "3.1", []),
-        one("odd-versions", "1.5", ["latest", "1.5", "1.4.final", "1.2.3.4.5", "1.4-RC1", "../1.3", "1.0-dev", "1.1b2"]),
+        one(
+            "odd-versions", "1.5", ["latest", "1.5", "1.4.final", "1.2.3.4.5", "1.4-RC1", "../1.3", "1.0-dev", "1.1b2"]
+        ),
         one("closed-door", "1.0", ["1.0"], closed=True),
         one("busy-today", "2.0", ["1.9", "2.0"], answers=[429, 429]),
         one("broken-often", "2.0", ["2.0"], answers=[503, 500]),
@@ -115,12 +117,16 @@ class World:
         where = f"{self.base}/{one.type}/{one.slug}"
         form = "%Y-%m-%d %-I:%M%p GMT" if one.type == "plugin" else "%Y-%m-%d"
         answer = {"name": one.title, "slug": one.slug, "version": one.version, "requires": "6.0", "tested": "6.9"}
-        versions = {tag: f"{where}.{tag}.zip" for tag in one.tags} | ({"trunk": f"{where}.zip"} if one.type == "plugin" else {})
+        versions = {tag: f"{where}.{tag}.zip" for tag in one.tags} | (
+            {"trunk": f"{where}.zip"} if one.type == "plugin" else {}
+        )
         return answer | {
             "requires_php": one.php,
             "last_updated": one.changed.strftime(form).replace("AM", "am").replace("PM", "pm"),
             "active_installs": one.installs,
-            "author": '<a href="https://example.com/">Ann O&#8217;Nym</a>' if one.type == "plugin" else {"display_name": "Ann"},
+            "author": '<a href="https://example.com/">Ann O&#8217;Nym</a>'
+            if one.type == "plugin"
+            else {"display_name": "Ann"},
             "short_description" if one.type == "plugin" else "description": one.summary,
             "tags": {word.lower(): word.lower() for word in one.title.split()} if one.installs % 3 else [],
             "versions": versions if one.tags else [],

@@ -14,13 +14,19 @@ MODIFIER = r"[._-]?(?:(stable|beta|b|RC|alpha|a|patch|pl|p)((?:[.-]?\d+)*+)?)?([
 FLAGS = re.ASCII | re.IGNORECASE
 CLASSIC = re.compile(rf"v?(\d{{1,5}})(\.\d++)?(\.\d++)?(\.\d++)?{MODIFIER}", FLAGS)
 DATED = re.compile(rf"v?(\d{{4}}(?:[.:-]?\d{{2}}){{1,6}}(?:[.:-]?\d{{1,3}})?){MODIFIER}", FLAGS)
+BUILD = re.compile(r"([^,\s+]++)\+\S++")
 STABILITIES = {"a": "alpha", "b": "beta", "p": "patch", "pl": "patch", "rc": "RC"}
-ORDER = ["alpha", "beta", "RC", "", "patch"]
+# As version_compare of PHP ranks them; a version that ends is before one that goes on with a number.
+END, NUMBER = 3, 4
+RANKS = {"alpha": 0, "beta": 1, "RC": 2, "patch": 5}
+Key = list[tuple[int, int]]
 
 
 def normalize(tag: str) -> str | None:
     """Spell `tag` as Composer compares it ("v1.2-b3" is "1.2.0.0-beta3"); None if it is no version of a release."""
-    tag = re.sub(r"^([^,\s+]+)\+[^\s]+$", r"\1", tag.strip())  # what is behind "+" says nothing of the order
+    tag = tag.strip()
+    if build := BUILD.fullmatch(tag):  # what is behind "+" says nothing of the order
+        tag = build[1]
     if match := CLASSIC.fullmatch(tag):
         version = "".join((match[1], *(match[part] or ".0" for part in (2, 3, 4))))
     elif match := DATED.fullmatch(tag):
@@ -28,12 +34,13 @@ def normalize(tag: str) -> str | None:
     else:
         return None
     stability, number, dev = match.groups()[-3:]
+    stability = (stability or "").lower()
+    if stability == "stable":
+        return version  # whatever is behind it
     if dev:  # a branch, not a release
         return None
-    if not stability or stability.lower() == "stable":
-        # Composer drops the number of "stable3" as well.
+    if not stability:
         return version
-    stability = stability.lower()
     return f"{version}-{STABILITIES.get(stability, stability)}{(number or '').lstrip('.-')}"
 
 
@@ -46,17 +53,19 @@ class Version:
     archive: str
 
     @cached_property
-    def key(self) -> tuple[list[int], int, list[int]]:
+    def key(self) -> Key:
         """What orders versions as version_compare of PHP does."""
         return order(self.normalized)
 
 
-def order(normalized: str) -> tuple[list[int], int, list[int]]:
+def order(normalized: str) -> Key:
     """Make the sort key of a normalized version: its numbers, its stability, the numbers of that."""
     numbers, _, suffix = normalized.partition("-")
-    stability = re.match("[a-zA-Z]*", suffix)[0]  # type: ignore[index]  # it matches the empty string
-    parts = [int(part) for part in numbers.split(".")]
-    return parts + [0] * (7 - len(parts)), ORDER.index(stability), [int(part) for part in re.findall(r"\d+", suffix)]
+    key = [(NUMBER, int(part)) for part in numbers.split(".")]
+    if suffix:
+        key.append((RANKS[suffix.rstrip("0123456789.-")], 0))
+        key += [(NUMBER, int(part)) for part in re.findall("[0-9]+", suffix)]
+    return [*key, (END, 0)]
 
 
 def kept(archives: Mapping[str, str], released: str) -> list[Version]:
@@ -65,11 +74,12 @@ def kept(archives: Mapping[str, str], released: str) -> list[Version]:
     Tags above `released` were never released: they are drafts, or mistakes. Of tags that mean the same version one is
     left: the one that is spelled as `released`, else the shortest.
     """
-    highest = normalize(released)
+    newest = normalize(released)
+    highest = order(newest) if newest else None
     found: dict[str, Version] = {}
     for tag in sorted(archives, key=lambda one: (one != released, len(one), one)):
         normalized = normalize(tag)
         if normalized is not None and archives[tag].startswith(("https://", "http://")):
             found.setdefault(normalized, Version(tag, normalized, archives[tag]))
-    offered = [one for one in found.values() if highest is None or one.key <= order(highest)]
+    offered = [one for one in found.values() if highest is None or one.key <= highest]
     return sorted(offered, key=lambda one: one.key, reverse=True)

@@ -29,7 +29,9 @@ BUILDS = Builds(SETTINGS)
 PAGES = Environment(loader=PackageLoader("wppackages"), autoescape=True, undefined=StrictUndefined, auto_reload=False)
 PAGES.globals |= {"static": static.url, "site": SETTINGS.url}
 # Nothing from anywhere else is loaded, and there are no scripts.
-POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
 HTML = {"content-security-policy": POLICY, "cache-control": "public, max-age=60"}
 IMMUTABLE = {"cache-control": "public, max-age=31536000, immutable"}
 THREADS = 8  # each has a database and a build open
@@ -60,9 +62,9 @@ def page(name: str, status: int = 200, media: str = "text/html", **values: Any) 
 
 def asked(request: Request) -> tuple[str, str, int]:
     """What is searched: words, type ("" = both), page; whatever is sent, these are fit to ask."""
-    query, type_, number = (request.query_params.get(key, "") for key in ("q", "type", "page"))
+    query, type_, text = (request.query_params.get(key, "") for key in ("q", "type", "page"))
     type_ = type_.removeprefix("wordpress-")  # as Composer calls it
-    number = max(1, min(int(number), DEEPEST)) if re.fullmatch(r"[0-9]{1,4}", number) else 1
+    number = max(1, min(int(text), DEEPEST)) if re.fullmatch(r"[0-9]{1,4}", text) else 1
     return query[:200], type_ if type_ in catalogue.TYPES else "", number
 
 
@@ -71,8 +73,8 @@ def index(request: Request) -> Response:
     query, type_, number = asked(request)
     found = build().search(query, type_, number)
     more = len(found) > PAGE and number < DEEPEST
-    shown = {"query": query, "type": type_, "page": number, "packages": found[:PAGE], "more": more}
-    return page("search.html", meta=build().meta, **shown)
+    asked_for = {"query": query, "type": type_, "number": number}
+    return page("search.html", meta=build().meta, asked=asked_for, packages=found[:PAGE], more=more)
 
 
 def detail(request: Request) -> Response:
@@ -121,7 +123,7 @@ async def downloads(request: Request) -> Response:
             return JSONResponse({"error": f"more than {installs.LARGEST} bytes"}, 413)
     try:
         batch = installs.parse(body)
-    except installs.Refused as error:
+    except installs.RefusedError as error:
         return JSONResponse({"error": str(error)}, 400)
     counted = await to_thread.run_sync(lambda: installs.count(database(), batch))
     return JSONResponse({"counted": counted})
@@ -156,15 +158,11 @@ async def health(_request: Request) -> Response:
 def ready(_request: Request) -> Response:
     """Whether everything that visitors need is there: the database, its schema, the right to write it, a build."""
     try:
-        seen = catalogue.schema(database())
-        if seen < catalogue.SCHEMA:
-            raise Failure(f"the database is at step {seen} of {catalogue.SCHEMA}: `python -m wppackages migrate`")
-        with catalogue.changing(database()):
-            pass
-        current = BUILDS.current()
-        if current is None or current.document(LIST) is None:
-            raise Failure("there is no build: `python -m wppackages build`")
-    except (Failure, sqlite3.Error, OSError) as error:
+        seen = catalogue.ready(database())
+        current = build()
+        if current.document(LIST) is None:
+            return JSONResponse({"ready": False, "error": f"the build {current.name} has no list"}, 503)
+    except (Failure, HTTPException, sqlite3.Error, OSError) as error:
         return JSONResponse({"ready": False, "error": str(error)}, 503)
     return JSONResponse({"ready": True, "schema": seen, "build": current.name})
 
