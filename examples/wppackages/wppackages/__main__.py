@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wppackages import catalogue, refresh, settings, static
@@ -21,7 +21,7 @@ def migrate(to: Settings, _options: Options) -> str:
     """Bring the database up to this release, and make its first build. The release before it goes on beside it."""
     taken = catalogue.migrate(to.database)
     builds = Builds(to)
-    first = "" if builds.current() else f"; first build: {builds.make().name}"
+    first = "" if builds.whole() else f"; first build: {builds.make().name}"
     return (f"took the steps {', '.join(map(str, taken))}" if taken else "already up to date") + first
 
 
@@ -99,11 +99,11 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def main() -> int:
+def main(argv: Sequence[str], to: Settings) -> int:
     """Do what the command line says; the exit status."""
-    options = parser().parse_args()
+    options = parser().parse_args(argv)
     try:
-        print(options.verb(settings.from_environment(), options))
+        print(options.verb(to, options))
     except (Failure, sqlite3.Error) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -111,4 +111,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:], settings.from_environment()))

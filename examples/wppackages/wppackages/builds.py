@@ -63,6 +63,16 @@ class Builds:
             mine = self._mine.build = Build(self.folder / name)
         return mine
 
+    def whole(self) -> bool:
+        """Whether there is a current build that can be read."""
+        return self._readable() is not None
+
+    def _readable(self) -> Build | None:
+        try:
+            return self.current()
+        except Failure:
+            return None  # damaged: the next one is made as if it were the first
+
     def kept(self) -> list[str]:
         """The names of all builds, the oldest first."""
         return sorted(path.stem for path in self.folder.glob("*.db"))
@@ -78,7 +88,7 @@ class Builds:
                 raise Failure(
                     f"held at {self._held.read_text()} by a rollback: `python -m wppackages resume` ends that"
                 )
-            before = self.current()
+            before = self._readable()
             meta = before.meta if before else {}
             full = full or before is None or meta["url"] != self._settings.url
             since = -1 if full else int(meta["revision"])

@@ -175,34 +175,46 @@ def _json(answer: dict[str, Any]) -> bytes:
     return json.dumps(answer).encode()
 
 
-def server(world: World, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTTPServer:
-    """Make the server of a world, not yet serving."""
+class Server(ThreadingHTTPServer):
+    """The server of `world`, which may be exchanged; it serves once it is told to."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._send(*world.answer(self.path))
+    def __init__(self, world: World, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((host, port), Handler)
+        self.show(world)
 
-        def do_POST(self) -> None:
-            for what, slugs in parse_qs(urlsplit(self.path).query).items():
-                for slug in slugs:
-                    world.move(what, slug)
-            self._send(200, "application/json", b"{}")
+    def show(self, world: World) -> None:
+        """Serve `world` from now on."""
+        world.base = f"http://{self.server_address[0]!s}:{self.server_port}"
+        self.world = world
 
-        def _send(self, status: int, media: str, body: bytes) -> None:
-            self.send_response(status)
-            if status == 429:
-                self.send_header("Retry-After", "0")
-            self.send_header("Content-Type", media)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing: whoever runs it looks at other output."""
+class Handler(BaseHTTPRequestHandler):
+    """A request."""
 
-    made = ThreadingHTTPServer((host, port), Handler)
-    world.base = f"http://{host}:{made.server_port}"
-    return made
+    server: Server
+
+    def do_GET(self) -> None:
+        """The API and the archives."""
+        self._send(*self.server.world.answer(self.path))
+
+    def do_POST(self) -> None:
+        """What happens to plugins."""
+        for what, slugs in parse_qs(urlsplit(self.path).query).items():
+            for slug in slugs:
+                self.server.world.move(what, slug)
+        self._send(200, "application/json", b"{}")
+
+    def _send(self, status: int, media: str, body: bytes) -> None:
+        self.send_response(status)
+        if status == 429:
+            self.send_header("Retry-After", "0")
+        self.send_header("Content-Type", media)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: whoever runs it looks at other output."""
 
 
 def main() -> None:
@@ -213,7 +225,7 @@ def main() -> None:
     options.add_argument("--packages", type=int, default=300)
     options.add_argument("--calm", action="store_true", help="without faults")
     asked = options.parse_args()
-    made = server(World(asked.packages, not asked.calm), asked.host, asked.port)
+    made = Server(World(asked.packages, not asked.calm), asked.host, asked.port)
     print(f"wordpress.org stands in at http://{asked.host}:{made.server_port}", flush=True)
     made.serve_forever()
 

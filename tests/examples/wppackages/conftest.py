@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,42 +17,63 @@ from typing import Any
 import pytest
 
 from tests.support import GAPLESS, ROOT, Started, get, start
+from wppackages.__main__ import main
+from wppackages.build import Build
 from wppackages.builds import Builds
 from wppackages.settings import Settings
-from wppackages.standin import World, server
+from wppackages.standin import Server, World
 
 EXAMPLE = ROOT / "examples" / "wppackages"
 CLIENTS = ("composer", "unzip", "chromium")
 
 
+PACKAGES = 60
+
+
+@pytest.fixture(scope="session")
+def wordpress() -> Iterator[Server]:
+    """A stand-in of wordpress.org."""
+    with serving() as made:
+        yield made
+
+
 @contextlib.contextmanager
-def standing_in(packages: int = 60) -> Iterator[World]:
+def serving() -> Iterator[Server]:
     """A stand-in that serves as long as the block runs."""
-    world = World(packages)
-    made = server(world)
+    made = Server(World(PACKAGES))
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield world
+        yield made
     finally:
         made.shutdown()
         thread.join()
         made.server_close()
 
 
-class Site:
-    """A data directory, its stand-in, the verbs that a person runs on it, and its server."""
+def free_port() -> int:
+    """A port of loopback that nobody has at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
 
-    def __init__(self, folder: Path, world: World) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        self.world = world
-        url = f"http://127.0.0.1:{self.port}"
-        self.settings = Settings(folder / "data", url, world.base, ("wp-plugin/*",))
+
+class Site:
+    """A data directory, its stand-in, the verbs that a person runs on it, and its server on `port`."""
+
+    def __init__(self, folder: Path, wordpress: Server, port: int, template: Path | None = None) -> None:
+        self.port, self.wordpress, self._template = port, wordpress, template
+        self.settings = Settings(folder / "data", f"http://127.0.0.1:{port}", self.world.base, ("wp-plugin/*",))
         self.run = start(folder)
 
     @property
+    def world(self) -> World:
+        """What wordpress.org has."""
+        return self.wordpress.world
+
+    @property
     def url(self) -> str:
+        """Where clients reach it."""
         return self.settings.url
 
     @property
@@ -63,29 +84,43 @@ class Site:
         return {f"WPPACKAGES_{name}": value for name, value in told.items()}
 
     def __call__(self, *verb: str, status: int = 0) -> str:
-        """Run `python -m wppackages VERB`; what it prints. Fails the test on another exit status."""
-        argv = [sys.executable, "-m", "wppackages", *verb]
-        env = {**os.environ, **self.environment}
-        done = subprocess.run(argv, cwd=EXAMPLE, env=env, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == status, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
+        """Do what `python -m wppackages VERB` does; what it prints. Fails the test on another exit status."""
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            found = main(verb, self.settings)
+        assert found == status, said.getvalue()
+        return said.getvalue()
 
     def filled(self) -> Site:
-        """Bring it up to the world."""
-        for verb in ("migrate", "discover", "update", "build"):
-            self(verb)
+        """Bring it up to the world as that is at first."""
+        if self._template:
+            shutil.copytree(self._template, self.settings.data, symlinks=True)
+        else:
+            self("migrate")
+            self.refreshed()
+        return self
+
+    def refreshed(self, *discover: str) -> Site:
+        """Bring it up to what has happened; `discover` are options of that verb."""
+        self("discover", *discover)
+        self("update")
+        self("build")
         return self
 
     @property
-    def builds(self) -> Builds:
-        return Builds(self.settings)
+    def build(self) -> Build:
+        """The current build."""
+        found = Builds(self.settings).current()
+        assert found is not None
+        return found
+
+    def kept(self) -> list[str]:
+        """The builds that are kept."""
+        return Builds(self.settings).kept()
 
     def versions(self, path: str) -> list[str]:
         """The versions of a document of the current build."""
-        build = self.builds.current()
-        assert build is not None
-        return [one["version"] for one in build.entries(path)]
+        return [one["version"] for one in self.build.entries(path)]
 
     def serve(self, *options: str) -> Started:
         """Start the server, and wait until it serves."""
@@ -108,20 +143,27 @@ class Site:
         return int(self.json("/api/stats")["installs"]["total"])
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, wordpress: Server) -> tuple[Path, int]:
+    """The data of a site that is filled, and the port that is in its addresses."""
+    port = free_port()
+    return Site(tmp_path_factory.mktemp("template"), wordpress, port).filled().settings.data, port
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A site of which nothing is there yet."""
-    with standing_in() as world:
-        one = Site(tmp_path, world)
-        yield one
-        one.run.end()
+def site(tmp_path: Path, wordpress: Server, template: tuple[Path, int]) -> Iterator[Site]:
+    """A site of which nothing is there yet, in a world of its own."""
+    wordpress.show(World(PACKAGES))
+    one = Site(tmp_path, wordpress, template[1], template[0])
+    yield one
+    one.run.end()
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site that is up, for tests that change nothing which others look at."""
-    with standing_in() as world:
-        one = Site(tmp_path_factory.mktemp("site"), world).filled()
+    with serving() as wordpress:
+        one = Site(tmp_path_factory.mktemp("site"), wordpress, free_port()).filled()
         one.serve("--check", "/ready")
         yield one
         one.run.end()
