@@ -132,7 +132,7 @@ def test_a_server_follows_at_once_and_keeps_what_it_has_open(site: Site) -> None
 
 
 def test_a_build_that_is_killed_changes_nothing(site: Site) -> None:
-    """SIGKILL at each operation with files: a whole build is current, the one before or the new one; the next succeeds."""
+    """SIGKILL at each operation with files: a whole build is current, the old or the new one; the next succeeds."""
     site.filled()
     for at in itertools.count():
         before = site.build.name
