@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SUITE ?= trixie
 V := .venv/bin
-.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills docs lock clean release
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills bench-wppackages docs lock clean release
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -36,6 +36,9 @@ bench: compiled
 
 bench-hosts: compiled  # as root
 	$(V)/python -m bench.hosts
+
+bench-wppackages: compiled  # a few minutes; wants wrk
+	cd examples/wppackages && ../../$(V)/python -m wppackages.bench
 
 kills: compiled
 	$(V)/python -m bench.kills --count 200

@@ -80,7 +80,7 @@ class Upstream:
             return None
         if not isinstance(answer.get("version"), str):
             raise Unavailable(f"what the API says of {slug} has no version")
-        return _trimmed(answer)
+        return trimmed(answer)
 
     def _ask(self, type_: str, action: str, asked: dict[str, Any]) -> dict[str, Any]:
         query = {"action": action}
@@ -100,7 +100,7 @@ class Upstream:
         return answer
 
 
-def _trimmed(answer: dict[str, Any]) -> dict[str, Any]:
+def trimmed(answer: dict[str, Any]) -> dict[str, Any]:
     """What of an answer the service uses. PHP makes a list of an empty map, and false of an empty text."""
     tags, versions, author = answer.get("tags") or {}, answer.get("versions") or {}, answer.get("author") or ""
     if isinstance(author, dict):  # of themes

@@ -27,7 +27,8 @@ CONTRAST = """(() => {
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
     const card = getComputedStyle(document.querySelector(".packages li, article, .empty"));
-    const worst = [...document.querySelectorAll("main h1, main h2 a, main p:not(.facts), main dt, main dd, main td, main a")]
+    const texts = "main h1, main h2 a, main p:not(.facts), main dt, main dd, main td, main a";
+    const worst = [...document.querySelectorAll(texts)]
         .map((one) => [light(getComputedStyle(one).color), light(card.backgroundColor)].sort((a, b) => b - a))
         .map(([a, b]) => (a + 0.05) / (b + 0.05));
     return Math.min(...worst);
