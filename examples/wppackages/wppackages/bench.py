@@ -60,8 +60,8 @@ def filled(to: Settings, packages: int) -> None:
         for number, entry in enumerate(world, 1):
             info = json.dumps(upstream.trimmed(world.information(entry)), sort_keys=True, ensure_ascii=False)
             database.execute(
-                "INSERT INTO package (type, slug, listed, due, state, info, revision) VALUES (?, ?, '', 0, 'open', ?, ?)",
-                (entry.type, entry.slug, info, number),
+                "INSERT INTO package VALUES (?, ?, ?, '', 0, 'open', ?, ?)",
+                (number, entry.type, entry.slug, info, number),
             )
 
 
