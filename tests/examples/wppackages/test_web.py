@@ -20,7 +20,7 @@ import pytest
 
 from tests.examples.wppackages.conftest import Site, free_port
 from tests.examples.wppackages.php import php
-from wppackages import composer, installs
+from wppackages import catalogue, composer, installs
 
 PATH = "/p2/wp-plugin/high-tags.json"
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -249,8 +249,10 @@ def test_a_batch_is_bounded(served: Site, body: bytes, status: int) -> None:
 
 
 def test_an_install_that_was_answered_is_on_the_disk(site: Site) -> None:
-    """SIGKILL right after the answer: another server has counted it."""
+    """SIGKILL right after the answer: another server has counted it; and each commit waits for the disk (FULL is 2)."""
     site.filled()
+    with contextlib.closing(catalogue.connect(site.settings.database)) as database:
+        assert database.execute("PRAGMA synchronous").fetchone() == (2,)
     server = site.serve()
     for _ in range(20):
         assert tell(site, ("wp-plugin/high-tags", "1.2.0.0")) == 1
