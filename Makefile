@@ -37,7 +37,7 @@ bench: compiled
 bench-hosts: compiled  # as root
 	$(V)/python -m bench.hosts
 
-bench-wppackages: compiled  # a few minutes; wants wrk
+bench-wppackages: compiled  # wants wrk
 	cd examples/wppackages && ../../$(V)/python -m wppackages.bench
 
 kills: compiled
