@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from tests.process.conftest import project as project  # a fixture
 from tests.support import GAPLESS, ROOT, Started, get, start
 from wppackages.__main__ import main
 from wppackages.build import Build

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
 import subprocess
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ import pytest
 
 from gapless import config
 from tests.examples.wppackages.conftest import EXAMPLE, Site
-from tests.process.conftest import Project
 
 pytestmark = pytest.mark.usefixtures("clients")
 REQUIRED = {"wp-plugin/high-tags": "^1.0", "wp-plugin/twin-versions": "*", "wp-plugin/trunk-only": "dev-trunk"}
@@ -102,42 +99,6 @@ def test_it_searches(site: Site, tmp_path: Path) -> None:
     composer = Composer(tmp_path, site.url)
     assert "wp-plugin/high-tags" in composer("search", "high tags")
     assert "dev-trunk, 1.2, 1.1, 1.0" in composer("show", "--available", "wp-plugin/high-tags")
-
-
-def test_deploys_lose_no_install(project: Project, site: Site, tmp_path: Path) -> None:
-    """Invariant 6: while gapless.toml's own service is deployed again and again, each install is counted once."""
-    site.filled()
-    shutil.copytree(EXAMPLE, project.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "data"))
-    text = (project.folder / "gapless.toml").read_text()
-    build = text[text.index("[build]") : text.index("[release]")]  # what it would install is in the tests' environment
-    text = text.replace(build, "").replace("127.0.0.1:8000", f"127.0.0.1:{site.port}")
-    text = text.replace("https://packages.example.com", site.url).replace("$GAPLESS_SHARED", str(site.settings.data))
-    (project.folder / "gapless.toml").write_text(text.replace("[drain]", '[drain]\nlinger = "1s"'))
-    project.port = site.port
-    project.supervise()
-    composer, over, counted = Composer(tmp_path, site.url), threading.Event(), itertools.count()
-    problems: list[BaseException] = []
-
-    def install() -> None:
-        try:
-            while not over.is_set():
-                composer.uninstalled()
-                composer.cold()
-                composer("update")
-                next(counted)
-        except BaseException as error:
-            problems.append(error)
-
-    thread = threading.Thread(target=install)
-    thread.start()
-    for _ in range(3):
-        project("deploy")
-    over.set()
-    thread.join()
-    assert problems == []
-    rounds = next(counted)
-    assert rounds >= 3
-    assert site.installs() == 3 * rounds
 
 
 def test_its_configuration_is_valid() -> None:
