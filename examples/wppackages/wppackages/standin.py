@@ -156,7 +156,7 @@ class World:
             return 404, "application/json", _json({"error": f"{type_.title()} not found."})
         with self._lock:
             if entry.answers:
-                return entry.answers.pop(0), "text/html", b"<h1>Not now</h1>"
+                return entry.answers.pop(0), "application/json", _json({"error": "Not now."})
         if entry.closed:
             return 404, "application/json", _json({"error": "closed", "slug": slug, "closed": True})
         return 200, "application/json", _json(self.information(entry))

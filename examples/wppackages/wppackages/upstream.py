@@ -80,7 +80,10 @@ class Upstream:
             return None
         if not isinstance(answer.get("version"), str):
             raise Unavailable(f"what the API says of {slug} has no version")
-        return trimmed(answer)
+        try:
+            return trimmed(answer)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise Unavailable(f"what the API says of {slug} cannot be read: {error}") from error
 
     def _ask(self, type_: str, action: str, asked: dict[str, Any]) -> dict[str, Any]:
         query = {"action": action}
@@ -92,11 +95,12 @@ class Upstream:
         url = f"{self.base}/{type_}s/info/1.2/?{urllib.parse.urlencode(query)}"
         try:
             with fetch(url) as response:
+                status = response.status  # type: ignore[attr-defined]  # urllib's responses have it
                 answer = json.loads(response.read(LARGEST))
         except (OSError, ValueError) as error:
             raise Unavailable(f"no JSON from {url}: {error}") from error
-        if not isinstance(answer, dict):
-            raise Unavailable(f"no object from {url}")
+        if not isinstance(answer, dict) or status not in (200, 404):  # 404: closed, or not there; 403 is neither
+            raise Unavailable(f"no object from {url}, which answered {status}")
         return answer
 
 

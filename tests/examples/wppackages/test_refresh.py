@@ -45,6 +45,23 @@ def test_a_package_without_an_answer_stays_due(site: Site) -> None:
     assert site("update") == "1 packages looked at, 1 changed\n"
 
 
+def test_an_answer_that_is_none_closes_nothing(site: Site) -> None:
+    """403, or what nobody can read, is no word of a closing: the package stays as it was, and due."""
+    site.filled()
+    entry = next(one for one in site.world if one.slug == "high-tags")
+    site.world.move("release", "high-tags")
+    site("discover")
+    entry.answers += [403]
+    assert "which answered 403" in site("update", status=1)
+    version, entry.version = entry.version, ""
+    entry.title = None  # type: ignore[assignment]  # as wrong as can be: the stand-in breaks off
+    assert "no answer" in site("update", status=1)
+    entry.title, entry.version = "High Tags", version
+    assert known(site, "high-tags").state == "open"
+    site("update")
+    assert known(site, "high-tags").info["version"] == "1.3"
+
+
 def test_nobody_answers(site: Site) -> None:
     """Without wordpress.org `discover` says so, what is there stays, and the service is ready all the same."""
     site.filled()
