@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SUITE ?= trixie
 V := .venv/bin
-.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills docs lock clean release
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills bench-wppackages docs lock clean release
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -30,7 +30,8 @@ lint: $(V)/gapless
 test-debian: compiled  # as root: the host tests on another Debian, with the wheel; without what others than us serve and build with, and Caddy
 	tests/host/debian.sh $(SUITE) $(CURDIR)/.debian/$(SUITE)
 	LOWER=$(CURDIR)/.debian/$(SUITE) $(V)/pytest tests/host --ignore tests/host/test_servers.py \
-	  --ignore tests/host/test_build_tools.py --ignore-glob 'tests/host/test_*prox*' --ignore tests/host/test_held_ports.py \
+	  --ignore tests/host/test_build_tools.py --ignore-glob 'tests/host/test_*prox*' \
+	  --ignore tests/host/test_held_ports.py --ignore tests/host/test_wppackages.py \
 	  --deselect tests/host/test_quick_forms.py::test_bench_hosts
 
 bench: compiled
@@ -38,6 +39,9 @@ bench: compiled
 
 bench-hosts: compiled  # as root
 	$(V)/python -m bench.hosts
+
+bench-wppackages: compiled  # wants wrk
+	cd examples/wppackages && ../../$(V)/python -m wppackages.bench
 
 kills: compiled
 	$(V)/python -m bench.kills --count 200

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples.wppackages.conftest import clients as clients  # a fixture
 from tests.host.host import ForbiddenError, Host, install_requirements
 
 HERE = Path(__file__).parent

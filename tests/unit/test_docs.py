@@ -40,11 +40,14 @@ def test_the_readme_has_the_table_that_the_bench_wrote() -> None:
 
 
 def test_the_page_of_servers_has_the_commands_that_are_tested() -> None:
-    """Each example's command line is on docs/servers.md as it is deployed in the tests, and no other."""
+    """Each command line of another server's example is there as it is deployed in the tests, and no other."""
     text = (ROOT / "docs" / "servers.md").read_text()
     examples = [config.load(path.parent) for path in sorted((ROOT / "examples").glob("*/gapless.toml"))]
     assert sorted(re.findall(r'^    command = "(.+)"$', text, re.MULTILINE)) == sorted(
-        [*(str(one.command) for one in examples), "python worker.py", "python tidy.py"]
+        [
+            *(str(one.command) for one in examples if not str(one.command).startswith("gapless serve ")),
+            *("python worker.py", "python tidy.py"),
+        ]
     )
 
 

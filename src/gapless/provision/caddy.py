@@ -66,7 +66,9 @@ class Caddy:
             run = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]
             run += [f"--property={one}" for one in (f"User={CADDY}", f"Group={CADDY}", *self.environment)]
             argv = [*run, f"--property=BindReadOnlyPaths={tree}:{MAIN.parent}", "--", *argv]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=_homeless()
+        )
         if done.returncode != 0:
             raise RefusedError(verb, str(MAIN), cause(done.stderr), "mend it: `caddy validate` says the same")
         return done.stdout
@@ -89,11 +91,16 @@ def find() -> Caddy:
 
 def version_of(program: str) -> tuple[int, int]:
     """Ask for the version. Raises GaplessError."""
-    said = subprocess.run([program, "version"], capture_output=True, text=True, check=False).stdout
+    said = subprocess.run([program, "version"], capture_output=True, text=True, check=False, env=_homeless()).stdout
     found = re.match(r"v?(\d+)\.(\d+)\.", said)
     if not found:
         raise GaplessError("use", program, f"it does not say its version but {said[:100]!r}")
     return int(found[1]), int(found[2])
+
+
+def _homeless() -> dict[str, str]:
+    """The caller's environment without a home: whatever caddy is asked, it makes directories there."""
+    return os.environ | {"HOME": os.devnull}
 
 
 def is_active() -> bool:

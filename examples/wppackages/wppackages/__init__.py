@@ -1,0 +1,1 @@
+"""A Composer repository of WordPress plugins and themes: catalogue → build → pages and metadata."""
