@@ -8,6 +8,7 @@ from gapless.provision import host
 from gapless.provision.account import Account
 from gapless.provision.directories import Directories
 from gapless.provision.pieces import Piece
+from gapless.provision.processes import Processes
 from gapless.provision.settings import Settings
 from gapless.provision.socket import SocketUnit
 from gapless.switch.systemd.home import SystemdHome
@@ -23,10 +24,14 @@ class Installation:
         self.config = config
         self.home = home
         self.socket = SocketUnit(config, home, current)
-        self.pieces: list[Piece] = [
+        accounts = [
             Account(home, home.owner, home.shared, adopt),
             Account(home, home.builder, home.cache, adopt),
+        ]
+        self.pieces: list[Piece] = [
+            *accounts,
             Directories(home),
+            Processes(accounts),
             Settings(home),
             self.socket,
         ]

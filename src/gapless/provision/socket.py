@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gapless import address
 from gapless.config import Config
 from gapless.linux.files import replace
+from gapless.switch.job import Kind
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
 
@@ -69,8 +70,11 @@ class SocketUnit:
             self.home.ctl.do("disable", "--now", home.socket)  # first, or a connection starts the service again
         for pattern in home.patterns:
             self.home.ctl.do("stop", pattern, timeout=LONGEST)
+        jobs = [home.job(kind) for kind in Kind]
+        self.home.ctl.attempt("stop", *jobs)  # of a killed deployer; most often there is none
         patterns = (*home.patterns, f"{home.socket}.d")
         found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
+        found += [path for path in (home.volatile / job for job in jobs) if path.exists()]
         for path in found:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return [str(path) for path in found]
