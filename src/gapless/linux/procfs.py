@@ -11,6 +11,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 SYS_PIDFD_GETFD = 438  # pidfd_getfd(2): the same number on every architecture
+ENVIRON = 6 << 20  # bytes: execve(2) takes no more, but who runs may say that it is anywhere, prctl(2) PR_SET_MM_MAP
 LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -126,7 +127,8 @@ def at_work(directory: Path, mark: str, variable: str, users: Collection[int]) -
                 if path.startswith(inside):
                     found.add(path.removeprefix(inside).partition("/")[0])
         with contextlib.suppress(OSError):
-            variables = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+            with (PROC / str(pid) / "environ").open("rb") as file:
+                variables = file.read(ENVIRON).split(b"\0")
             if ours in variables:
                 found |= {os.fsdecode(one.removeprefix(name)) for one in variables if one.startswith(name)}
     return found

@@ -30,7 +30,8 @@ def lines(home: SystemdHome, release: str, count: int) -> list[str]:
     """The last `count` lines of every instance, process and timer of `release`, each as `<release> | line`."""
     _synchronize(home)
     units = _of(home, home.unit(release), home.unit(f"{release}.*"), home.other("*", release))
-    return [line for entry in _read(home, count, *units) if (line := _line(home, entry))]
+    said = [line for entry in _read(home, count, *units) if (line := _line(home, entry))]
+    return "\n".join(said).split("\n")[-count:] if said else []
 
 
 def follow(home: SystemdHome) -> Iterator[str]:
@@ -55,7 +56,8 @@ def _line(home: SystemdHome, entry: dict[str, object]) -> str:
     if not home.user and entry.get("_PID") != "1":
         names = ["_SYSTEMD_UNIT"]  # any program may write the others
     unit = next((_text(found) for name in names if (found := entry.get(name))), "")
-    return f"{release_of(home.instance(unit))} | {_said(entry)}" if "MESSAGE" in entry else ""
+    before = f"{release_of(home.instance(unit))} | "  # of each line: else an app could write one of another release
+    return "\n".join(before + line for line in _said(entry).split("\n")) if "MESSAGE" in entry else ""
 
 
 def _said(entry: dict[str, object]) -> str:
