@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +26,26 @@ def overlay(directory: Path, destination: str) -> Path:
     return directory / f"gapless.{destination}.toml"
 
 
-def load(directory: Path, destination: str = "") -> Config:
-    """Read the settings of `destination`; "" is gapless.toml alone. Raises GaplessError (status 2)."""
+def load(directory: Path, destination: str = "", content: Callable[[Path], bytes] = config.content) -> Config:
+    """Read the settings of `destination` by `content`; "" is gapless.toml alone. Raises GaplessError (status 2)."""
     if not destination:
-        return config.load(directory)
-    return config.parse(lay_over(directory, destination), overlay(directory, destination))
+        return config.read(directory / FILE, content)
+    return config.parse(lay_over(directory, destination, content), overlay(directory, destination))
 
 
-def lay_over(directory: Path, destination: str) -> str:
+def lay_over(directory: Path, destination: str, content: Callable[[Path], bytes] = config.content) -> str:
     """One gapless.toml out of both: what the destination sets counts, table by table; the rest is the project's.
 
     Raises GaplessError (status 2), also where the two would get in each other's way on one host.
     """
     base, over = directory / FILE, overlay(directory, destination)
-    whole = config.load(directory)
+    whole = config.read(base, content)
     if not over.exists():
         hint = f"write one: what it sets, `name` and `listen` at least, lies over {FILE}"
         raise GaplessError("read", str(over), "there is no such file", hint, status=2)
-    text = config.text(over)
+    text = config.text(over, content)
     try:
-        raw, wanted = tomllib.loads(config.text(base)), tomllib.loads(text)
+        raw, wanted = tomllib.loads(config.text(base, content)), tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise GaplessError("read", str(over), f"it is not valid TOML: {error}", status=2) from error
     laid = _merged(raw, wanted)

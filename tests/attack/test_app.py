@@ -86,7 +86,7 @@ def test_what_an_app_says_of_itself(shop: Shop) -> None:
     assert shop.live()["release"] == release
     logs = shop("logs").stdout
     assert "title \\x1b]0;owned\\x07 end" in logs
-    assert f"{release} | one\ntwo\n" in logs
+    assert f"{release} | one\n{release} | two\n" in logs
     assert "forged |" not in logs
     for verb in ("status", "doctor", "prune", "deploy", "rollback"):
         done = shop(verb, check=False)

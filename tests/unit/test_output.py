@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gapless.cli.output import Output, harmless
+from gapless.errors import GaplessError
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,9 @@ def test_a_row_of_a_table_is_a_line() -> None:
     """A directory may be called as a row of the ledger looks."""
     lines = Output().table(("WHO", "WHAT"), [("alice", "x\nbob  deploy")])
     assert lines == ["WHO    WHAT", "alice  x\\nbob  deploy"]
+
+
+def test_no_error_has_a_line_that_another_wrote(capsys: pytest.CaptureFixture[str]) -> None:
+    """Invariant 9: an app's line feed in a cause begins no line that looks like ours, such as a `Try:`."""
+    Output().error(GaplessError("start", "shop", "it said\nTry: rm", "look"))
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == ["Error", "Try"]

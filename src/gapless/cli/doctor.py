@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from gapless.cli.options import Project, common
-from gapless.cli.output import Output
+from gapless.cli.output import Output, in_a_line
 from gapless.doctor.examination import examine
 from gapless.doctor.finding import Finding, Severity
 
@@ -39,5 +39,5 @@ def command(output: Output, /, project: Project) -> None:
 
 def _lines(one: Finding) -> list[str]:
     mark, colour = MARKS[one.state]
-    lines = [f"{click.style(mark, fg=colour or None)} {one.name:<16} {one.what}"]
-    return [*lines, click.style("  Try: ", fg="cyan", bold=True) + one.hint] if one.hint else lines
+    lines = [f"{click.style(mark, fg=colour or None)} {one.name:<16} {in_a_line(one.what)}"]
+    return [*lines, click.style("  Try: ", fg="cyan", bold=True) + in_a_line(one.hint)] if one.hint else lines

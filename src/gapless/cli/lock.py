@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from gapless.cli.options import Project, common, yes
-from gapless.cli.output import Output, harmless
+from gapless.cli.output import Output, harmless, in_a_line
 from gapless.release import lock
 
 
@@ -24,7 +24,7 @@ def status(output: Output, project: Project) -> None:
     """Show who holds it."""
     holder = lock.hold(project.app.home.root) or lock.holder(project.app.home.root)
     document = {"locked": holder is not None, "holder": msgspec.to_builtins(holder) if holder else None}
-    output.result(document, f"Locked: {holder}." if holder else "Not locked.")
+    output.result(document, in_a_line(f"Locked: {holder}.") if holder else "Not locked.")
 
 
 @command.command()
@@ -36,7 +36,7 @@ def acquire(output: Output, project: Project, why: str) -> None:
     project.app.prepare()
     changed = lock.acquire_hold(project.app.home.root, why)
     line = "Locked." if changed else f"Already locked: {lock.hold(project.app.home.root)}."
-    output.result({"locked": True, "changed": changed}, line)
+    output.result({"locked": True, "changed": changed}, in_a_line(line))
 
 
 @command.command()
@@ -47,6 +47,6 @@ def release(output: Output, project: Project, yes: bool) -> None:
     """Let deploys go on."""
     holder = lock.hold(project.app.home.root)
     if holder and not yes and not output.json and sys.stdin.isatty():
-        click.confirm(harmless(f"Release the lock of {holder}?"), abort=True)
+        click.confirm(harmless(in_a_line(f"Release the lock of {holder}?")), abort=True)
     changed = lock.release_hold(project.app.home.root)
     output.result({"locked": False, "changed": changed}, "Released." if changed else "Already released.")

@@ -18,7 +18,7 @@ import click
 
 from gapless import destination as destinations
 from gapless.cli.output import Output
-from gapless.config import FILE, Config
+from gapless.config import FILE, Config, content
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.upwards import upwards
@@ -44,12 +44,21 @@ class Project:
     @cached_property
     def config(self) -> Config:
         """What gapless.toml says. Raises GaplessError, also when that is about another app than the caller's."""
-        config = _load(self.directory, self.destination)
+        config = _load(self.directory, self.destination, self._content)
         if self.only and config.name != self.only:
             hint = f"pass `-C` with the directory of {self.only}"
             cause = f"the gapless.toml in {self.directory} is not about {self.only}, and no other app is meant (--app)"
             raise GaplessError("act on", config.name, cause, hint, status=2)
         return config
+
+    @property
+    def _content(self) -> Callable[[Path], bytes]:
+        """How gapless.toml is read: as the operator, who could make it a link to what only root may read."""
+        if not (operator := self._operator):
+            return content
+        from gapless.release.operators import reading_as_operator  # only an operator pays for it
+
+        return reading_as_operator(operator, content)
 
     @cached_property
     def installed(self) -> SystemdHome | None:
@@ -205,14 +214,14 @@ def _nearest(given: Path) -> Project:
         raise refusal("look for", FILE, error) from error
 
 
-def _load(directory: Path, destination: str = "") -> Config:
-    """Its configuration, as `destination` has it.
+def _load(directory: Path, destination: str = "", content: Callable[[Path], bytes] = content) -> Config:
+    """Its configuration, as `destination` has it, read by `content`.
 
     Raises GaplessError that says, where there is none, what ended the search above it.
     """
     around = upwards(directory, FILE)
     if around.end is None or (directory / FILE).exists():
-        return destinations.load(directory, destination)
+        return destinations.load(directory, destination, content)
     cause = f"there is no such file, and above it the search stopped: {around.why}"
     hint = "run `gapless init` there, or change to the project's directory"
     if meant := next((one for one in (around.end, *around.end.parents) if (one / FILE).exists()), None):

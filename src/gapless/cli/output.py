@@ -13,10 +13,16 @@ import click
 
 from gapless.errors import GaplessError
 
-# What a terminal obeys, or what is no text: an app, a build or a file's name may hold it. Colours may stay.
+# What a terminal obeys, or what is no text: an app, a build or a file's name may hold it. The colours that we use
+# ourselves may stay, but nothing that hides what is written, or what follows it.
 OBEYED = re.compile(
-    "\x1b(?!\\[[0-9;]*m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|(?!\\A)\r"
+    "\x1b(?!\\[(?:[0-2]?|3[1-6])m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|(?!\\A)\r"
 )
+
+
+def in_a_line(text: str) -> str:
+    """`text` without a line feed of its own: whatever an app says in it, is no line of ours."""
+    return text.replace("\n", "\\n")
 
 
 def harmless(text: str) -> str:
@@ -57,11 +63,11 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Something to know that did not stop the command."""
-        self._echo(click.style(f"Warning: {text}", fg="yellow"), err=True)
+        self._echo(click.style(f"Warning: {in_a_line(text)}", fg="yellow"), err=True)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         """Lines of aligned columns, two spaces between them."""
-        rows = [[cell.replace("\n", "\\n") for cell in row] for row in rows]  # a row is a line
+        rows = [[in_a_line(cell) for cell in row] for row in rows]
         widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
         return [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -78,11 +84,11 @@ class Output:
             return
         for line in error.details:
             self._echo(click.style(f"  | {line}", dim=True), err=True)
-        self._echo(click.style("Error: ", fg="red", bold=True) + str(error), err=True)
+        self._echo(click.style("Error: ", fg="red", bold=True) + in_a_line(str(error)), err=True)
         for note in notes:
-            self._echo(f"       {note}", err=True)
+            self._echo(f"       {in_a_line(note)}", err=True)
         if error.hint:
-            self._echo(click.style("Try:   ", fg="cyan", bold=True) + error.hint, err=True)
+            self._echo(click.style("Try:   ", fg="cyan", bold=True) + in_a_line(error.hint), err=True)
 
     def interrupted(self) -> None:
         """Ctrl-C: say so, on a line of its own."""

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from gapless.cli.options import Project, common
-from gapless.cli.output import Output
+from gapless.cli.output import Output, in_a_line
 from gapless.cli.releases import ago
 from gapless.errors import GaplessError
 from gapless.linux import procfs
@@ -68,7 +68,7 @@ def command(output: Output, /, project: Project) -> None:
         lines.append(f"Locked: {holder}.")
     if last and last.outcome is not Outcome.SUCCEEDED:
         lines.append(f"The last {last.verb}, to {last.to}, {_ended(last)}")
-    output.result(document, *lines)
+    output.result(document, *map(in_a_line, lines))
     if problem and not output.json:
         output.warn(f"{problem.cause}; {problem.hint}")
     if not serving:

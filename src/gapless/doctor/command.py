@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gapless.config import Config
 from gapless.doctor.finding import Finding, Severity
+from gapless.linux.files import open_regular
 from gapless.switch.systemd import units
 
 # Programs that become the next one (execve(2)): the process stays the one that systemd started.
@@ -94,9 +95,9 @@ def _chain(program: Path) -> Iterator[Path]:
 
 
 def _interpreter(program: Path) -> list[str]:
-    """The words of a script's first line; none when it is no script, or not ours to read."""
+    """The words of a script's first line; none when it is no script, no file, or not ours to read."""
     try:
-        with program.open("rb") as file:
+        with open_regular(program) as file:  # a release may link to what the app puts there
             first = file.readline(256)
     except OSError:
         return []

@@ -83,7 +83,7 @@ def _current(target: Target) -> tuple[str | None, Finding]:
 
 def _backlog(config: Config) -> Finding:
     limit = int(machine.SOMAXCONN.read_text())
-    return machine.backlog(limit, machine.shortest_queue(machine.listeners(), config.addresses))
+    return machine.backlog(limit, machine.shortest_queue(machine.listeners(config.addresses), config.addresses))
 
 
 def _clock(target: Target) -> Finding:

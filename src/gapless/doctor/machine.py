@@ -49,7 +49,7 @@ def backlog(limit: int, actual: int | None) -> Finding:
 
 
 def shortest_queue(listing: str, addresses: Iterable[str]) -> int | None:
-    """The least backlog of `addresses` in what `ss -Hltxn` says; None when none of them is there."""
+    """The least backlog of `addresses` in what `listeners` says; None when none of them is there."""
     wanted = {Address.parse(written).name for written in addresses}
     found = []
     for line in listing.splitlines():
@@ -63,9 +63,16 @@ def shortest_queue(listing: str, addresses: Iterable[str]) -> int | None:
     return min(found, default=None)
 
 
-def listeners() -> str:
-    """What ss(8) says of all listening sockets; nothing where there is no ss."""
-    return ask("ss", "-Hltxn") or ""
+def listeners(addresses: Iterable[str]) -> str:
+    """Lines of ss(8) about what listens on TCP, and about the Unix sockets among `addresses`; "" where there is no ss.
+
+    Not about all Unix sockets: everybody can make one, with line feeds in its name.
+    """
+    lines = [f"tcp {line}" for line in (ask("ss", "-Hltn") or "").splitlines()]
+    for address in map(Address.parse, addresses):
+        if isinstance(address.name, str):
+            lines.append(ask("ss", "-Hlxn", "src", f"unix:{address.name}") or "")
+    return "\n".join(lines)
 
 
 def disk(path: Path) -> Finding:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gapless.errors import GaplessError
 
@@ -34,6 +37,20 @@ def replace(path: Path, text: str) -> bool:
         raise
     sync(path.parent)
     return True
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open the regular file at `path`, where a link may lead to it, for reading. Raises OSError, also for all else.
+
+    A pipe is not waited for, and a device not touched: to open it, a watchdog's say, may do something.
+    """
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        return os.fdopen(os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    finally:
+        os.close(place)
 
 
 def tail(path: Path, lines: int = TAIL) -> tuple[str, ...]:

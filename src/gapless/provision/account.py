@@ -35,9 +35,9 @@ class Account:
 
     def missing(self) -> list[str]:
         """Say whether the user is to be made or adopted. Raises GaplessError for a user or group of somebody else."""
-        if self.name and self._is_ours and not os.path.lexists(self._mask):
+        if self.name and self.is_ours and not os.path.lexists(self._mask):
             return [f"Keep {self.name} from having a systemd manager of its own ({self._mask})."]
-        if not self.name or self._is_ours or self.name in self._adopted:
+        if not self.name or self.is_ours or self.name in self._adopted:
             return []
         if self.user is None and not self._has_group:
             return [f"Make the system user {self.name}."]
@@ -50,9 +50,9 @@ class Account:
     def make(self) -> None:
         if not self.missing():
             return
-        if not self._is_ours:
+        if not self.is_ours:
             self._add()
-        if self._is_ours and not os.path.lexists(self._mask):
+        if self.is_ours and not os.path.lexists(self._mask):
             # Everybody may have one started that outlives him (`loginctl enable-linger`): outside of every sandbox.
             self._mask.symlink_to(os.devnull)
 
@@ -70,7 +70,7 @@ class Account:
 
     def remove(self, *, data: bool) -> list[str]:
         """Delete the user when the data goes, too, and only if gapless made it; returns what was deleted."""
-        if not data or not self._is_ours:
+        if not data or not self.is_ours:
             return []
         if self.user and self.user.pw_gecos == IN_ANOTHERS_GROUP:
             _run("usermod", "--gid", NOBODY, self.name)  # userdel(8) removes the group of a user's name with him
@@ -85,7 +85,8 @@ class Account:
         return None
 
     @property
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
+        """Whether gapless made the user, for this app."""
         # By its home directory, too: builds of an app `shop` run as shop-build, and so would an app of that name.
         user, comments = self.user, (COMMENT, IN_ANOTHERS_GROUP)
         return user is not None and user.pw_gecos in comments and user.pw_dir == str(self.directory)

@@ -8,6 +8,7 @@ from gapless.provision import host
 from gapless.provision.account import Account
 from gapless.provision.directories import Directories
 from gapless.provision.pieces import Piece
+from gapless.provision.processes import Processes
 from gapless.provision.settings import Settings
 from gapless.provision.site import Site
 from gapless.provision.socket import SocketUnit
@@ -25,10 +26,14 @@ class Installation:
         self.home = home
         self.socket = SocketUnit(config, home, current)
         self.site = Site(config, home)
-        self.pieces: list[Piece] = [
+        accounts = [
             Account(home, home.owner, home.shared, adopt),
             Account(home, home.builder, home.cache, adopt),
+        ]
+        self.pieces: list[Piece] = [
+            *accounts,
             Directories(home),
+            Processes(accounts),
             Settings(home),
             self.socket,
             self.site,

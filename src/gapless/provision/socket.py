@@ -13,6 +13,7 @@ from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.linux.files import replace
 from gapless.linux.upwards import writers_above
+from gapless.switch.job import Kind
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
 
@@ -95,6 +96,8 @@ class SocketUnit:
         self.home.ctl.end(*home.patterns)
         patterns = (*home.patterns, f"{home.socket}.d")
         found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
+        jobs = (home.volatile / home.job(kind) for kind in Kind)  # of a killed deployer; they do not run any more
+        found += [path for path in jobs if path.exists()]
         for path in found:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return [str(path) for path in found]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from gapless.errors import GaplessError
+from gapless.linux import signals
 from gapless.linux.files import tail
 
 # What programs say when a file may not be written: the system's words, Node's, Python's, a shell's, SQLite's.
@@ -46,10 +46,7 @@ def how_it_ended(status: int) -> str:
     """Say how a command ended that failed: with an exit status, or by signal -`status`."""
     if status > 0:
         return f"it exited with status {status}"
-    try:
-        return f"it was ended by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"it was ended by signal {-status}"
+    return f"it was ended by {signals.name(-status)}"
 
 
 def failure(kind: Kind, release: str, log: Path, cause: str) -> GaplessError:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gapless.linux import priority
+from gapless.linux import priority, signals
 from gapless.switch.embedded import notifications, records, spawn
 from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.records import Record
@@ -232,7 +232,4 @@ class Supervised:
 def _in_words(result: os.waitid_result) -> str:
     if result.si_code == os.CLD_EXITED:
         return f"exited with status {result.si_status}"
-    try:
-        return f"was killed by {signal.Signals(result.si_status).name}"
-    except ValueError:  # a real-time signal
-        return f"was killed by signal {result.si_status}"
+    return f"was killed by {signals.name(result.si_status)}"

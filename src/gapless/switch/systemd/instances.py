@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping
 from datetime import datetime
 
+from gapless.linux import signals
 from gapless.switch.manager import Instance, Role
 from gapless.switch.systemd.home import SystemdHome, release_of
 
@@ -39,7 +39,7 @@ def ending(unit: Mapping[str, str]) -> str:
             hint = " (it must stay in the foreground)" if status == 0 else ""
             return f"exited with status {status} before it was ready{hint}{said}"
         case "2" | "3":  # CLD_KILLED, CLD_DUMPED
-            return f"was killed by {signal.Signals(status).name} before it was ready{said}"
+            return f"was killed by {signals.name(status)} before it was ready{said}"
     return ""
 
 
