@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import threading
@@ -33,7 +34,7 @@ from tests.support import (
     wait_until,
 )
 
-STAND_BY, RESUME = "/.gapless/stand-by", "/.gapless/resume"  # a promise: written out
+STAND_BY, PAUSE, RESUME = "/.gapless/stand-by", "/.gapless/pause", "/.gapless/resume"  # a promise: written out
 
 
 class Instance:
@@ -319,3 +320,33 @@ def test_the_client_says_whether_it_is_so(one: Instance) -> None:
         assert ask(str(one.private))
         assert ask(str(one.private))
         assert one.status()["state"] == state
+
+
+def test_who_waits_on_an_open_connection_is_answered_after_the_pause(
+    run: start, sock: socket.socket, tmp_path: Path
+) -> None:
+    """Invariants 1, 6: a pause answers what is under way; what comes from then on, on idle connections, unread ones and
+    new ones, waits, longer than idle ones are kept, and is answered."""
+    one = Instance(run, sock, tmp_path, "R1", "--linger", "1s", "--requests", "1s").serves()
+    with ExitStack() as stack:
+        slow, idle, unread, half, new = (stack.enter_context(keep_alive_client(sock)) for _ in range(5))
+        assert by_close(idle) == (200, None)
+        half.send(b"GET / HTTP/1.1\r\n")
+        slow.request("GET", "/slow")
+        wait_until(lambda: one.status()["requests"] == 1 and one.status()["connections"] == 5)
+        new.close()
+        assert one.order(PAUSE)["state"] == "paused"
+        assert slow.getresponse().headers["connection"] == "close"
+        status = wait_until(lambda: found if orders.is_quiet(found := one.status()) else None)
+        assert status["connections"] == status["held"] == 3
+        for client in (idle, unread, new):
+            client.request("GET", "/")
+        half.send(b"Host: x\r\n\r\n")
+        assert not select.select([client.sock for client in (idle, unread, half, new)], [], [], 2.5)[0]
+        assert orders.is_quiet(one.status())
+        one.order(RESUME)
+        said = [client.getresponse() for client in (idle, unread, new)]
+        assert [response.status for response in said] == [200, 200, 200]
+        assert half.sock.recv(12) == b"HTTP/1.1 200"
+        assert said[2].headers["connection"] is None
+    assert one.status()["held"] == 0
