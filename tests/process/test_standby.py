@@ -337,7 +337,7 @@ def test_who_waits_on_an_open_connection_is_answered_after_the_pause(
         new.close()
         assert one.order(PAUSE)["state"] == "paused"
         assert slow.getresponse().headers["connection"] == "close"
-        status = wait_until(lambda: found if orders.is_quiet(found := one.status()) else None)
+        status = wait_until(lambda: found if orders.is_quiet(found := one.status()) else {})
         assert status["connections"] == status["held"] == 3
         for client in (idle, unread, new):
             client.request("GET", "/")
