@@ -350,3 +350,31 @@ def test_who_waits_on_an_open_connection_is_answered_after_the_pause(
         assert half.sock.recv(12) == b"HTTP/1.1 200"
         assert said[2].headers["connection"] is None
     assert one.status()["held"] == 0
+
+
+def test_workers_pause_together(run: start, sock: socket.socket, tmp_path: Path) -> None:
+    """Invariant 1: their idle connections wait, whichever worker has them; the status is that of all."""
+    one = Instance(run, sock, tmp_path, "R1", "--workers", "2").serves()
+    with ExitStack() as stack:
+        idle = [stack.enter_context(keep_alive_client(sock)) for _ in range(4)]
+        assert [by_close(client)[0] for client in idle] == [200] * 4
+        one.order(PAUSE)
+        status = wait_until(lambda: found if orders.is_quiet(found := one.status()) else {})
+        assert [status["held"], *(worker["state"] for worker in status["workers"])] == [4, "paused", "paused"]
+        for client in idle:
+            client.request("GET", "/")
+        assert not select.select([client.sock for client in idle], [], [], 0.5)[0]
+        one.order(RESUME)
+        assert [client.getresponse().status for client in idle] == [200] * 4
+
+
+def test_a_paused_instance_ends_as_ever(one: Instance, sock: socket.socket) -> None:
+    """Invariant 6: SIGTERM drains it, and who waits on an open connection is answered first."""
+    with keep_alive_client(sock) as idle:
+        assert by_close(idle) == (200, None)
+        one.order(PAUSE)
+        idle.request("GET", "/")
+        one.process.kill(signal.SIGTERM)
+        response = idle.getresponse()
+        assert (response.status, response.headers["connection"]) == (200, "close")
+    assert one.process.status() == 0

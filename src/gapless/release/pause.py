@@ -20,6 +20,7 @@ from gapless.switch.pause import Pause
 
 LONGEST = 600.0  # seconds: visitors' own patience ends long before
 LOOK_EVERY = 0.02  # seconds
+PATIENCE = 10.0  # seconds that the end of a pause waits for the lock, which others then have for a moment
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,21 @@ class Held:
     pause: Pause
     new: bool = True
 
+    @property
+    def lasts(self) -> bool:
+        """Whether nobody was let in since the pause began."""
+        return pauses.lasting(self.target.home) == self.pause
+
     def verify(self) -> None:
-        """Raise GaplessError unless nobody was let in since the pause began: before what cannot be undone."""
-        if pauses.lasting(self.target.home) != self.pause:
+        """Raise GaplessError unless it `lasts`: ask right before what cannot be undone."""
+        if not self.lasts:
             raise self._error("it is over: it took too long, somebody resumed, or the server ended")
 
     def await_quiet(self) -> None:
         """Return when all that was accepted before is answered. Raises GaplessError when the pause ends before."""
         while True:
             status = orders.status(self.pause.instance.private, orders.TIMEOUT)
-            if pauses.lasting(self.target.home) != self.pause:
+            if not self.lasts:
                 raise self._error(f"its visitors were not all answered before the pause ended ({_under_way(status)})")
             if orders.is_quiet(status):
                 return
@@ -64,7 +70,8 @@ def paused(target: Target, at_most: float) -> Iterator[Held]:
         yield held
         held.verify()
     finally:
-        end(target)
+        if held.lasts:
+            end(target)
 
 
 def begin(target: Target, at_most: float) -> Held:
@@ -95,7 +102,9 @@ def begin(target: Target, at_most: float) -> Held:
 
 def end(target: Target) -> bool:
     """Let visitors in again, at once; False when no pause was on. Raises GaplessError when the server does not obey."""
-    with _locked(target, "resume"):
+    if pauses.read(target.home) is None:
+        return False
+    with _locked(target, "resume", PATIENCE):
         return _end(target)
 
 
@@ -157,7 +166,7 @@ def _under_way(status: dict[str, object] | None) -> str:
 
 
 @contextmanager
-def _locked(target: Target, verb: str) -> Iterator[DeployLock]:
-    wait = target.lock_wait
+def _locked(target: Target, verb: str, least: float = 0.0) -> Iterator[DeployLock]:
+    wait = max(target.lock_wait, least)
     with deploy_lock(target.home.root, why=verb, wait=wait, clock=target.clock, deploys=False) as lock:
         yield lock
