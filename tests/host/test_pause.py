@@ -60,7 +60,7 @@ def test_traffic_waits_and_nothing_is_lost(host: Host) -> None:
 
 
 def test_an_idle_connection_holds_up_no_pause(host: Host) -> None:
-    """Invariant 6: with `linger` at a minute a pause is there at once, and the connection is kept and answered later."""
+    """Invariant 6: with `linger` at a minute a pause is there at once; the connection is kept and answered later."""
     with leaving_nothing(Shop(host, "shop", 8000)) as shop:
         shop.write(linger="60s")
         shop("up")
