@@ -329,16 +329,16 @@ def test_who_waits_on_an_open_connection_is_answered_after_the_pause(
     new ones, waits, longer than idle ones are kept, and is answered."""
     one = Instance(run, sock, tmp_path, "R1", "--linger", "1s", "--requests", "1s").serves()
     with ExitStack() as stack:
-        slow, idle, unread, half, new = (stack.enter_context(keep_alive_client(sock)) for _ in range(5))
-        assert by_close(idle) == (200, None)
+        slow, idle, spare, unread, half, new = (stack.enter_context(keep_alive_client(sock)) for _ in range(6))
+        assert by_close(idle) == by_close(spare) == (200, None)
         half.send(b"GET / HTTP/1.1\r\n")
         slow.request("GET", "/slow")
-        wait_until(lambda: one.status()["requests"] == 1 and one.status()["connections"] == 5)
+        wait_until(lambda: one.status()["requests"] == 1 and one.status()["connections"] == 6)
         new.close()
         assert one.order(PAUSE)["state"] == "paused"
         assert slow.getresponse().headers["connection"] == "close"
         status = wait_until(lambda: found if orders.is_quiet(found := one.status()) else {})
-        assert status["connections"] == status["held"] == 3
+        assert status["connections"] == status["held"] == 4
         for client in (idle, unread, new):
             client.request("GET", "/")
         half.send(b"Host: x\r\n\r\n")
@@ -349,6 +349,8 @@ def test_who_waits_on_an_open_connection_is_answered_after_the_pause(
         assert [response.status for response in said] == [200, 200, 200]
         assert half.sock.recv(12) == b"HTTP/1.1 200"
         assert said[2].headers["connection"] is None
+        assert not select.select([spare.sock], [], [], 0.3)[0], "its linger time went on in the pause"
+        assert by_close(spare) == (200, "close")
     assert one.status()["held"] == 0
 
 
