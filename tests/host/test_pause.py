@@ -158,6 +158,6 @@ def test_a_pause_while_the_old_release_drains(host: Host) -> None:
             shop.deploy()
             assert f"{first} still answers visitors" in shop.fails("pause")
             assert shop.get().endswith("second")
-        shop.settled()
-        shop("pause")
+        assert json.loads(shop("pause", "--lock-wait", "20s", "--json").stdout)["changed"]
+        assert [one["role"] for one in shop.status()["instances"]] == ["live"]
         shop("resume")

@@ -19,7 +19,7 @@ from gapless.switch.manager import Instance, Role
 from gapless.switch.pause import Pause
 
 LONGEST = 600.0  # seconds: visitors' own patience ends long before
-LOOK_EVERY = 0.02  # seconds
+LOOK_EVERY, RETRY = 0.02, 0.2  # seconds
 PATIENCE = 10.0  # seconds that the end of a pause waits for the lock, which others then have for a moment
 
 
@@ -77,20 +77,23 @@ def paused(target: Target, at_most: float) -> Iterator[Held]:
 def begin(target: Target, at_most: float) -> Held:
     """Have visitors wait for at most so many seconds, and return when nothing is under way any more.
 
-    A pause that is on already stays as it is. Raises GaplessError, and then visitors are served, or will be.
+    A pause that is on already stays as it is. Raises GaplessError, and then visitors are served, or will be in time;
+    with status 75 when a deploy is under way, or an old release drains, for longer than the target is to wait.
     """
     if not 0 < at_most <= LONGEST:
-        cause = f"{at_most:g} s is no time between 0 and {LONGEST:g} s"
-        raise GaplessError("pause", "for as long as that", cause, "visitors would give up", status=2)
-    with _locked(target, "pause") as lock:
-        if found := pauses.lasting(target.home):
-            held = Held(target, found, new=False)
-        else:
-            recovery.restore(target)
-            engine.repair(target.manager)
-            live = _only(target)
-            lock.name(release=live.release)
-            held = _pause(target, live, at_most)
+        cause = f"a pause takes more than nothing and at most {LONGEST / 60:g} minutes, or visitors give up"
+        raise GaplessError(
+            "pause", f"for {at_most:g} s", cause, f"--at-most {LONGEST / 60:g}m is the longest", status=2
+        )
+    deadline = target.clock.monotonic() + target.lock_wait
+    while True:
+        try:
+            held = _begin(target, at_most)
+            break
+        except GaplessError as refused:
+            if refused.status != BUSY or target.clock.monotonic() >= deadline:
+                raise
+            target.clock.sleep(RETRY)
     try:
         held.await_quiet()
     except BaseException:
@@ -104,8 +107,19 @@ def end(target: Target) -> bool:
     """Let visitors in again, at once; False when no pause was on. Raises GaplessError when the server does not obey."""
     if pauses.read(target.home) is None:
         return False
-    with _locked(target, "resume", PATIENCE):
+    with _locked(target, "resume", max(target.lock_wait, PATIENCE)):
         return _end(target)
+
+
+def _begin(target: Target, at_most: float) -> Held:
+    with _locked(target, "pause", 0.0) as lock:
+        if found := pauses.lasting(target.home):
+            return Held(target, found, new=False)
+        recovery.restore(target)
+        engine.repair(target.manager)
+        live = _only(target)
+        lock.name(release=live.release)
+        return _pause(target, live, at_most)
 
 
 def _pause(target: Target, live: Instance, at_most: float) -> Held:
@@ -166,7 +180,6 @@ def _under_way(status: dict[str, object] | None) -> str:
 
 
 @contextmanager
-def _locked(target: Target, verb: str, least: float = 0.0) -> Iterator[DeployLock]:
-    wait = max(target.lock_wait, least)
+def _locked(target: Target, verb: str, wait: float) -> Iterator[DeployLock]:
     with deploy_lock(target.home.root, why=verb, wait=wait, clock=target.clock, deploys=False) as lock:
         yield lock
