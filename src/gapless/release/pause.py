@@ -24,7 +24,7 @@ PATIENCE = 10.0  # seconds that the end of a pause waits for the lock, which oth
 
 
 @dataclass(frozen=True)
-class Held:
+class Paused:
     """A pause that is on; `new` unless somebody else made it."""
 
     target: Target
@@ -57,7 +57,7 @@ class Held:
 
 
 @contextmanager
-def paused(target: Target, at_most: float) -> Iterator[Held]:
+def paused(target: Target, at_most: float) -> Iterator[Paused]:
     """Inside the block the app answers nobody, and it does again at the end of the block, or after `at_most` seconds.
 
     Raises GaplessError, also when the block took longer than that; then some visitors were served inside it.
@@ -74,7 +74,7 @@ def paused(target: Target, at_most: float) -> Iterator[Held]:
             end(target)
 
 
-def begin(target: Target, at_most: float) -> Held:
+def begin(target: Target, at_most: float) -> Paused:
     """Have visitors wait for at most so many seconds, and return when nothing is under way any more.
 
     A pause that is on already stays as it is. Raises GaplessError, and then visitors are served, or will be in time;
@@ -111,10 +111,10 @@ def end(target: Target) -> bool:
         return _end(target)
 
 
-def _begin(target: Target, at_most: float) -> Held:
+def _begin(target: Target, at_most: float) -> Paused:
     with _locked(target, "pause", 0.0) as lock:
         if found := pauses.lasting(target.home):
-            return Held(target, found, new=False)
+            return Paused(target, found, new=False)
         recovery.restore(target)
         engine.repair(target.manager)
         live = _only(target)
@@ -122,7 +122,7 @@ def _begin(target: Target, at_most: float) -> Held:
         return _pause(target, live, at_most)
 
 
-def _pause(target: Target, live: Instance, at_most: float) -> Held:
+def _pause(target: Target, live: Instance, at_most: float) -> Paused:
     try:
         pause = pauses.of(live, at_most, me())
     except OSError as error:
@@ -141,7 +141,7 @@ def _pause(target: Target, live: Instance, at_most: float) -> Held:
         _end(target)
         cause = f"its server did not obey within {orders.TIMEOUT:g} s; visitors are served"
         raise GaplessError("pause", live.release, cause, "`gapless logs` says what it does")
-    return Held(target, pause)
+    return Paused(target, pause)
 
 
 def _end(target: Target) -> bool:
