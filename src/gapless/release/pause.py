@@ -81,10 +81,8 @@ def begin(target: Target, at_most: float) -> Paused:
     with status 75 when a deploy is under way, or an old release drains, for longer than the target is to wait.
     """
     if not 0 < at_most <= LONGEST:
-        cause = f"a pause takes more than nothing and at most {LONGEST / 60:g} minutes, or visitors give up"
-        raise GaplessError(
-            "pause", f"for {at_most:g} s", cause, f"--at-most {LONGEST / 60:g}m is the longest", status=2
-        )
+        hint = f"--at-most {LONGEST / 60:g}m is the longest"
+        raise GaplessError("pause", f"for {at_most:g} s", "visitors would wait not at all, or give up", hint, status=2)
     deadline = target.clock.monotonic() + target.lock_wait
     while True:
         try:
@@ -176,7 +174,7 @@ def _only(target: Target) -> Instance:
 def _under_way(status: dict[str, object] | None) -> str:
     if status is None:
         return "the server does not answer"
-    return f"{status.get('requests')} requests and {status.get('websockets')} WebSockets are under way"
+    return f"requests under way: {status.get('requests')}, WebSockets: {status.get('websockets')}"
 
 
 @contextmanager
