@@ -149,7 +149,9 @@ def test_a_power_cut_in_a_pause(fresh_host: Host) -> None:
 
 def test_a_pause_while_the_old_release_drains(host: Host) -> None:
     """Invariant 2: what was accepted before the last switchover is still answered, so nobody waits for nothing."""
-    with app_up(host) as shop:
+    with leaving_nothing(Shop(host, "shop", 8000)) as shop:
+        shop.write(linger="6s")
+        shop("up")
         with host.connect(shop.port) as idle:
             idle.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
             assert idle.recv(65536)
