@@ -250,6 +250,11 @@ def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
     assert "good evening" in shop("logs").stdout
     shop("rollback")
     assert shop.get().split()[0] == first["release"]
+    shop.settled()
+    shop("pause", "--at-most", "2s")
+    assert shop.status()["paused"]
+    assert shop.get().split()[0] == first["release"]  # their manager's own timer has ended it
+    assert shop.status()["paused"] is None
     shop("down", "--data", "--yes")
     assert shop.inode() == 0
     assert shop.left() == ""
