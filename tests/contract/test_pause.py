@@ -15,7 +15,7 @@ SERVE = [sys.executable, "-m", "gapless", "serve", "wsgiref.simple_server:demo_a
 
 def serving(world: World) -> Instance:
     """The live instance, of `gapless serve`."""
-    return live(world, world.release("r1", command=SERVE))
+    return live(world, world.release("r1", command=SERVE), 40)
 
 
 def test_visitors_of_a_paused_instance_wait(world: World) -> None:
