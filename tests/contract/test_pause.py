@@ -15,7 +15,7 @@ SERVE = [sys.executable, "-m", "gapless", "serve", "wsgiref.simple_server:demo_a
 
 def serving(world: World) -> Instance:
     """The live instance, of `gapless serve`."""
-    return live(world, world.release("r1", command=SERVE))
+    return live(world, world.release("r1", command=SERVE), 40)
 
 
 def test_visitors_of_a_paused_instance_wait(world: World) -> None:
@@ -37,12 +37,12 @@ def test_visitors_of_a_paused_instance_wait(world: World) -> None:
 def test_the_timer_outlives_whoever_armed_it(world: World) -> None:
     """Invariant 5: the caller pauses and is killed, and the instance accepts again in time."""
     serving(world)
-    code = "live = manager.instances()[0]; manager.arm(live, 2); manager.pause(live)"
+    code = "live = manager.instances()[0]; manager.arm(live, 4); manager.pause(live)"
     world.caller(f"{code}; import os, signal; os.kill(os.getpid(), signal.SIGKILL)").wait()
     visitor = Later(world.address)
     visitor.join(0.3)
     assert visitor.is_alive()
-    visitor.join(5)
+    visitor.join(15)
     assert not visitor.is_alive()
     visitor.result()
 

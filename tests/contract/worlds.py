@@ -247,9 +247,9 @@ def traffic(address: tuple[str, int]) -> Iterator[list[str]]:
     assert not lost
 
 
-def live(world: AnyWorld, release: str) -> Instance:
-    """Make `release` the live one by hand, as its first release."""
-    started = world.manager.start(release, 10)
+def live(world: AnyWorld, release: str, within: float = 10.0) -> Instance:
+    """Make `release` the live one by hand, as its first release; it is ready `within` so many seconds."""
+    started = world.manager.start(release, within)
     assert started.readiness is Readiness.READY, started.cause
     world.manager.point(release)
     return next(one for one in world.manager.instances() if one.role is Role.LIVE)

