@@ -144,7 +144,8 @@ class Lane(asyncio.Protocol):
         if self.outcome.done():
             return
         if self._status and not 200 <= self._status < 300:
-            failure, detail = Failure.STATUS, f"status {self._status}; {detail}"  # a 502 cut short is a 502
+            cut = "" if failure is Failure.STATUS else f"; {detail}"
+            failure, detail = Failure.STATUS, f"status {self._status}{cut}"  # a 502 cut short is a 502
         self.outcome.set_exception(RequestLost(failure, detail, self._status, self._release))
         self.outcome.exception()  # seen: an idle lane may be lost without anybody asking
 

@@ -20,6 +20,7 @@ from gapless.home import Home
 from gapless.linux.disk import refusal
 from gapless.linux.files import remove_tree, replace
 from gapless.release import copying
+from gapless.release.clock import CLOCK, Clock
 
 LARGEST = 4 << 30  # bytes that releases which are gone may have in the tree
 NEVER = 0.0  # the time stamp of a list whose release was not current yet
@@ -28,8 +29,9 @@ NEVER = 0.0  # the time stamp of a list whose release was not current yet
 class Assets:
     """The public files of the app in `home`. Each method takes the deploy lock, and raises GaplessError."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, clock: Clock = CLOCK) -> None:
         self._home = home
+        self._now = clock.now
 
     def publish(self, release: str, paths: Mapping[str, str], current: str | None) -> list[str]:
         """Add the files of `release` in the directories `paths`, but for those that the `current` one has otherwise.
@@ -66,7 +68,7 @@ class Assets:
         except OSError as error:
             raise refusal("publish the assets of", current, error) from error
 
-    def expire(self, present: Collection[str], current: str | None, age: float, now: float) -> list[str]:
+    def expire(self, present: Collection[str], current: str | None, age: float) -> list[str]:
         """Remove the files of releases that are not `present` and were current longer than `age` seconds ago.
 
         Also those of the oldest where all such releases have too much together. Returns the releases.
@@ -80,7 +82,7 @@ class Assets:
             for release in old:
                 names = self._listed(release).keys() - wanted
                 left -= sum(map(self._size, names))
-                if now - gone[release] < age and left >= 0:
+                if self._now() - gone[release] < age and left >= 0:
                     wanted |= names
                 else:
                     removed.append(release)
@@ -98,7 +100,7 @@ class Assets:
 
     def _touch(self, current: str | None) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.utime(self._home.assets / f"{current}.json")
+            os.utime(self._home.assets / f"{current}.json", (self._now(), self._now()))
 
     def _list(self, release: str, found: Mapping[str, str]) -> None:
         """Write down the files of a release, before they come into the tree: so what is there is in a list."""

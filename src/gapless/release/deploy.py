@@ -102,7 +102,7 @@ def prune(target: Target, keep: int) -> list[str]:
     with _locked(target, "prune"):
         gone = remove_old(target.store, target.ledger, target.manager, keep)
         if current := target.manager.current():
-            Assets(target.home).settle(current)  # should somebody have removed any
+            Assets(target.home, target.clock).settle(current)  # should somebody have removed any
             _expire(target, target.home.config(current))
         return gone
 
@@ -166,7 +166,7 @@ def _migrate(attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs) -> 
 def _publish(target: Target, attempt: Attempt, config: Config) -> None:
     """Let the public files be there before the first page that refers to them."""
     if config.assets.paths:
-        assets, paths = Assets(target.home), config.assets.paths
+        assets, paths = Assets(target.home, target.clock), config.assets.paths
         with attempt.phase(PUBLISH):
             if attempt.previous:
                 with contextlib.suppress(GaplessError):  # it has links there, or is gone: its pages do as until now
@@ -177,8 +177,8 @@ def _publish(target: Target, attempt: Attempt, config: Config) -> None:
 
 
 def _expire(target: Target, config: Config) -> None:
-    assets, current = Assets(target.home), target.manager.current()
-    assets.expire(target.store.names(), current, config.assets.age, target.clock.now())
+    assets, current = Assets(target.home, target.clock), target.manager.current()
+    assets.expire(target.store.names(), current, config.assets.age)
 
 
 def _prune(target: Target, attempt: Attempt, config: Config) -> None:

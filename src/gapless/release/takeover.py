@@ -108,7 +108,7 @@ def _turn_back(target: Target, attempt: Attempt, switchover: engine.Switchover, 
 def settle_assets(target: Target) -> None:
     """Let files of one name be those of the release that serves now; what goes wrong does not change that it serves."""
     try:
-        Assets(target.home).settle(target.manager.current())
+        Assets(target.home, target.clock).settle(target.manager.current())
     except GaplessError as error:
         target.observer.warning(str(error))
 
