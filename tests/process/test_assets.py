@@ -179,7 +179,7 @@ def test_the_probe_asks_for_the_files_of_pages(project: Project, more: str, miss
     probing.kill(signal.SIGINT)
     assert probing.status() == missing, probing.output
     seen = json.loads(probing.output)
-    assert seen["assets"]["fetched"] > 5
+    assert seen["assets"]["fetched"] > 0
     assert (seen["assets"]["missing"] > 0) is missing
     assert seen["lost"] == seen["assets"]["missing"]
     assert {one["detail"].partition(",")[0] for one in seen["losses"]} <= {"status 404: /static/one.css"}

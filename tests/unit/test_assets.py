@@ -9,6 +9,7 @@ import pytest
 
 from gapless.config import parse
 from gapless.errors import GaplessError
+from gapless.linux.files import remove_tree
 from gapless.release import assets
 from gapless.release.assets import Assets
 from gapless.release.deploy import prune, rollback
@@ -185,11 +186,15 @@ def test_a_killed_deployer(shop: Shop) -> None:
 
 
 def test_what_somebody_removed_comes_back(shop: Shop) -> None:
-    """Invariant 11: `gapless prune` puts the current release's files back; lost lists lose no file of it either."""
+    """Invariant 11: `gapless prune` puts the current release's files back, should all that we know of them be lost."""
     write(shop, a_css="1")
     release = shop.deploy()
-    (shop.target.home.public / "static/a.css").write_text("broken")
-    assert Assets(shop.target.home).missing(release) == ["static/a.css"]
+    remove_tree(shop.target.home.assets)
+    assert Assets(shop.target.home).missing(release, {"/static": "static"}) == ["static/a.css"]
+    prune(shop.target, 2)
+    assert tree(shop) == {"/static/a.css": "1"}
+    (shop.target.home.public / "static/a.css").write_text("2")
+    assert Assets(shop.target.home).missing(release, {"/static": "static"}) == ["static/a.css"]
     prune(shop.target, 2)
     assert tree(shop) == {"/static/a.css": "1"}
 

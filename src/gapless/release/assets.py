@@ -27,7 +27,7 @@ NEVER = 0.0  # the time stamp of a list whose release was not current yet
 
 
 class Assets:
-    """The public files of the app in `home`. Each method takes the deploy lock, and raises GaplessError."""
+    """The public files of the app in `home`. Only who has the deploy lock changes them. All raise GaplessError."""
 
     def __init__(self, home: Home, clock: Clock = CLOCK) -> None:
         self._home = home
@@ -93,9 +93,10 @@ class Assets:
             raise refusal("remove", f"old files in {self._home.assets}", error) from error
         return removed
 
-    def missing(self, current: str) -> list[str]:
-        """Name the files of the `current` release that the tree has not, or has otherwise."""
-        tree, found = self._home.release(current), self._listed(current)
+    def missing(self, current: str, paths: Mapping[str, str]) -> list[str]:
+        """Name the files of the `current` release in the directories `paths` that the tree lacks, or has otherwise."""
+        tree = self._home.release(current)
+        found, _ = files_of(tree, paths)
         return [public for public, name in found.items() if not _same(tree / name, self._home.public / public)]
 
     def _touch(self, current: str | None) -> None:

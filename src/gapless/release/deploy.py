@@ -102,8 +102,10 @@ def prune(target: Target, keep: int) -> list[str]:
     with _locked(target, "prune"):
         gone = remove_old(target.store, target.ledger, target.manager, keep)
         if current := target.manager.current():
-            Assets(target.home, target.clock).settle(current)  # should somebody have removed any
-            _expire(target, target.home.config(current))
+            config = target.home.config(current)
+            if paths := config.assets.paths:  # should somebody have removed any
+                Assets(target.home, target.clock).publish(current, paths, current)
+            _expire(target, config)
         return gone
 
 
