@@ -101,11 +101,10 @@ def prune(target: Target, keep: int) -> list[str]:
     """Remove every release but the newest `keep` good ones and those in use; returns what went."""
     with _locked(target, "prune"):
         gone = remove_old(target.store, target.ledger, target.manager, keep)
-        if current := target.manager.current():
-            config = target.home.config(current)
-            if paths := config.assets.paths:  # should somebody have removed any
-                Assets(target.home, target.clock).publish(current, paths, current)
-            _expire(target, config)
+        try:
+            _mend_assets(target)
+        except GaplessError as error:  # what it was called for is done
+            target.observer.warning(str(error))
         return gone
 
 
@@ -176,6 +175,15 @@ def _publish(target: Target, attempt: Attempt, config: Config) -> None:
             links = assets.publish(attempt.release, paths, attempt.previous)
         if links:
             target.observer.warning(f"{some(links)} in {attempt.release}: links are not published ([assets])")
+
+
+def _mend_assets(target: Target) -> None:
+    """Put back public files of the current release, should somebody have removed any, and let old ones go."""
+    if current := target.manager.current():
+        config = target.home.config(current)
+        if paths := config.assets.paths:
+            Assets(target.home, target.clock).publish(current, paths, current)
+        _expire(target, config)
 
 
 def _expire(target: Target, config: Config) -> None:
