@@ -64,9 +64,14 @@ def main() -> None:
 
 def into_readme(name: str, text: str) -> None:
     """Put `text` into the README, between the markers that carry the name."""
+    put_between(README, name, text)
+
+
+def put_between(page: Path, name: str, text: str) -> None:
+    """Put `text` into a page, between the markers that carry the name."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-    before, _, rest = README.read_text().partition(begin)
-    README.write_text(before + begin + text + end + rest.partition(end)[2])
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(before + begin + text + end + rest.partition(end)[2])
 
 
 def cells(row: switchovers.Row) -> str:

@@ -40,11 +40,14 @@ secrets = {{ key = ".key" }}
 run = "echo $PASSWORD $TOKEN; touch built; echo $PASSWORD > $HOME/cached"
 [release]
 migrate = "echo $PASSWORD; echo $PASSWORD > $GAPLESS_SHARED/data; cat $CREDENTIALS_DIRECTORY/key || :"
+[assets]
+"/static" = "static"
 [timers.t]
 command = "true"
 calendar = "daily"
 """
     host.write(f"{one.project}/.key", f"{SECRET}-key", 0o600)
+    host.write(f"{one.project}/static/public.css", "a {}")
     one.write(config=config)
     one("up")
     one.write(config=config + '[processes.p]\ncommand = "true"\n', app=f"raise SystemExit('{SECRET}-output')")

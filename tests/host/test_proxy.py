@@ -86,14 +86,20 @@ def write(shop: Shop, proxy: str = PROXY, app: str = APP) -> None:
 
 
 def visit(
-    host: Host, method: str = "GET", *, to: str = "127.0.0.1", domain: str = "shop.example", **headers: str
+    host: Host,
+    method: str = "GET",
+    *,
+    to: str = "127.0.0.1",
+    domain: str = "shop.example",
+    path: str = "/some/page",
+    **headers: str,
 ) -> Answer:
     """One request to Caddy, as a visitor of `domain` sends it."""
 
     def request() -> Answer:
         connection = http.client.HTTPConnection(to, 80, timeout=20)
         with contextlib.closing(connection):
-            connection.request(method, "/some/page", headers={"Host": domain, **headers})
+            connection.request(method, path, headers={"Host": domain, **headers})
             response = connection.getresponse()
             return response.status, response.headers, response.read().decode()
 

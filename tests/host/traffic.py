@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from gapless.prove.kinds import Kind, Sample
@@ -39,11 +39,11 @@ class Traffic:
 
 
 @contextlib.contextmanager
-def traffic(host: Host, port: int) -> Iterator[Traffic]:
+def traffic(host: Host, port: int, kinds: Mapping[Kind, float] = KINDS) -> Iterator[Traffic]:
     """New connections, keep-alive GETs, and some that pause before they send, from inside the host's network."""
     seen = Traffic()
     ready = threading.Event()
-    workload = Workload(f"http://{host.address}:{port}", rate=60, kinds=KINDS, timeout_seconds=20)
+    workload = Workload(f"http://{host.address}:{port}", rate=60, kinds=kinds, timeout_seconds=20, assets_seconds=5)
     stop: list[asyncio.Event] = []
     loops: list[asyncio.AbstractEventLoop] = []
 

@@ -22,6 +22,14 @@ def test_bench(front: str) -> None:
     assert int(rows[0].replace(",", "")) > 500
 
 
+def test_bench_assets() -> None:
+    """With [assets] no file of a page is missing over deploys; without, as is usual, the same pages miss some."""
+    said = program("bench.assets", "--deploys", "3", "--within", "3")
+    assert re.search(r"^\| with \[assets\] \| 3 \| \d+ \| [1-9]\d* \| 0 \| [1-9]\d* \| 0 \| 0 \|$", said, re.M), said
+    [[soon, later]] = re.findall(r"^\| without \| 3 \| \d+ \| \d+ \| (\d+) \| \d+ \| (\d+) \| 0 \|$", said, re.M)
+    assert int(soon) + int(later) > 0
+
+
 def test_bench_timings() -> None:
     """Every figure is there; a busy machine may be over the limits, which the bench's status would say."""
     said = program("bench", "--only", "timings", statuses=(0, 1))

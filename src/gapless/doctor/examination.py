@@ -12,6 +12,7 @@ from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.release import lock, recovery
+from gapless.release.assets import Assets
 from gapless.release.attempt import Target
 from gapless.switch.app import App
 from gapless.switch.embedded.control import UnreachableError
@@ -38,6 +39,7 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
     if there:
         found.append(commit)
         found += _guarded("programs", lambda: [_programs(config, project, home, current)])
+        found += _guarded("assets", lambda: _assets(target, current))
         found += _guarded("leftovers", lambda: _leftovers(target, app, current))
     found += _guarded("Caddy", lambda: proxy.examine(config, home if isinstance(home, SystemdHome) else None))
     return found + _guarded("proxies", lambda: other_proxies.examine(config.addresses, config.drain.linger))
@@ -97,6 +99,13 @@ def _programs(config: Config, project: Path, home: Home, current: str | None) ->
     directory = home.releases / current if current else project
     sandboxed = isinstance(home, SystemdHome)
     return command.programs(config, directory, sandboxed=sandboxed, homes_hidden=bool(home.owner))
+
+
+def _assets(target: Target, current: str | None) -> list[Finding]:
+    paths = target.home.config(current).assets.paths if current else {}
+    if not current or not paths:
+        return []
+    return [leftovers.assets(target.home.public, Assets(target.home).missing(current, paths))]
 
 
 def _leftovers(target: Target, app: App, current: str | None) -> list[Finding]:

@@ -29,6 +29,15 @@ def commit(file: Path, named: str | None, current: str | None) -> Finding:
     )  # as each command that changes something, it writes it
 
 
+def assets(public: Path, missing: Sequence[str]) -> Finding:
+    """Whether the tree `public` has every public file of the current release."""
+    if not missing:
+        return Finding("assets", Severity.OK, f"the current release's are all in {public}")
+    more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    what = f"pages miss files that are not in {public}, or differ: {', '.join(sorted(missing)[:SHOWN])}{more}"
+    return Finding("assets", Severity.FAILED, what, "gapless prune")
+
+
 def instances(running: Sequence[Instance]) -> Finding:
     """Judge the instances that are neither live nor retiring, while no deploy is under way."""
     left = [one for one in running if one.role is Role.CANDIDATE]
