@@ -18,8 +18,17 @@ from gapless.serve.check import RELEASE_HEADER
 # What a drain reads off uvicorn's objects, which is no promise of uvicorn's.
 READ = {
     "server_state": {"connections", "tasks", "default_headers"},
-    "http_protocol": {"cycle", "transport"},
-    "cycle": {"default_headers", "response_started", "response_complete"},
+    "http_protocol": {"cycle", "flow", "scope", "transport"},
+    "cycle": {
+        "body",
+        "default_headers",
+        "disconnected",
+        "message_event",
+        "more_body",
+        "response_complete",
+        "response_started",
+        "scope",
+    },
     "ws_protocol": {"handshake_complete", "transport"},
 }
 
@@ -31,6 +40,7 @@ def verify(config: uvicorn.Config) -> None:
     found = {"server_state": ServerState, "http_protocol": http, "cycle": cycle, "ws_protocol": websocket}
     missing = [f"{part}.{name}" for part, names in READ.items() for name in sorted(names - _set_by(found[part]))]
     missing += [] if callable(getattr(websocket, "shutdown", None)) else ["ws_protocol.shutdown"]
+    missing += [] if callable(getattr(cycle, "run_asgi", None)) else ["cycle.run_asgi"]
     if missing:
         cause = f"version {uvicorn.__version__} has no {', '.join(missing)}, and a drain needs it"
         raise GaplessError("use", "uvicorn", cause, 'pip install "gapless[serve]" installs one that is known')
@@ -60,7 +70,7 @@ class Http:
         verify(self.config)
         self.app_state = app_state
         self.state = ServerState()
-        self.closing = False
+        self.closing = keep_alive == 0  # or a client would send its next request to a connection that closes
         self.refresh_headers()
 
     @property
