@@ -93,6 +93,13 @@ def test_only_the_command_line_prints(path: Path) -> None:
         assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
 
 
+def test_the_battery_for_servers_imports_nothing_of_ours() -> None:
+    """Its tests drive any server's command over a socket: what they need of tests/support.py included."""
+    tests = SOURCE.parents[1] / "tests"
+    for path in [*(tests / "server").rglob("*.py"), tests / "support.py", tests / "conftest.py"]:
+        assert imported(path) == set(), path
+
+
 def test_importing_gapless_loads_the_standard_library_alone() -> None:
     """An app that only wants listen() and notify pays for neither uvicorn nor the deploy tool."""
     code = "import sys, gapless; print([m for m in ('uvicorn', 'click', 'msgspec', 'asyncio') if m in sys.modules])"
