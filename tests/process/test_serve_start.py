@@ -74,7 +74,7 @@ FAILURES = [
     ("broken_import:app", (), "it raised", "1 / 0"),
     ("missing_import:app", (), "No module named 'not_installed'", "import not_installed"),
     ("app", (), "it is not written as MODULE:APP", "gapless serve"),
-    ("app:two_too_many", (), "it takes 4 arguments: neither ASGI 3 nor WSGI", "environ"),
+    ("app:two_too_many", (), "cannot guess whether it is ASGI 3", "--interface wsgi"),
     ("app:broken_factory", (), "no settings", "LookupError"),
     ("app:__name__", (), "it is a str, which cannot be called", ""),
 ]

@@ -1,4 +1,4 @@
-"""The server that the battery is run against."""
+"""The servers that the battery is run against; spans are in seconds."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.served import GAPLESS, Served
+from tests.server.served import GAPLESS, Served, Server
 from tests.support import start
 
-BUDGETS = {"linger": 2.0, "requests": 1.0, "streams": 4.0}
+SETTINGS = {"linger": 2.0, "requests": 1.0, "streams": 4.0, "threads": 10.0}
 
 Serve = Callable[..., Served]
 
 
 @pytest.fixture
 def serve(run: start, tmp_path: Path) -> Iterator[Serve]:
-    """Start the server with an app; keywords are other budgets than BUDGETS, in seconds, and its environment."""
+    """Start a server with an app; keywords are other settings than SETTINGS."""
     served: list[Served] = []
 
-    def begin(app: str = "asgi:app", env: dict[str, str] | None = None, **budgets: float) -> Served:
+    def begin(
+        app: str = "asgi:app", server: Server = GAPLESS, env: dict[str, str] | None = None, **settings: float
+    ) -> Served:
         folder = tmp_path / str(len(served))
         folder.mkdir()
-        served.append(Served(run, folder, GAPLESS, app, {**BUDGETS, **budgets}, env or {}))
+        served.append(Served(run, folder, server, app, {**SETTINGS, **settings}, env or {}))
         return served[-1]
 
     yield begin

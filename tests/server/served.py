@@ -23,32 +23,32 @@ APPS = Path(__file__).parent / "apps"
 
 @dataclass(frozen=True)
 class Server:
-    """How a server is started: `argv` may name {app} and, in seconds, {linger}, {requests} and {streams}."""
+    """How a server is started: `argv` may name {app}, {threads}, and in seconds {linger}, {requests} and {streams}."""
 
     argv: tuple[str, ...]
     apps: Mapping[str, str] = field(default_factory=dict)  # an app of the battery -> how this server names it
 
-    def command(self, app: str, budgets: Mapping[str, float]) -> list[str]:
-        values = {"app": self.apps.get(app, app), **{key: f"{value:g}" for key, value in budgets.items()}}
+    def command(self, app: str, settings: Mapping[str, float]) -> list[str]:
+        values = {"app": self.apps.get(app, app), **{key: f"{value:g}" for key, value in settings.items()}}
         return [part.format(**values) for part in self.argv]
 
 
 BUDGETS = ("--linger", "{linger}", "--requests", "{requests}", "--streams", "{streams}")
-GAPLESS = Server((sys.executable, "-m", "gapless", "serve", "{app}", *BUDGETS))
+GAPLESS = Server((sys.executable, "-m", "gapless", "serve", "{app}", "--threads", "{threads}", *BUDGETS))
 
 
 class Served:
     """One instance that serves on a socket which the test holds."""
 
     def __init__(
-        self, run: start, folder: Path, server: Server, app: str, budgets: Mapping[str, float], env: Mapping[str, str]
+        self, run: start, folder: Path, server: Server, app: str, settings: Mapping[str, float], env: Mapping[str, str]
     ) -> None:
         self.sock = listening()
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._manager.bind(str(folder / "notify"))
         self._manager.settimeout(30)
         env = {**env, "NOTIFY_SOCKET": str(folder / "notify")}
-        self.process: Started = run(*server.command(app, budgets), sockets=[self.sock], env=env, cwd=APPS)
+        self.process: Started = run(*server.command(app, settings), sockets=[self.sock], env=env, cwd=APPS)
         self.hears("READY=1")
 
     def close(self) -> None:

@@ -88,6 +88,21 @@ from gapless.errors import GaplessError
     show_default=True,
     help="Drain: time for responses that have begun and for WebSockets.",
 )
+@click.option(
+    "--interface",
+    type=click.Choice(["auto", "asgi", "wsgi"]),
+    default="auto",
+    show_default=True,
+    help="What the app is; auto guesses, and says so.",
+)
+@click.option("--factory", is_flag=True, help="MODULE:APP makes the app: call it without arguments.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="WSGI: requests that one worker runs at the same time.",
+)
 @click.option("--app-dir", default=".", show_default=True, metavar="DIR", help="Import the app from here.")
 def command(app: str, bind: tuple[str, ...], **options: object) -> None:
     """Sockets come from systemd or `gapless run` (LISTEN_FDS), otherwise from --bind. SIGTERM drains; a second

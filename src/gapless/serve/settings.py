@@ -22,3 +22,6 @@ class Settings:
     requests: float = 30.0
     streams: float = 300.0
     app_dir: str = "."
+    interface: str = "auto"  # or "asgi", "wsgi"
+    factory: bool = False
+    threads: int = 10  # of each worker, for WSGI
