@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import inspect
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,9 @@ def _of_what_is_wrapped(app: Any, depth: int) -> Guess | None:
         return None
     cells = getattr(inspect.unwrap(app), "__closure__", None) or ()
     held = [cell.cell_contents for cell in cells if _is_filled(cell)]
-    if not inspect.isroutine(app) and not inspect.isclass(app):
+    if isinstance(app, functools.partial):
+        held.append(app.func)
+    elif not inspect.isroutine(app) and not inspect.isclass(app):
         held += list(getattr(app, "__dict__", {}).values())
     found = [one for one in (guess(inner, depth - 1) for inner in held if callable(inner)) if one]
     speaking = [one for one in found if one.interface is not Interface.FACTORY]
