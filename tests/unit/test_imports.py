@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "span": set[str](),
     "timeouts": set[str](),
-    "listen": {"errors"},
+    "listen": {"errors", "variables"},
     "notify": set[str](),
     "linux": {"errors"},
     "address": {"errors", "listen"},

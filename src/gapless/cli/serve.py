@@ -17,10 +17,9 @@ from gapless.errors import GaplessError
 @click.option(
     "--bind",
     multiple=True,
-    default=["127.0.0.1:8000"],
-    show_default=True,
     metavar="ADDRESS",
-    help="Listen here if no socket was handed in: host:port, [v6]:port or unix:/path. Repeatable.",
+    help="Listen here if no socket was handed in: host:port, [v6]:port, unix:/path, or fd:N, a descriptor that listens."
+    " Repeatable.  [default: 127.0.0.1:8000]",
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option(

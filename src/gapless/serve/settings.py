@@ -10,7 +10,7 @@ class Settings:
     """Frozen settings of an instance; times in seconds. An empty string means: not wanted."""
 
     app: str
-    bind: tuple[str, ...] = ("127.0.0.1:8000",)
+    bind: tuple[str, ...] = ()  # none: the usual address
     workers: int = 1
     check: str = ""
     check_host: str = "localhost"
