@@ -190,8 +190,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def longest_drain(self) -> float:
         """Seconds after which a retiring instance that is still there is killed: no budget is cut short by it."""
-        last = max(self.drain.requests, self.drain.streams) + self.drain.linger  # its connection is idle until then
-        return last + 2 * self.drain.requests + timeouts.SHUTDOWN  # a request comes just before its end
+        # Its connection is idle until `linger` is over. Then half a head comes, an upload, the handler works on that,
+        # responds, works on after it: each has a budget of its own. Last is the app's own shutdown.
+        drain = self.drain
+        return drain.linger + max(drain.requests, drain.streams) + 5 * drain.requests + timeouts.SHUTDOWN
 
 
 def argv(command: Command) -> list[str]:

@@ -7,6 +7,7 @@ import socket
 import stat
 from collections.abc import Sequence
 
+from gapless import variables
 from gapless.errors import GaplessError
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
@@ -36,13 +37,11 @@ def listen(fallback: str | Sequence[str] = "127.0.0.1:8000", *, name: str | None
 
     The sockets listen, do not block, are not inherited by children, and have TCP_NODELAY. `fallback` is
     "host:port", "[v6]:port" or "unix:/path", or several of them. Calling it again gives the same inherited
-    sockets again.
+    sockets again. Variables that leaked from another program's start are removed with a warning (logging).
     Raises GaplessError if the environment promises sockets that are not there, not listening or not for
     this process, if none has that name, or if `fallback` cannot be bound. Source: sd_listen_fds(3).
     """
-    if "LISTEN_FDS" in os.environ:
-        _adopted.extend(_inherit())
-    if not _adopted:
+    if not inherited():
         return [bind(address) for address in ([fallback] if isinstance(fallback, str) else fallback)]
     found = [sock for its_name, sock in _adopted if name in (None, its_name)]
     if not found:
@@ -52,8 +51,20 @@ def listen(fallback: str | Sequence[str] = "127.0.0.1:8000", *, name: str | None
     return found
 
 
+def inherited() -> list[socket.socket]:
+    """The sockets that were handed in to this process, ready to accept; raises GaplessError as `listen` does."""
+    if "LISTEN_FDS" in os.environ:
+        _adopted.extend(_inherit())
+    return [sock for _, sock in _adopted]
+
+
 def bind(address: str) -> socket.socket:
-    """Bind and listen on "host:port", "[v6]:port" or "unix:/path"; raises GaplessError naming what is wrong."""
+    """Bind and listen on "host:port", "[v6]:port" or "unix:/path"; raises GaplessError naming what is wrong.
+
+    "fd:N" is the listening socket that this process has as descriptor N already, from whoever started it.
+    """
+    if address.startswith("fd:") and address[3:].isdecimal():
+        return _adopt(int(address[3:]), "was it handed in by whoever started this program?")
     family, target = _resolve(address)
     sock = HeldSocket(family, socket.SOCK_STREAM)
     try:
@@ -80,6 +91,9 @@ def _inherit() -> list[tuple[str, socket.socket]]:
     if not count.isdecimal():
         raise GaplessError("adopt", "the inherited sockets", f"LISTEN_FDS is {count!r}, not a number")
     if pid != str(os.getpid()):
+        if not is_listening(FIRST_FD) and variables.RELEASE not in os.environ:  # a release of ours was given sockets
+            _forget(pid)
+            return []
         raise GaplessError(
             "adopt",
             "the inherited sockets",
@@ -94,7 +108,29 @@ def _inherit() -> list[tuple[str, socket.socket]]:
     return [(its_name or "unknown", sock) for its_name, sock in zip(names, sockets, strict=False)]
 
 
-def _adopt(fd: int) -> socket.socket:
+def is_listening(fd: int) -> bool:
+    """Whether a descriptor of this process is a listening stream socket."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            stream = sock.type == socket.SOCK_STREAM
+            return stream and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
+
+
+def _forget(pid: str) -> None:
+    """Drop variables that speak to another process, which did not hand on its sockets: a shell that systemd started."""
+    import logging  # this case alone pays for it
+
+    said = "LISTEN_FDS is for the process %s, and descriptor %d is no listening socket: ignored, it leaked from there"
+    logging.getLogger("gapless").warning(said, pid or "(LISTEN_PID is not set)", FIRST_FD)
+    for variable in _VARIABLES:
+        os.environ.pop(variable, None)
+
+
+def _adopt(
+    fd: int, hint: str = "LISTEN_FDS promises a descriptor that is not open: was it closed, or did a wrapper close it?"
+) -> socket.socket:
     """The descriptor as a socket of its true family, type and protocol (a wrong one loses TCP_NODELAY in asyncio)."""
     what = f"inherited descriptor {fd}"
     try:
@@ -102,7 +138,6 @@ def _adopt(fd: int) -> socket.socket:
             raise GaplessError("adopt", what, "it is not a socket")
         sock = HeldSocket(fileno=fd)
     except OSError as error:
-        hint = "LISTEN_FDS promises a descriptor that is not open: was it closed, or did a wrapper close it?"
         raise GaplessError("adopt", what, error.strerror or str(error), hint) from error
     if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.detach()

@@ -99,3 +99,7 @@ def two_too_many(one, two, three, four):
 
 def broken_factory():
     raise LookupError("no settings")
+
+
+def takes_anything(*args):
+    return app(*args)

@@ -189,7 +189,10 @@ def test_the_service_starts_by_activation_and_says_so(site: Site) -> None:
     assert site.unit("shop.socket", "ActiveState") == "active"
     assert site.answer().endswith("one")
     assert site.unit(unit, "ActiveState") == "active"
-    assert "activated: the manager holds 127.0.0.1:8000" in site.host.journal(unit).splitlines()[-30:].__str__()
+    assert (
+        "listening on 127.0.0.1:8000 (activated: the manager holds it)"
+        in site.host.journal(unit).splitlines()[-30:].__str__()
+    )
 
 
 def test_without_activation_the_same_app_serves_for_local_work(site: Site, run: start) -> None:
@@ -198,7 +201,7 @@ def test_without_activation_the_same_app_serves_for_local_work(site: Site, run: 
     local = run(
         gapless, "serve", "app:app", "--bind", "127.0.0.1:8731", cwd=site.checkout, env={"GAPLESS_RELEASE": "x"}
     )
-    local.says("not activated: 127.0.0.1:8731 is held by this process alone")
+    local.says("listening on 127.0.0.1:8731 (not activated")
     local.says("serving")
     assert get(("127.0.0.1", 8731))[2].decode().endswith("one")
 

@@ -33,5 +33,5 @@ def test_a_recipe_serves_and_is_deployed(project: Project, title: str) -> None:
 
 
 def test_there_is_a_recipe_for_each_promised_server() -> None:
-    """asyncio, aiohttp, Flask, Django, Starlette/FastAPI, http.server."""
-    assert len(RECIPES) == 6
+    """asyncio, aiohttp, WSGI, Flask, Django, Starlette/FastAPI, http.server."""
+    assert len(RECIPES) == 7

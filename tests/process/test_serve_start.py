@@ -25,6 +25,25 @@ def test_serves_every_kind_of_app(run: start, app: str) -> None:
     assert (status, headers["gapless-release"]) == (200, "R1")
 
 
+@pytest.mark.parametrize(
+    ("app", "flags", "said"),
+    [
+        ("app:wsgi", (), "app:wsgi is taken for wsgi, a guess (it takes 'environ'): --interface makes it sure"),
+        ("app:factory", (), "app:factory is called as a factory, a guess (it can be called without arguments)"),
+        ("app:wsgi", ("--interface", "wsgi"), ""),
+        ("app:factory", ("--factory", "--interface", "asgi"), ""),
+        ("app:takes_anything", ("--interface", "asgi"), ""),
+    ],
+)
+def test_a_guess_says_that_it_is_a_guess(run: start, app: str, flags: tuple[str, ...], said: str) -> None:
+    """Invariant 8: what was guessed can be read in the log, and said for sure by an option."""
+    with listening() as sock:
+        one = serve(run, sock, app, *flags)
+        assert get(sock.getsockname(), "/health")[0] == 200
+        assert said in one.output
+        assert said or "guess" not in one.output
+
+
 def test_ready_is_said_after_the_check_and_the_status_document_tells(run: start, tmp_path: Path) -> None:
     """Invariant 4: order of start-up, private socket, check, warm-up, accept, READY=1; then the status is there."""
     with listening() as sock, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -74,7 +93,10 @@ FAILURES = [
     ("broken_import:app", (), "it raised", "1 / 0"),
     ("missing_import:app", (), "No module named 'not_installed'", "import not_installed"),
     ("app", (), "it is not written as MODULE:APP", "gapless serve"),
-    ("app:two_too_many", (), "it takes 4 arguments: neither ASGI 3 nor WSGI", "environ"),
+    ("app:two_too_many", (), "cannot guess whether it is ASGI 3", "--interface wsgi"),
+    ("app:takes_anything", (), "app:takes_anything takes (*args)", "for one that makes the app, --factory"),
+    ("app:takes_anything", ("--factory",), "it raised TypeError", ""),
+    ("app:app", ("--interface", "wsgi"), "it is async, which WSGI is not", "--interface asgi"),
     ("app:broken_factory", (), "no settings", "LookupError"),
     ("app:__name__", (), "it is a str, which cannot be called", ""),
 ]

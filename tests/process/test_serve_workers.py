@@ -5,8 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
+import pytest
+
+from gapless.serve.settings import Settings
+from gapless.serve.stage import Stage
+from gapless.serve.worker import Worker
+from gapless.serve.workers import Parent
 from tests.support import APPS, GAPLESS, Started, get, keep_alive_client, listening, start, status_of, wait_until
 
 
@@ -53,6 +60,61 @@ def test_a_dead_worker_is_replaced(run: start, tmp_path: Path) -> None:
         after = wait_until(lambda: [pid for pid in pids(tmp_path) if pid not in before])
         assert after
         assert get(sock.getsockname())[0] == 200
+
+
+def test_workers_that_served_well_are_replaced_at_once(run: start, tmp_path: Path) -> None:
+    """Trap 9: however many were killed before, a worker that had been proven is no failed start."""
+    with listening() as sock:
+        one = serve(run, sock, tmp_path, "app:app")
+        one.says("serving, 2 workers")
+        for _ in range(7):
+            before = wait_until(lambda: pids(tmp_path) if len(pids(tmp_path)) == 2 else [])
+            os.kill(before[0], signal.SIGKILL)
+            wait_until(lambda before=before: before[0] not in pids(tmp_path))  # type: ignore[misc]  # of a default
+        for pid in wait_until(lambda: pids(tmp_path) if len(pids(tmp_path)) == 2 else []):
+            os.kill(pid, signal.SIGKILL)
+        began = time.monotonic()
+        assert get(sock.getsockname())[0] == 200
+        assert time.monotonic() - began < 5  # a boot, on a busy machine
+
+
+def ended(parent: Parent, number: int, *, proven: bool) -> float:
+    """Seconds after which the parent replaces a worker that ended."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    worker = Worker(number, 0, ours, status={"state": Stage.SERVING} if proven else {})
+    parent._ended(worker, 1)
+    return parent._replace_at[number] - time.monotonic()
+
+
+def test_each_worker_that_fails_at_its_start_has_a_back_off_of_its_own() -> None:
+    """Trap 9: one that fails again and again waits longer; another that had served does not; a success forgets."""
+    parent = Parent(Settings(app="app:app", workers=3), [], lambda *_: 0)
+    parent.state = Stage.SERVING
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        parent._workers[1] = Worker(2, 1, ours)
+        waits = [ended(parent, 0, proven=False) for _ in range(9)]
+        assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10], abs=0.05)
+        assert ended(parent, 1, proven=True) == pytest.approx(0, abs=0.05)
+        assert ended(parent, 0, proven=True) == pytest.approx(0, abs=0.05)
+        assert ended(parent, 0, proven=False) == pytest.approx(0.1, abs=0.05)
+
+
+def test_when_no_worker_is_left_the_next_is_started_at_once() -> None:
+    """Trap 9: every visitor waits for it, so the one that is due first waits for nothing; the others do as before."""
+    parent = Parent(Settings(app="app:app", workers=2), [], lambda *_: 0)
+    parent.state = Stage.SERVING
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        parent._workers[1] = Worker(1, 1, ours)
+        for _ in range(9):
+            ended(parent, 0, proven=False)
+        parent._workers.clear()
+        assert ended(parent, 1, proven=False) == pytest.approx(0.1, abs=0.05)
+        assert parent._replace_at[0] - time.monotonic() > 9
+        del parent._replace_at[1]
+        assert ended(parent, 0, proven=False) == pytest.approx(0.1, abs=0.05)
 
 
 def test_sigterm_drains_every_worker(run: start, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_the_least_that_works_has_every_default() -> None:
     assert least.addresses == ["127.0.0.1:8000"]
     assert (least.drain.linger, least.drain.requests, least.drain.streams) == (35.0, 30.0, 300.0)
     assert (least.check.path, least.check.timeout, least.release.keep) == ("", 60.0, 5)
-    assert least.longest_drain == 410
+    assert least.longest_drain == 500
 
 
 def test_everything_can_be_set() -> None:
@@ -40,7 +40,7 @@ def test_everything_can_be_set() -> None:
     assert everything.addresses == ["127.0.0.1:8000", "unix:/run/shop.sock"]
     assert (everything.check.timeout, everything.drain.requests, everything.drain.streams) == (0.25, 1.5, 3600.0)
     assert everything.env == {"DATABASE": "/srv/shop.db"}
-    assert everything.longest_drain == 3623
+    assert everything.longest_drain == 3627.5
 
 
 @pytest.mark.parametrize(

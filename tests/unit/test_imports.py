@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "span": set[str](),
     "timeouts": set[str](),
-    "listen": {"errors"},
+    "listen": {"errors", "variables"},
     "notify": set[str](),
     "linux": {"errors"},
     "address": {"errors", "listen"},
@@ -94,6 +94,13 @@ def test_only_the_command_line_prints(path: Path) -> None:
     if name_of(path).partition(".")[0] not in ("cli", "__main__"):
         calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+
+
+def test_the_battery_for_servers_imports_nothing_of_ours() -> None:
+    """Its tests drive any server's command over a socket: what they need of tests/support.py included."""
+    tests = SOURCE.parents[1] / "tests"
+    for path in [*(tests / "server").rglob("*.py"), tests / "support.py", tests / "conftest.py"]:
+        assert imported(path) == set(), path
 
 
 def test_importing_gapless_loads_the_standard_library_alone() -> None:

@@ -17,10 +17,9 @@ from gapless.errors import GaplessError
 @click.option(
     "--bind",
     multiple=True,
-    default=["127.0.0.1:8000"],
-    show_default=True,
     metavar="ADDRESS",
-    help="Listen here if no socket was handed in: host:port, [v6]:port or unix:/path. Repeatable.",
+    help="Listen here if no socket was handed in: host:port, [v6]:port, unix:/path, or fd:N, a descriptor that listens."
+    " Repeatable.  [default: 127.0.0.1:8000]",
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option(
@@ -95,6 +94,21 @@ from gapless.errors import GaplessError
     default="5m",
     show_default=True,
     help="Drain: time for responses that have begun and for WebSockets.",
+)
+@click.option(
+    "--interface",
+    type=click.Choice(["auto", "asgi", "wsgi"]),
+    default="auto",
+    show_default=True,
+    help="What the app is; auto guesses, and says so.",
+)
+@click.option("--factory", is_flag=True, help="MODULE:APP makes the app: call it without arguments.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="WSGI: requests that one worker runs at the same time.",
 )
 @click.option("--app-dir", default=".", show_default=True, metavar="DIR", help="Import the app from here.")
 def command(app: str, bind: tuple[str, ...], **options: object) -> None:

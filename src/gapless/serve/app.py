@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import os
 import sys
 import traceback
@@ -11,28 +12,33 @@ from collections.abc import Callable
 from typing import Any
 
 from gapless.errors import GaplessError
+from gapless.serve.interface import Interface, guess, is_async
+from gapless.serve.settings import Settings
+from gapless.serve.wsgi import Wsgi
+
+log = logging.getLogger("gapless.serve")
 
 ASGIApp = Callable[[Any, Any, Any], Any]
 
 
-def load(spec: str, app_dir: str = ".") -> ASGIApp:
-    """Import `spec` ("module:attribute", `app_dir` first on the path) and return it as an ASGI 3 application.
+def load(settings: Settings) -> ASGIApp:
+    """Import `settings.app` ("module:attribute", `app_dir` first on the path) and return it as an ASGI 3 application.
 
-    WSGI applications are wrapped (a2wsgi), and a callable that takes nothing is a factory: it is called once.
     Raises GaplessError naming the module, the attribute or the line that raised.
     """
+    spec = settings.app
     module_name, _, attributes = spec.partition(":")
     if not module_name or not attributes:
         hint = 'for example: gapless serve "shop.web:app"'
         raise GaplessError("load", f"the app {spec!r}", "it is not written as MODULE:APP", hint, status=2)
-    found = _import(module_name, os.path.abspath(app_dir))  # noqa: PTH100 -- one use does not need pathlib
+    found = _import(module_name, os.path.abspath(settings.app_dir))  # noqa: PTH100 -- one use does not need pathlib
     for attribute in attributes.split("."):
         try:
             found = getattr(found, attribute)
         except AttributeError:
             hint = f"defined there: {', '.join(_callables(found)) or 'nothing callable'}"
             raise GaplessError("load", spec, f"{module_name} has no attribute {attribute!r}", hint) from None
-    return _as_asgi(found, spec)
+    return _as_asgi(found, settings)
 
 
 def _import(name: str, app_dir: str) -> Any:
@@ -64,34 +70,46 @@ def _callables(module: Any) -> list[str]:
     return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")][:8]
 
 
-def _as_asgi(app: Any, spec: str) -> ASGIApp:
+def _as_asgi(app: Any, settings: Settings) -> ASGIApp:
+    app, interface = _made(app, settings)
+    if interface is Interface.ASGI:
+        return app  # type: ignore[no-any-return]  # that is what it was taken for
+    if is_async(app):
+        raise GaplessError("serve", settings.app, "it is async, which WSGI is not", "use --interface asgi", status=2)
+    return Wsgi(app, settings.threads, multiprocess=settings.workers > 1)
+
+
+def _made(app: Any, settings: Settings) -> tuple[Any, Interface]:
+    """The app, made by its factory if it is one, and its interface, asked for or guessed."""
+    spec, asked = settings.app, settings.interface
+    factory = settings.factory
     if not callable(app):
         raise GaplessError("serve", spec, f"it is a {type(app).__name__}, which cannot be called")
-    wanted = _required_arguments(app)
-    if wanted == 0 and not _is_async(app):
+    if not factory and asked == "auto":
+        guessed = guess(app)
+        factory = guessed is not None and guessed.interface is Interface.FACTORY
+        if guessed is not None and factory:
+            log.info("%s is called as a factory, a guess (%s): --factory makes it sure", spec, guessed.why)
+    if factory:
         try:
             app = app()
         except Exception as error:
             raise _raised("serve", spec, error) from error
-        wanted = _required_arguments(app)
-    if wanted == 3:
-        return app  # type: ignore[no-any-return]  # an ASGI app is known by its three arguments
-    if wanted == 2 and not _is_async(app):
-        from a2wsgi import WSGIMiddleware  # only WSGI apps pay for it
+        if not callable(app):
+            raise GaplessError("serve", spec, f"called without arguments it returned a {type(app).__name__}, no app")
+    if asked != "auto":
+        return app, Interface(asked)
+    guessed = guess(app)
+    if guessed is None or guessed.interface is Interface.FACTORY:
+        cause = "whether it is ASGI 3, called with (scope, receive, send), or WSGI, with (environ, start_response)"
+        hint = "say it: --interface asgi, or --interface wsgi; for one that makes the app, --factory"
+        raise GaplessError("guess", cause, f"{spec} {_said(app)}", hint, status=2)
+    log.info("%s is taken for %s, a guess (%s): --interface makes it sure", spec, guessed.interface, guessed.why)
+    return app, guessed.interface
 
-        return WSGIMiddleware(app)
-    hint = "ASGI 3 takes (scope, receive, send), WSGI takes (environ, start_response)"
-    raise GaplessError("serve", spec, f"it takes {wanted} arguments: neither ASGI 3 nor WSGI", hint)
 
-
-def _required_arguments(app: Any) -> int:
+def _said(app: Any) -> str:
     try:
-        parameters = inspect.signature(app).parameters.values()
-    except (TypeError, ValueError):  # a builtin without a signature
-        return 3
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(1 for one in parameters if one.kind in positional and one.default is one.empty)
-
-
-def _is_async(app: Any) -> bool:
-    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None))  # noqa: B004 -- the function itself is asked for
+        return f"takes {inspect.signature(app)}"
+    except (TypeError, ValueError):
+        return "does not say what it takes"

@@ -18,8 +18,17 @@ from gapless.serve.check import RELEASE_HEADER
 # What a drain reads off uvicorn's objects, which is no promise of uvicorn's.
 READ = {
     "server_state": {"connections", "tasks", "default_headers"},
-    "http_protocol": {"cycle", "transport"},
-    "cycle": {"default_headers", "response_started", "response_complete"},
+    "http_protocol": {"cycle", "flow", "scope", "transport"},
+    "cycle": {
+        "body",
+        "default_headers",
+        "disconnected",
+        "message_event",
+        "more_body",
+        "response_complete",
+        "response_started",
+        "scope",
+    },
     "ws_protocol": {"handshake_complete", "transport"},
 }
 
@@ -30,7 +39,11 @@ def verify(config: uvicorn.Config) -> None:
     cycle = getattr(sys.modules[http.__module__], "RequestResponseCycle", None)
     found = {"server_state": ServerState, "http_protocol": http, "cycle": cycle, "ws_protocol": websocket}
     missing = [f"{part}.{name}" for part, names in READ.items() for name in sorted(names - _set_by(found[part]))]
-    methods = {"http_protocol._unset_keepalive_if_required": http, "ws_protocol.shutdown": websocket}
+    methods = {
+        "http_protocol._unset_keepalive_if_required": http,
+        "ws_protocol.shutdown": websocket,
+        "cycle.run_asgi": cycle,
+    }
     missing += [name for name, of in methods.items() if not callable(getattr(of, name.partition(".")[2], None))]
     if missing:
         cause = f"version {uvicorn.__version__} has no {', '.join(missing)}, and a drain needs it"
@@ -61,7 +74,7 @@ class Http:
         verify(self.config)
         self.app_state = app_state
         self.state = ServerState()
-        self.closing = False
+        self.closing = keep_alive == 0  # or a client would send its next request to a connection that closes
         self.refresh_headers()
 
     @property

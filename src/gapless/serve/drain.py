@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import time
 from collections import Counter
 from typing import Any
 
+from gapless.serve.afterwork import Afterwork
+from gapless.serve.busy import Kind, Work, is_blocked, is_queued, is_waiting, is_websocket
 from gapless.serve.connections import Http
+from gapless.serve.refusal import refuse
 from gapless.serve.settings import Settings
 
 log = logging.getLogger("gapless.serve")
 
 TICK = 0.05  # seconds between looks: only while draining
-GRACE = 2.0  # seconds a connection has to flush after its budget, before it is reset
-
-
-class Kind(enum.StrEnum):
-    """What a connection is busy with; each kind has a budget."""
-
-    UNREAD = "accepted, nothing read yet"
-    IDLE = "idle after a response"
-    REQUEST = "request under way"
-    STREAM = "response or WebSocket under way"
-
-
-def kind_of(protocol: Any) -> Kind:
-    """Read off a uvicorn protocol what its connection is busy with."""
-    if is_websocket(protocol):
-        return Kind.STREAM if protocol.handshake_complete else Kind.REQUEST
-    if protocol.cycle is None:
-        return Kind.UNREAD
-    if protocol.cycle.response_complete:
-        return Kind.IDLE
-    return Kind.STREAM if protocol.cycle.response_started else Kind.REQUEST
-
-
-def is_websocket(protocol: Any) -> bool:
-    """True for a connection that was upgraded (or is being upgraded) to a WebSocket."""
-    return hasattr(protocol, "handshake_complete")
+GRACE = 2.0  # seconds a connection has to flush after its budget, before it is reset; and its handler to hear of it
 
 
 class Drain:
@@ -60,7 +37,8 @@ class Drain:
         self._held: set[Any] = set()  # nothing is read from them
         self._holds_since: float | None = None
         self._condemned: dict[Any, float] = {}  # closed by us, may still be flushing; since when
-        self._turns: dict[Any, tuple[object, float]] = {}  # which request is under way on it (None: none), since when
+        self._work: dict[Any, Work] = {}  # what each connection is busy with
+        self._afterwork = Afterwork(http, settings.requests, GRACE)
         self._websockets = 0
         self._restarted = 0
 
@@ -89,16 +67,17 @@ class Drain:
         """Return when no connection and no task is left."""
         self.http.say_close()
         self._websockets = sum(is_websocket(protocol) for protocol in self.http.connections)
-        while self.http.connections:
-            self._look(time.monotonic() - self._began)
-            await asyncio.sleep(TICK)
-        await self._finish_tasks()
+        with self._afterwork:
+            while self.http.connections or self._afterwork.left():
+                self._look(time.monotonic() - self._began)
+                self._afterwork.look(hurried=self._hurried)
+                await asyncio.sleep(TICK)
         for kind, count in self.cut.items():
             log.warning("drain: %d cut off at the end of the budget (%s)", count, kind)
 
     def _hold(self) -> None:
         for protocol in self.http.connections - self._held:
-            if kind_of(protocol) in (Kind.UNREAD, Kind.IDLE) and not protocol.transport.is_closing():
+            if is_waiting(protocol) and not protocol.transport.is_closing():
                 self._held.add(protocol)
                 protocol.transport.pause_reading()
                 protocol._unset_keepalive_if_required()  # its time stands still
@@ -107,65 +86,43 @@ class Drain:
         self._restart_websockets(elapsed)
         if self._holds_since is not None:
             self._hold()
+        before, self._work = self._work, {}
         for protocol in list(self.http.connections):
             if protocol in self._condemned:
                 if time.monotonic() - self._condemned[protocol] > GRACE:
                     protocol.transport.abort()
                 continue
             if protocol in self._held:
+                self._work |= {protocol: before[protocol]} if protocol in before else {}
                 continue
-            kind = kind_of(protocol)
-            if elapsed >= self._end(kind, self._since(protocol, kind, elapsed)):
-                self._condemned[protocol] = time.monotonic()
-                if kind in (Kind.REQUEST, Kind.STREAM):
-                    self.cut[kind] += 1
-                protocol.transport.close()
+            work = self._work[protocol] = Work.seen(protocol, before.get(protocol), elapsed)
+            if self._hurried or elapsed >= work.end(self.settings):
+                self._end(protocol, work)
 
-    def _since(self, protocol: Any, kind: Kind, elapsed: float) -> float:
-        """When the connection began to wait, or its request came: 0 for what was so when the drain began.
-
-        A response that did not say close leaves its connection idle, and its client may use that again.
-        """
-        request = getattr(protocol, "cycle", protocol) if kind in (Kind.REQUEST, Kind.STREAM) else None
-        before, since = self._turns.get(protocol, (request, 0.0))
-        self._turns[protocol] = (request, since if request is before else elapsed)
-        return self._turns[protocol][1]
-
-    def _end(self, kind: Kind, since: float) -> float:
-        """When its budget ends; a request has the whole of it, however late in the drain it came."""
-        if self._hurried:
-            return 0.0
-        match kind:
-            case Kind.IDLE:
-                return since + self.settings.linger
-            case Kind.UNREAD:  # its client may be a slow sender, or a proxy's spare connection
-                return max(self.settings.linger, self.settings.requests)
-            case Kind.REQUEST:
-                return since + self.settings.requests
-            case Kind.STREAM:
-                return max(self.settings.streams, since + self.settings.requests)
+    def _end(self, protocol: Any, work: Work) -> None:
+        self._condemned[protocol] = time.monotonic()
+        if work.kind in (Kind.REQUEST, Kind.STREAM):
+            self.cut[work.kind] += 1
+            self._afterwork.cut(work.what)
+        if work.kind is Kind.REQUEST and not is_queued(protocol):
+            refuse(protocol, self.http.state.default_headers)
+        elif work.kind is Kind.STREAM and is_websocket(protocol):
+            protocol.shutdown()
+        else:
+            protocol.transport.close()
 
     def _restart_websockets(self, elapsed: float) -> None:
-        """Send close code 1012 to as many as are due by now; the first at once."""
+        """Send close code 1012 to as many as are due by now, the first at once; not where the client does not read."""
         at_once = self._hurried or self._holds_since is not None or not self.settings.streams
         share = 1.0 if at_once else elapsed / (self.settings.streams / 2)
         due = int(share * self._websockets) + 1
         for protocol in list(self.http.connections):
             if not is_websocket(protocol) or not protocol.handshake_complete or protocol in self._condemned:
                 continue
+            if is_blocked(protocol):
+                continue
             if self._restarted >= due and share < 1.0:
                 return
             self._condemned[protocol] = time.monotonic()
             self._restarted += 1
             protocol.shutdown()
-
-    async def _finish_tasks(self) -> None:
-        """Background work that an app does after its response has the requests budget, too."""
-        deadline = max(self._began + self.settings.requests, time.monotonic() + GRACE)
-        while self.http.tasks and not self._hurried and time.monotonic() < deadline:
-            await asyncio.wait(self.http.tasks, timeout=TICK)
-        for task in list(self.http.tasks):
-            log.warning("drain: work that outlived its response is cut off: %s", task)
-            task.cancel()
-        if self.http.tasks:
-            await asyncio.wait(self.http.tasks, timeout=GRACE)

@@ -59,16 +59,24 @@ class Lifespan:
             raise GaplessError("start", "the app", "its lifespan returned without lifespan.startup.complete")
 
     async def shutdown(self, timeout: float) -> None:
-        """Let the app shut down within `timeout` seconds; what goes wrong is logged: nothing is served any more."""
+        """Return when the app says that it has shut down, or after `timeout` seconds.
+
+        What goes wrong is logged: nothing is served any more.
+        """
         if self._task is None or self._task.done():
             return
         self._events.put_nowait({"type": "lifespan.shutdown"})
-        done, _ = await asyncio.wait({self._task}, timeout=timeout)
-        if not done:
+        answer = asyncio.create_task(self._answers.get())
+        done, _ = await asyncio.wait({self._task, answer}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0)  # an app that answers and returns, or raises, at once: see both
+        if answer.done() and answer.result()["type"] == "lifespan.shutdown.failed":
+            log.error("the app's shutdown failed: %s", str(answer.result().get("message", "")).strip() or "no message")
+        elif not done:
             log.error("the app's shutdown did not end within %g s and is cut off", timeout)
-            self._task.cancel()
-        elif self._task.exception() is not None:
+        elif self._task.done() and self._task.exception() is not None:
             log.error("the app's shutdown raised", exc_info=self._task.exception())
+        answer.cancel()
+        self._task.cancel()
 
     async def _run(self, scope: dict[str, Any]) -> None:
         await self.app(scope, self._events.get, self._answers.put)

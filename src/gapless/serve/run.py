@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import faulthandler
 import logging
-import os
 import resource
 import socket
 import tempfile
@@ -16,11 +15,11 @@ from pathlib import Path
 import uvicorn
 
 from gapless import timeouts
-from gapless.listen import listen
 from gapless.serve.app import ASGIApp, load
 from gapless.serve.channel import Channel
 from gapless.serve.server import Server
 from gapless.serve.settings import Settings
+from gapless.serve.sockets import sockets_for
 from gapless.serve.workers import Parent
 
 log = logging.getLogger("gapless.serve")
@@ -45,25 +44,17 @@ def _allow_descriptors() -> None:
 
 
 def _serve(settings: Settings) -> int:
-    held = "LISTEN_FDS" in os.environ  # sd_listen_fds(3)
-    sockets = listen(settings.bind)
-    names = ", ".join(_name(one) for one in sockets)
-    log.info("activated: the manager holds %s" if held else "not activated: %s is held by this process alone", names)
+    sockets = sockets_for(settings.bind)
     if settings.workers == 1:
         return _run(settings, sockets, None)
     return Parent(settings, sockets, _run).run()
-
-
-def _name(held: socket.socket) -> str:
-    name = held.getsockname()
-    return str(name) if held.family == socket.AF_UNIX else f"{name[0]}:{name[1]}"
 
 
 def _run(settings: Settings, sockets: Sequence[socket.socket], line: socket.socket | None) -> int:
     """One process that serves; `line` leads to the parent of the workers, if there are several."""
     # An import that hangs blocks everything: after the time-out this prints where, and exits with status 1.
     faulthandler.dump_traceback_later(settings.check_timeout + timeouts.HANG, exit=True)
-    app = load(settings.app, settings.app_dir)
+    app = load(settings)
     if settings.assets:
         from gapless.serve.assets import Assets  # only an app with [assets] pays for it
 

@@ -19,8 +19,9 @@ from gapless.linux import priority, unix_http
 from gapless.serve import check, instance_socket
 from gapless.serve.accept import Acceptor, descriptors
 from gapless.serve.app import ASGIApp
+from gapless.serve.busy import is_websocket
 from gapless.serve.connections import Http
-from gapless.serve.drain import Drain, is_websocket
+from gapless.serve.drain import Drain
 from gapless.serve.lifespan import Lifespan
 from gapless.serve.settings import Settings
 from gapless.serve.stage import ON_DUTY, Stage, move, must_turn

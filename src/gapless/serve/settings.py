@@ -10,7 +10,7 @@ class Settings:
     """Frozen settings of an instance; times in seconds. An empty string means: not wanted."""
 
     app: str
-    bind: tuple[str, ...] = ("127.0.0.1:8000",)
+    bind: tuple[str, ...] = ()  # none: the usual address
     workers: int = 1
     check: str = ""
     check_host: str = "localhost"
@@ -23,3 +23,6 @@ class Settings:
     requests: float = 30.0
     streams: float = 300.0
     app_dir: str = "."
+    interface: str = "auto"  # or "asgi", "wsgi"
+    factory: bool = False
+    threads: int = 10  # of each worker, for WSGI

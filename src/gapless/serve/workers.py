@@ -25,7 +25,7 @@ from gapless.serve.worker import Worker
 log = logging.getLogger("gapless.serve")
 
 HUNG = 30.0  # seconds of silence after which a worker's loop counts as hung
-BACKOFF = (0.1, 10.0)  # seconds before a worker is replaced: first, at the most
+BACKOFF = (0.1, 10.0)  # seconds before one that failed at its start is started again: first, at the most
 RETRY = 1.0  # seconds, when the system has no room for it
 OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
@@ -43,7 +43,7 @@ class Parent:
         self._workers: dict[int, Worker] = {}  # by pid
         self._waiting: dict[socket.socket, Stage] = {}  # who gave an order that is not yet obeyed by all
         self._replace_at: dict[int, float] = {}  # worker number -> monotonic time
-        self._backoff = BACKOFF[0]
+        self._failures: dict[int, int] = {}  # worker number -> how often in a row it was not proven
         self._since = time.time()
         self._ping_at = time.monotonic() if notify.watchdog_interval() else None
         self._selector = selectors.DefaultSelector()
@@ -191,11 +191,17 @@ class Parent:
         worker.channel.close()
         if self.state not in ON_DUTY:
             return
-        if time.monotonic() - worker.started > HUNG:
-            self._backoff = BACKOFF[0]
-        log.error("worker %d ended with status %d; replaced in %g s", worker.number, status, self._backoff)
-        self._replace_at[worker.number] = time.monotonic() + self._backoff
-        self._backoff = min(self._backoff * 2, BACKOFF[1])
+        failures = 0 if worker.proven else self._failures.get(worker.number, 0) + 1
+        self._failures[worker.number] = failures
+        now = time.monotonic()
+        self._replace_at[worker.number] = now
+        if failures:
+            self._replace_at[worker.number] += min(BACKOFF[0] * 2 ** (failures - 1), BACKOFF[1])
+        if not self._workers:  # nobody is left to serve: the next of them does not wait
+            soonest = min(self._replace_at, key=lambda number: self._replace_at[number])
+            self._replace_at[soonest] = min(self._replace_at[soonest], now + BACKOFF[0])
+        delay = self._replace_at[worker.number] - now
+        log.error("worker %d ended with status %d; replaced in %.1f s", worker.number, status, delay)
 
     def _look_after(self) -> None:
         now = time.monotonic()

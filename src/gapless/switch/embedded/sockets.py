@@ -12,7 +12,7 @@ from pathlib import Path
 from gapless.address import Address
 from gapless.errors import GaplessError
 from gapless.linux import procfs
-from gapless.listen import bind, listen
+from gapless.listen import bind, inherited
 from gapless.switch.embedded.records import Record
 from gapless.switch.held import inode, restore
 
@@ -32,7 +32,7 @@ def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socke
                 if address is None:
                     raise _changed(taken, record)
                 held.setdefault(address.written, taken)
-        for given in _activated():
+        for given in inherited():  # if `gapless run` itself is socket-activated (sd_listen_fds(3))
             undo.callback(given.close)
             address = next((address for address in wanted if address.is_of(given)), None)
             if address is None:
@@ -51,11 +51,6 @@ def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socke
         undo.pop_all()
     restore(held.values())
     return {address.written: held[address.written] for address in wanted}
-
-
-def _activated() -> list[socket.socket]:
-    """The sockets that we were started with, if `gapless run` itself is socket-activated (sd_listen_fds(3))."""
-    return listen() if "LISTEN_FDS" in os.environ else []
 
 
 def _take_back(record: Record, have: set[int]) -> list[socket.socket]:

@@ -1,0 +1,50 @@
+"""Threads that run what would block the loop. At the end of the process nobody waits for one that is stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+
+Work = Callable[[], BaseException | None]
+Done = asyncio.Future[BaseException | None]
+
+
+class Threads:
+    """At most `count` threads, started when there is work for them; more work than that waits."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._started = 0
+        self._idle = threading.Semaphore(0)
+        self._jobs: queue.SimpleQueue[tuple[Work, Done]] = queue.SimpleQueue()
+
+    async def run(self, work: Work) -> BaseException | None:
+        """Return what `work` returns, called in a thread, in the context of the caller."""
+        done: Done = asyncio.get_running_loop().create_future()
+        self._jobs.put((partial(contextvars.copy_context().run, work), done))
+        if not self._idle.acquire(blocking=False) and self._started < self._count:
+            self._started += 1
+            # A daemon: the drain has given each request its budget, the interpreter is not to wait for it again.
+            threading.Thread(target=self._work, name=f"request-{self._started}", daemon=True).start()
+        return await done
+
+    def _work(self) -> None:
+        while True:
+            try:
+                work, done = self._jobs.get_nowait()
+            except queue.Empty:
+                self._idle.release()
+                work, done = self._jobs.get()
+            result = work()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know
+                done.get_loop().call_soon_threadsafe(_finish, done, result)
+
+
+def _finish(done: Done, result: BaseException | None) -> None:
+    if not done.done():  # its request was cancelled meanwhile
+        done.set_result(result)
