@@ -56,7 +56,8 @@ def test_a_deploy_is_done_whoever_hears_of_it(project: Project, redirected: str)
 def test_a_server_serves_and_drains(run: start, redirected: str) -> None:
     """Invariant 6: its log goes nowhere, and that is all."""
     with listening() as sock:
-        one = run(*shell(redirected, *GAPLESS, "serve", "app:app", "--app-dir", APPS, "--linger", "1"), sockets=[sock])
+        argv = (*GAPLESS, "serve", "app:no_lifespan", "--app-dir", APPS, "--linger", "1")
+        one = run(*shell(redirected, *argv), sockets=[sock])
         assert get(sock.getsockname(), "/health")[0] == 200
         one.kill(signal.SIGTERM)
         assert one.status() == 0

@@ -36,6 +36,7 @@ class Output:
         self.json = False
         self.quiet = False
         self.verbose = False
+        self._unheard = False  # nobody takes what goes to standard output
         self.only_tells = False  # its answer is all that the command is for
 
     def result(self, document: Any, *lines: str) -> None:
@@ -80,7 +81,7 @@ class Output:
     def error(self, error: GaplessError) -> None:
         """The four parts of an error, its details first; with --json as a document on stdout."""
         notes: list[str] = getattr(error, "__notes__", [])  # what else went wrong on the way
-        if self.json:
+        if self.json and not self._unheard:
             parts = {"operation": error.operation, "object": error.object, "cause": error.cause, "hint": error.hint}
             more = {"details": list(error.details), "notes": notes, "status": error.status}
             self._echo(json.dumps({"error": parts | more}, indent=2))
@@ -107,6 +108,7 @@ class Output:
             click.echo(harmless(text), err=err)
         except OSError as error:
             standard.give_up(2 if err else 1)
+            self._unheard |= not err
             if not (answer and self.only_tells):
                 return
             if isinstance(error, BrokenPipeError):
