@@ -6,8 +6,11 @@ import atexit
 import gc
 import sys
 
+from gapless.linux import standard
+
 
 def main() -> None:
+    standard.open_closed()
     try:
         from gapless.cli import cli
     except ModuleNotFoundError as missing:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
+from typing import Any
 
 import click
 
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
+from gapless.linux import standard
 
 VERBS = {  # in the order of the story; a verb's module is imported when it is called
     "demo": "Deploy the same app in three ways under load and compare what got lost.",
@@ -37,6 +40,9 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
 # Units, releases, the ledger: everybody may read them, whatever the umask of whoever types the command. The other verbs
 # write what is the user's own, or hand their umask on to the app.
 FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "pause", "resume", "prune", "down"}
+
+# These do nothing but tell: an answer that cannot be written is a failure. What the others do is done, told or not.
+TELL = {"status", "doctor", "releases", "logs", "audit", "config", "probe"}
 
 # What somebody may be allowed who may not decide what root makes on the host: with --app, in a rule of sudo.
 OF_AN_OPERATOR = {
@@ -76,6 +82,14 @@ class Verbs(click.Group):
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # of --help or a wrong use, that nobody takes
+            standard.give_up(1)
+            Output().error(GaplessError("finish", "this command", error.strerror or str(error)))
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> object:
         ctx.obj = Output()
@@ -118,6 +132,7 @@ def _only(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) 
 def cli(ctx: click.Context, /, app: str | None) -> None:
     """Deploy a new release on your own server without losing or delaying one request."""
     verb = ctx.invoked_subcommand or ""
+    ctx.obj.only_tells = verb in TELL
     if app is not None and verb not in OF_AN_OPERATOR:
         hint = "run it without --app, as somebody who may decide what is on this host"
         raise GaplessError("run", f"`gapless {verb}` for {app} alone", "it acts on the host", hint, status=2)

@@ -52,7 +52,7 @@ def command(
         output.result({"plan": seen.steps, "current": seen.current, "changes": seen.changes}, *seen.steps, *lines)
         return
     stop_like_ctrl_c()
-    go_on_without_terminal(output)
+    go_on_without_terminal()
     os.nice(10)  # neither this nor a build may delay those who serve
     result = deploy.deploy(target, project.directory, source, on)
     document, lines = switched(result)

@@ -237,10 +237,9 @@ def need_root(what: str) -> None:
         raise GaplessError(what.partition(" ")[0], what.partition(" ")[2], "only root may", f"sudo {command}")
 
 
-def go_on_without_terminal(output: Output) -> None:
+def go_on_without_terminal() -> None:
     """Let what was begun go on when the terminal or the SSH connection goes away; the next command shows it."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    output.outlives_its_reader = True
 
 
 def stop_like_ctrl_c() -> None:

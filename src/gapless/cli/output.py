@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from gapless.errors import GaplessError
+from gapless.linux import standard
 
 # What a terminal obeys, or what is no text: an app, a build or a file's name may hold it. The colours that we use
 # ourselves may stay, but nothing that hides what is written, or what follows it.
@@ -37,19 +36,24 @@ class Output:
         self.json = False
         self.quiet = False
         self.verbose = False
-        self.outlives_its_reader = False  # a deploy goes on when its terminal is gone
+        self._unheard = False  # nobody takes what goes to standard output
+        self.only_tells = False  # its answer is all that the command is for
 
     def result(self, document: Any, *lines: str) -> None:
         """The answer of a command: `document` with --json, otherwise `lines` (also with -q: they were asked for)."""
         if self.json:
-            self._echo(json.dumps(document, indent=2))
+            self._echo(json.dumps(document, indent=2), answer=True)
         else:
             for line in lines:
-                self._echo(line)
+                self._echo(line, answer=True)
 
     def line(self, document: Any, line: str) -> None:
         """Write an answer of which more follow: each on a line of its own, also with --json."""
-        self._echo(json.dumps(document) if self.json else line)
+        self._echo(json.dumps(document) if self.json else line, answer=True)
+
+    def pass_on(self, line: str) -> None:
+        """Write what an instance wrote."""
+        self._echo(line)
 
     def say(self, text: str) -> None:
         """Progress for a person: nothing with -q or --json."""
@@ -77,7 +81,7 @@ class Output:
     def error(self, error: GaplessError) -> None:
         """The four parts of an error, its details first; with --json as a document on stdout."""
         notes: list[str] = getattr(error, "__notes__", [])  # what else went wrong on the way
-        if self.json:
+        if self.json and not self._unheard:
             parts = {"operation": error.operation, "object": error.object, "cause": error.cause, "hint": error.hint}
             more = {"details": list(error.details), "notes": notes, "status": error.status}
             self._echo(json.dumps({"error": parts | more}, indent=2))
@@ -93,16 +97,20 @@ class Output:
     def interrupted(self) -> None:
         """Ctrl-C: say so, on a line of its own."""
         self._echo("\nInterrupted.", err=True)
-        sys.stderr.flush()
 
-    def _echo(self, text: str, *, err: bool = False) -> None:
+    def _echo(self, text: str, *, err: bool = False, answer: bool = False) -> None:
+        """Write; where nobody takes it (a closed terminal or pipe, a full disk) the command goes on without a word.
+
+        Only the answer of a command that does nothing but tell is missed. Raises GaplessError then, or BrokenPipeError
+        for a reader that has seen enough.
+        """
         try:
             click.echo(harmless(text), err=err)
-        except OSError:
-            if not self.outlives_its_reader:
+        except OSError as error:
+            standard.give_up(2 if err else 1)
+            self._unheard |= not err
+            if not (answer and self.only_tells):
+                return
+            if isinstance(error, BrokenPipeError):
                 raise
-            # Nobody reads any more (EIO of a closed terminal, EPIPE of a closed connection): say it to nobody.
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            for stream in (1, 2):
-                os.dup2(nothing, stream)
-            os.close(nothing)
+            raise GaplessError("write", "the answer to standard output", error.strerror or str(error)) from error

@@ -50,6 +50,6 @@ def command(
     if not yes and not output.json and sys.stdin.isatty():
         click.confirm(f"Roll back from {project.current} to {chosen}?", default=True, abort=True)
     stop_like_ctrl_c()
-    go_on_without_terminal(output)
+    go_on_without_terminal()
     document, lines = switched(deploy.rollback(target, chosen, on))
     output.result(document, *lines)

@@ -30,12 +30,8 @@ def command(output: Output, /, project: Project) -> None:
     def first() -> list[str]:
         return [sys.executable, "-m", "gapless", "deploy", "-q", "-C", str(project.directory)]
 
-    def emit(line: str) -> None:
-        click.echo(line)
-        sys.stdout.flush()
-
     output.detail(f"holding {', '.join(config.addresses)} for {config.name}")
-    sys.exit(supervisor.run(app.home.root, config, emit, first=first))
+    sys.exit(supervisor.run(app.home.root, config, output.pass_on, first=first))
 
 
 def _name_again(output: Output, home: Home) -> None:

@@ -67,7 +67,7 @@ def command(
         return
     if home.owner:
         need_root(f"install {home.name}")
-    go_on_without_terminal(output)
+    go_on_without_terminal()
     os.nice(10)
     if missing:
         _install(output, target, installation, missing)
