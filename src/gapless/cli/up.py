@@ -52,7 +52,7 @@ def command(
     target = Target(home, app.manager, Progress(output), lock_wait, jobs=app.jobs, destination=project.destination)
     current = recovery.current(target) or ""
     first, lost = not current, current != (app.manager.current() or "")
-    installation = Installation(project.config, home, current, adopt=existing_user)
+    installation = Installation(project.config, home, current, adopt=existing_user, project=project.directory)
     if os.geteuid() == 0:
         installation.site.judge()
     missing, moved = installation.missing(), installation.socket.moved()
