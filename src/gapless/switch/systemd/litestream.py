@@ -98,6 +98,16 @@ class Litestream:
         """The text of its unit. Raises GaplessError where it is not installed, or is too old."""
         return units.render("litestream", config=config, home=self.home, program=str(program()))
 
+    def must_be_installed(self) -> None:
+        """Raises GaplessError unless it was told what [database] says now."""
+        try:
+            installed = self.home.litestream_config.read_text("utf-8")
+        except FileNotFoundError:
+            installed = ""
+        if installed != self.config():
+            cause = f"{self.home.litestream} is not as [database] says" if installed else "Litestream is not set up yet"
+            raise GaplessError("use", f"the database of {self.home.name}", cause, "`sudo gapless up` does that")
+
     def state(self) -> dict[str, str]:
         """What systemd says of its unit."""
         asked = ("LoadState", "ActiveState", "SubState", "NRestarts", "UnitFileState", "InvocationID")
