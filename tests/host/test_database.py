@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.host.databases import DATABASE, UNIT, Database, database_up, install_litestream
+from tests.host.databases import DATABASE, DIRECTORY, FILE, UNIT, Database, database_up, install_litestream
 from tests.host.host import Host
 
 
@@ -36,3 +36,95 @@ def test_it_is_copied_and_comes_back_on_a_new_host(shop: Database) -> None:
     assert shop.count() == 3
     assert shop.show(UNIT, "ActiveState") == "active"
     assert shop.host.run("stat", "--format=%U", DATABASE).stdout == "shop\n"
+
+
+MIGRATE = """
+[release]
+migrate = ["python3", "migrate.py"]
+"""
+SCRIPT = """
+import os, sqlite3
+database = sqlite3.connect(os.path.join(os.environ["GAPLESS_SHARED"], "shop.db"), timeout=10)
+with database:
+    database.execute("DELETE FROM orders")
+"""
+
+
+def migrating(shop: Database, settings: str = FILE) -> None:
+    """The next release has a migration, and a bad one: it deletes every order."""
+    shop.release(settings, config=MIGRATE)
+    shop.host.write(f"{shop.project}/migrate.py", SCRIPT)
+
+
+def test_the_verbs(shop: Database) -> None:
+    """What is acknowledged is in the replica after `sync`, and `verify` finds it there."""
+    shop.add("first")
+    said = shop.answer("sync")
+    assert len(said["txid"]) == 16
+    status = shop.answer("status")
+    assert (status["state"], status["problem"]) == ("active", None)
+    assert status["replica_txid"] >= said["txid"]
+    assert (status["replica"], status["path"]) == (f"file://{DIRECTORY}", DATABASE)
+    shop.add("second")
+    verified = shop.answer("verify")
+    assert (verified["tables"], verified["txid"] > said["txid"]) == (1, True)
+    assert "The replica is whole" in shop("database", "verify").stdout
+    assert left_beside(shop) == ""
+
+
+def left_beside(shop: Database) -> str:
+    """What commands left beside the database."""
+    return shop.host.run("find", "/srv/shop/shared", "-name", ".shop.db.*").stdout
+
+
+def test_a_bad_migration_is_gone_back_from(shop: Database) -> None:
+    """The replica holds the point right before it; what came after is kept beside the database, for hand work."""
+    shop.add("first")
+    shop.add("second")
+    migrating(shop)
+    bad = shop.deploy()
+    assert shop.count() == 0
+    assert "back up" in shop.phases(bad)
+    assert "roll back first" in shop.fails("database", "restore", "--before", bad)
+    shop("rollback")
+    shop.add("third")
+    shop.settled()
+    live = shop.live()["pid"]
+    done = shop.answer("restore", "--before", bad)
+    assert shop.count() == 2
+    assert shop.live()["pid"] != live
+    assert done["kept"].startswith(f"{DATABASE}.before-")
+    assert rows(shop, done["kept"]) == ["third"]
+    assert rows(shop, DATABASE) == ["first", "second"]
+    shop.add("fourth")
+    shop.copied()
+    assert shop.answer("verify")["tables"] == 1
+    assert left_beside(shop) == ""
+    shop.lose()
+    shop.release()
+    shop("up")
+    assert rows(shop, DATABASE) == ["first", "second", "fourth"]
+
+
+def rows(shop: Database, path: str) -> list[str]:
+    """The orders in a database."""
+    code = "import sqlite3, sys; print(*[id for id, in sqlite3.connect(sys.argv[1]).execute('SELECT id FROM orders')])"
+    return shop.host.run("python3", "-c", code, path, user="shop").stdout.split()
+
+
+def test_without_a_backup_nothing_is_migrated(shop: Database) -> None:
+    """Litestream down never stops the site; a migration is refused, unless `--without-backup` is passed."""
+    shop.add("first")
+    shop.litestream("stop")
+    assert shop.count() == 1
+    migrating(shop)
+    told = shop.fails("deploy")
+    assert f"{UNIT} is inactive" in told
+    assert "`gapless deploy --without-backup`" in told
+    assert shop.count() == 1
+    status = shop.answer("status", check=False)
+    assert (status["state"], status["problem"]["cause"]) == ("inactive", f"{UNIT} is inactive")
+    shop("deploy", "--without-backup")
+    assert shop.count() == 0
+    shop.release()
+    shop.deploy()
