@@ -45,6 +45,7 @@ class ScriptedManager:
         self.readiness = Readiness.READY  # of the next candidates
         self.drains = True  # who retires has requests under way until `end_retired`; else it is gone at once
         self.can_stand_by = False
+        self.armed: tuple[str, float] | None = None  # who is to be resumed, in how many seconds
         self.timeouts: list[float] = []
         self.named: str | None = None  # as the current release
         self.boots: list[str] = []  # the release of every instance there ever was
@@ -135,6 +136,17 @@ class ScriptedManager:
                 return False
             one.standing_by = True
             return True
+
+    def pause(self, instance: Instance) -> bool:
+        return self.stand_by(instance)
+
+    def arm(self, instance: Instance, seconds: float) -> None:
+        with self.called("arm"):
+            self.armed = (instance.id, seconds)
+
+    def disarm(self) -> None:
+        with self.called("disarm"):
+            self.armed = None
 
     def resume(self, instance: Instance) -> bool:
         with self.called("resume"):

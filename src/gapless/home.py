@@ -98,6 +98,11 @@ class Home:
         return self.root / "hold.json"
 
     @property
+    def pause(self) -> Path:
+        """The pause, as long as there is one."""
+        return self.root / "pause.json"
+
+    @property
     def turn_back(self) -> Path:
         """Somebody's wish that a release that is watched be turned back."""
         return self.root / "turn-back"

@@ -131,6 +131,14 @@ def test_a_rollback_brings_back_no_rights(shop: Shop) -> None:
     assert wide in shop("rollback").stdout
 
 
+def test_an_operator_pauses_and_resumes(shop: Shop) -> None:
+    """Whoever waits learns who it was."""
+    assert alice(shop.host, "pause").returncode == 0
+    assert shop.status()["paused"]["who"].startswith("alice@")
+    assert alice(shop.host, "resume").returncode == 0
+    assert shop.status()["paused"] is None
+
+
 @pytest.mark.parametrize("source", ["/root/project", "/root/secret"])
 def test_a_dry_run_reads_as_the_operator(shop: Shop, source: str) -> None:
     """Invariant 9: it says what a build would do, and why a source is none."""

@@ -108,7 +108,7 @@ def test_a_bad_migration_is_gone_back_from(shop: Database) -> None:
 
 def rows(shop: Database, path: str) -> list[str]:
     """The orders in a database."""
-    code = "import sqlite3, sys; print(*[id for id, in sqlite3.connect(sys.argv[1]).execute('SELECT id FROM orders')])"
+    code = "import sqlite3, sys; print(*[id for id, in sqlite3.connect(sys.argv[1]).execute('SELECT id FROM orders ORDER BY at')])"
     return shop.host.run("python3", "-c", code, path, user="shop").stdout.split()
 
 

@@ -171,6 +171,24 @@ def test_a_deploy_never_needs_the_retries(shop: Shop, version: str) -> None:
         wait_until(lambda: logged(shop.host, "shop")[-1]["retries"] > 0)
 
 
+def test_a_pause_behind_caddy(shop: Shop, version: str) -> None:
+    """Invariant 1: the connections that Caddy keeps open hold up no pause, visitors on them wait, and none is lost."""
+    before = len(logged(shop.host, "shop"))
+    with traffic(shop.host, 80) as sent:
+        for _ in range(3):
+            sent.flows()
+            shop("pause")
+            count = len(sent.samples)
+            assert shop.status()["paused"]
+            assert len(sent.samples) == count
+            shop("resume")
+        sent.flows()
+    assert sent.lost == []
+    if version == "newer":
+        wait_until(lambda: len(logged(shop.host, "shop")) - before >= len(sent.samples))
+        assert {(one["status"], one["retries"]) for one in logged(shop.host, "shop")[before:]} == {(200, 0)}
+
+
 def test_who_a_visitor_is(shop: Shop) -> None:
     """Client address and scheme reach the app over Unix; neither a visitor nor another local user can forge them."""
     assert seen(shop.host) == {"client": "127.0.0.1", "scheme": "http"}

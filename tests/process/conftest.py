@@ -87,6 +87,10 @@ class Project:
         """Run a verb in the background."""
         return self._run(*self.command(*argv), cwd=self.folder)
 
+    def kill(self, pid: int) -> None:
+        """SIGKILL one of its processes."""
+        os.kill(pid, signal.SIGKILL)
+
     def json(self, *argv: str, status: int = 0) -> Any:
         return json.loads(self(*argv, "--json", status=status))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import threading
@@ -33,7 +34,7 @@ from tests.support import (
     wait_until,
 )
 
-STAND_BY, RESUME = "/.gapless/stand-by", "/.gapless/resume"  # a promise: written out
+STAND_BY, PAUSE, RESUME = "/.gapless/stand-by", "/.gapless/pause", "/.gapless/resume"  # a promise: written out
 
 
 class Instance:
@@ -319,3 +320,63 @@ def test_the_client_says_whether_it_is_so(one: Instance) -> None:
         assert ask(str(one.private))
         assert ask(str(one.private))
         assert one.status()["state"] == state
+
+
+def test_who_waits_on_an_open_connection_is_answered_after_the_pause(
+    run: start, sock: socket.socket, tmp_path: Path
+) -> None:
+    """Invariants 1, 6: a pause answers what is under way; what comes from then on, on idle connections, unread ones and
+    new ones, waits, longer than idle ones are kept, and is answered."""
+    one = Instance(run, sock, tmp_path, "R1", "--linger", "1s", "--requests", "1s").serves()
+    with ExitStack() as stack:
+        slow, idle, spare, unread, half, new = (stack.enter_context(keep_alive_client(sock)) for _ in range(6))
+        assert by_close(idle) == by_close(spare) == (200, None)
+        half.send(b"GET / HTTP/1.1\r\n")
+        slow.request("GET", "/slow")
+        wait_until(lambda: one.status()["requests"] == 1 and one.status()["connections"] == 6)
+        new.close()
+        assert one.order(PAUSE)["state"] == "paused"
+        assert slow.getresponse().headers["connection"] == "close"
+        status = wait_until(lambda: found if orders.is_quiet(found := one.status()) else {})
+        assert status["connections"] == status["held"] == 4
+        for client in (idle, unread, new):
+            client.request("GET", "/")
+        half.send(b"Host: x\r\n\r\n")
+        assert not select.select([client.sock for client in (idle, unread, half, new)], [], [], 2.5)[0]
+        assert orders.is_quiet(one.status())
+        one.order(RESUME)
+        said = [client.getresponse() for client in (idle, unread, new)]
+        assert [response.status for response in said] == [200, 200, 200]
+        assert half.sock.recv(12) == b"HTTP/1.1 200"
+        assert said[2].headers["connection"] is None
+        assert not select.select([spare.sock], [], [], 0.3)[0], "its linger time went on in the pause"
+        assert by_close(spare) == (200, "close")
+    assert one.status()["held"] == 0
+
+
+def test_workers_pause_together(run: start, sock: socket.socket, tmp_path: Path) -> None:
+    """Invariant 1: their idle connections wait, whichever worker has them; the status is that of all."""
+    one = Instance(run, sock, tmp_path, "R1", "--workers", "2").serves()
+    with ExitStack() as stack:
+        idle = [stack.enter_context(keep_alive_client(sock)) for _ in range(4)]
+        assert [by_close(client)[0] for client in idle] == [200] * 4
+        one.order(PAUSE)
+        status = wait_until(lambda: found if orders.is_quiet(found := one.status()) else {})
+        assert [status["held"], *(worker["state"] for worker in status["workers"])] == [4, "paused", "paused"]
+        for client in idle:
+            client.request("GET", "/")
+        assert not select.select([client.sock for client in idle], [], [], 0.5)[0]
+        one.order(RESUME)
+        assert [client.getresponse().status for client in idle] == [200] * 4
+
+
+def test_a_paused_instance_ends_as_ever(one: Instance, sock: socket.socket) -> None:
+    """Invariant 6: SIGTERM drains it, and who waits on an open connection is answered first."""
+    with keep_alive_client(sock) as idle:
+        assert by_close(idle) == (200, None)
+        one.order(PAUSE)
+        idle.request("GET", "/")
+        one.process.kill(signal.SIGTERM)
+        response = idle.getresponse()
+        assert (response.status, response.headers["connection"]) == (200, "close")
+    assert one.process.status() == 0

@@ -30,7 +30,10 @@ MAY_IMPORT = {
     "switch": APP,
     "switch.embedded": {*APP, "switch"},
     "switch.systemd": {*APP, "switch"},
-    "release": {*BASE, "config", "destination", "environment", "home", "switch.engine", "switch.job", "switch.manager"},
+    "release": {
+        *(*BASE, "config", "destination", "environment", "home"),
+        *("switch.engine", "switch.job", "switch.manager", "switch.orders", "switch.pause"),
+    },
     "prove": BASE,
     "provision": {*APP, "switch", "switch.systemd"},
     "doctor": {*APP, "provision", "release", "switch", "switch.embedded", "switch.systemd"},

@@ -27,6 +27,8 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "audit": "Show every deploy: who, when, from, to, outcome.",
     "lock": "Show, take or release the deploy lock.",
     "database": "Look after the replica of the app's SQLite database, and restore it.",
+    "pause": "Let visitors wait, for a short time, while nothing of the app answers.",
+    "resume": "End a pause at once.",
     "maintenance": "Have Caddy show visitors a page in the place of the app.",
     "prune": "Remove releases that are no longer kept.",
     "down": "Remove what up and deploys made; data only if asked to.",
@@ -35,10 +37,13 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
 }
 # Units, releases, the ledger: everybody may read them, whatever the umask of whoever types the command. The other verbs
 # write what is the user's own, or hand their umask on to the app.
-FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "prune", "down", "database"}
+FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "pause", "resume", "prune", "down", "database"}
 
 # What somebody may be allowed who may not decide what root makes on the host: with --app, in a rule of sudo.
-OF_AN_OPERATOR = {"deploy", "rollback", "status", "doctor", "releases", "logs", "exec", "audit", "lock", "prune"}
+OF_AN_OPERATOR = {
+    *("deploy", "rollback", "status", "doctor", "releases", "logs", "exec", "audit", "lock", "prune"),
+    *("pause", "resume"),
+}
 
 
 class Verbs(click.Group):

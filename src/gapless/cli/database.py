@@ -12,9 +12,11 @@ import click
 from gapless.cli.deploy import lock_wait
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root, yes
 from gapless.cli.output import Output
+from gapless.cli.types import SPAN
 from gapless.errors import GaplessError
 from gapless.release.attempt import SILENT
 from gapless.release.deploy import locked
+from gapless.release.pause import visitors_waiting
 from gapless.span import show
 from gapless.switch.systemd import database, litestream
 from gapless.switch.systemd.app import SystemdApp
@@ -111,17 +113,28 @@ def verify(output: Output, project: Project) -> None:
 
 @command.command()
 @click.option("--before", metavar="RELEASE", help="To the point right before this release migrated the database.")
+@click.option(
+    "--at-most", type=SPAN, default="60s", show_default=True, metavar="TIME", help="Visitors under way have so long."
+)
 @dry_run
 @yes
 @lock_wait
 @common
 @click.pass_obj
 def restore(
-    output: Output, /, project: Project, before: str | None, dry_run: bool, yes: bool, lock_wait: float
+    output: Output,
+    /,
+    project: Project,
+    before: str | None,
+    at_most: float,
+    dry_run: bool,
+    yes: bool,
+    lock_wait: float,
 ) -> None:
     """Put what the replica holds in the place of the database, which stays beside it under another name.
 
-    It is restored and checked beforehand. Then visitors wait while all that has the database open starts anew.
+    It is restored and checked beforehand. Then visitors wait, as in a pause, while all that has the database open
+    starts anew: as long as a drain takes.
     """
     one = _litestream(project)
     point = _point(output, project, one, before)
@@ -135,12 +148,12 @@ def restore(
     target, began = project.target(SILENT, lock_wait), time.monotonic()
     assert isinstance(project.app, SystemdApp)  # noqa: S101 -- for mypy: see _litestream
     kept = one.path.with_name(f"{one.path.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-    with locked(target, "database restore"):
-        if not point and os.path.lexists(one.path) and one.runs:
-            _sync_if_possible(output, one)
-        there = os.path.lexists(one.path)
-        with database.scratch(one, "restoring") as copy:
-            restored = one.restore(copy, *(["-txid", point] if point else []))
+    there = os.path.lexists(one.path)
+    if not point and there and one.runs:
+        _sync_if_possible(output, one)
+    with locked(target, "database restore"), database.scratch(one, "restoring") as copy:
+        restored = one.restore(copy, *(["-txid", point] if point else []))
+        with visitors_waiting(target, at_most):
             replace(project.app.manager, one, copy, kept)
     seconds = time.monotonic() - began
     document = {

@@ -16,7 +16,7 @@ from gapless.linux import procfs
 from gapless.release import lock, recovery
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
-from gapless.switch import orders
+from gapless.switch import orders, pause
 from gapless.switch.manager import Instance, Role
 
 PATIENCE = 0.2  # seconds for an instance: one that is too busy is shown without its figures
@@ -43,6 +43,7 @@ def command(output: Output, /, project: Project) -> None:
         instances = recovery.seen(instances, current)
     details = {one.id: orders.status(one.private, PATIENCE) for one in instances}
     holder = lock.hold(app.home.root) or lock.holder(app.home.root)
+    paused = pause.lasting(app.home)
     last = next(reversed(project.ledger.entries()), None)
     document = {
         "name": project.config.name,
@@ -51,6 +52,7 @@ def command(output: Output, /, project: Project) -> None:
         "manager": app.kind,
         "supervisor": look.supervisor,
         "locked_by": msgspec.to_builtins(holder) if holder else None,
+        "paused": {"who": paused.who, "since": paused.since, "until": paused.until} if paused else None,
         "last": _last(last),
         "instances": [
             msgspec.to_builtins(one) | {"memory": procfs.memory(one.pid), "status": details[one.id]}
@@ -66,6 +68,8 @@ def command(output: Output, /, project: Project) -> None:
         lines.append("No instance runs.")
     if holder:
         lines.append(f"Locked: {holder}.")
+    if paused:
+        lines.append(f"Paused {paused}: visitors wait; `gapless resume` ends that.")
     if last and last.outcome is not Outcome.SUCCEEDED:
         lines.append(f"The last {last.verb}, to {last.to}, {_ended(last)}")
     output.result(document, *map(in_a_line, lines))

@@ -34,6 +34,15 @@ def started(pid: int) -> int:
     return int(stat(pid)[19])
 
 
+def lives(pid: int, since: int) -> bool:
+    """Whether the very process `pid` that `started` at `since` is still there; a zombie is not."""
+    try:
+        found = stat(pid)
+    except OSError:
+        return False
+    return int(found[19]) == since and found[0] not in "ZX"
+
+
 def session(leader: int) -> Iterator[int]:
     """`leader`, then every other process of its session (field 6)."""
     yield leader

@@ -12,7 +12,7 @@ from typing import Any
 
 # What `gapless serve` answers itself; everything else is for the app.
 STATUS_PATH = "/.gapless/status"
-STAND_BY_PATH, RESUME_PATH = "/.gapless/stand-by", "/.gapless/resume"
+STAND_BY_PATH, PAUSE_PATH, RESUME_PATH = "/.gapless/stand-by", "/.gapless/pause", "/.gapless/resume"
 
 LONGEST = 1 << 20  # bytes of a body that are read
 

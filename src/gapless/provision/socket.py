@@ -14,7 +14,7 @@ from gapless.errors import GaplessError
 from gapless.linux.files import replace
 from gapless.linux.upwards import writers_above
 from gapless.switch.job import Kind
-from gapless.switch.systemd import units
+from gapless.switch.systemd import units, wake
 from gapless.switch.systemd.home import SystemdHome
 
 
@@ -94,6 +94,7 @@ class SocketUnit:
         if (home.units / home.socket).exists():
             self.home.ctl.do("disable", "--now", home.socket)  # first, or a connection starts the service again
         self.home.ctl.end(*home.patterns)
+        wake.disarm(home)  # of a pause whose server died
         patterns = (*home.patterns, f"{home.socket}.d")
         found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
         jobs = (home.volatile / home.job(kind) for kind in Kind)  # of a killed deployer; they do not run any more

@@ -22,6 +22,7 @@ from gapless.home import Home
 from gapless.linux import procfs
 from gapless.linux.disk import refusal
 from gapless.release.clock import CLOCK, Clock
+from gapless.switch import pause
 
 BUSY = 75
 POLL = 0.05  # seconds
@@ -50,11 +51,7 @@ class Holder(msgspec.Struct, frozen=True):
     @property
     def alive(self) -> bool:
         """Whether the very process that took the lock is still there (a zombie is not)."""
-        try:
-            found = procfs.stat(self.pid)
-        except OSError:
-            return False
-        return int(found[19]) == self.started and found[0] not in "ZX"
+        return procfs.lives(self.pid, self.started)
 
     def __str__(self) -> str:
         since = f"{datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -116,12 +113,19 @@ class DeployLock:
 
 @contextlib.contextmanager
 def deploy_lock(
-    home: Path, *, why: str, wait: float = 0.0, clock: Clock = CLOCK, busy: Callable[[], str] | None = None
+    home: Path,
+    *,
+    why: str,
+    wait: float = 0.0,
+    clock: Clock = CLOCK,
+    busy: Callable[[], str] | None = None,
+    deploys: bool = True,
 ) -> Iterator[DeployLock]:
     """Hold the one lock of `home`, after at most `wait` seconds; the kernel frees it if this process dies.
 
     `busy` says, in words, what of a killed deployer's must end first; "" is nothing. Raises GaplessError with status
-    75, naming the holder (invariant 2), when somebody else keeps the lock, a hold is on, or the home is busy.
+    75, naming the holder (invariant 2), when somebody else keeps the lock, or the home is busy; and for what `deploys`,
+    when a hold or a pause is on.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -130,7 +134,7 @@ def deploy_lock(
         raise refusal("lock", str(home), error) from error
     try:
         deadline = clock.monotonic() + max(wait, LEAST_WAIT)
-        while (refused := _try(descriptor, home, busy)) is not None:
+        while (refused := _try(descriptor, home, busy, deploys=deploys)) is not None:
             if clock.monotonic() >= deadline:
                 raise refused
             clock.sleep(POLL)
@@ -145,12 +149,12 @@ def deploy_lock(
         os.close(descriptor)
 
 
-def _try(descriptor: int, home: Path, busy: Callable[[], str] | None) -> GaplessError | None:
+def _try(descriptor: int, home: Path, busy: Callable[[], str] | None, *, deploys: bool) -> GaplessError | None:
     """Take the lock; the refusal when that is not possible now."""
     try:
         os.fchmod(descriptor, 0o600)  # an older gapless made it for all to open, and so to lock
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        refused = _not_now(home)
+        refused = (_unwanted(home) if deploys else None) or _not_now(home)
         if refused is None and busy and (cause := busy()):
             refused = _busy(home, cause, "wait for it to end, or pass --lock-wait 10m")
         if refused is not None:
@@ -165,13 +169,21 @@ def _try(descriptor: int, home: Path, busy: Callable[[], str] | None) -> Gapless
     return refused
 
 
+def _unwanted(home: Path) -> GaplessError | None:
+    """The refusal while deploys are on hold, or visitors wait."""
+    if on_hold := hold(home):
+        return _busy(home, f"deploys are on hold by {on_hold}", "`gapless lock release` ends the hold")
+    if paused := pause.lasting(Home(home)):
+        hint = "`gapless resume` ends the pause; or pass --lock-wait 10m"
+        return _busy(home, f"the app is paused {paused}", hint)
+    return None
+
+
 def _not_now(home: Path) -> GaplessError | None:
-    """The refusal while deploys are on hold, or a killed deployer's migration runs.
+    """The refusal while a killed deployer's migration runs.
 
     Only under the lock: the file of a migration that ended since is removed.
     """
-    if on_hold := hold(home):
-        return _busy(home, f"deploys are on hold by {on_hold}", "`gapless lock release` ends the hold")
     path = Home(home).migration
     if _is_locked(path, fcntl.LOCK_EX):
         cause = "its deployer is gone, but a command that it started still runs and holds the lock"

@@ -30,7 +30,8 @@ def verify(config: uvicorn.Config) -> None:
     cycle = getattr(sys.modules[http.__module__], "RequestResponseCycle", None)
     found = {"server_state": ServerState, "http_protocol": http, "cycle": cycle, "ws_protocol": websocket}
     missing = [f"{part}.{name}" for part, names in READ.items() for name in sorted(names - _set_by(found[part]))]
-    missing += [] if callable(getattr(websocket, "shutdown", None)) else ["ws_protocol.shutdown"]
+    methods = {"http_protocol._unset_keepalive_if_required": http, "ws_protocol.shutdown": websocket}
+    missing += [name for name, of in methods.items() if not callable(getattr(of, name.partition(".")[2], None))]
     if missing:
         cause = f"version {uvicorn.__version__} has no {', '.join(missing)}, and a drain needs it"
         raise GaplessError("use", "uvicorn", cause, 'pip install "gapless[serve]" installs one that is known')

@@ -48,7 +48,7 @@ class Drain:
 
     A response that has begun is a stream: server-sent events, but also a long download, which deserves as long.
     WebSockets are closed with 1012 (service restart), spread evenly over the first half of the streams budget,
-    so that the clients do not all come back in one moment.
+    so that the clients do not all come back in one moment; all at once where it is to `hold`.
     """
 
     def __init__(self, http: Http, settings: Settings) -> None:
@@ -57,6 +57,8 @@ class Drain:
         self.cut: Counter[Kind] = Counter()  # what did not complete within its budget
         self._began = time.monotonic()
         self._hurried = False
+        self._held: set[Any] = set()  # nothing is read from them
+        self._holds_since: float | None = None
         self._condemned: dict[Any, float] = {}  # closed by us, may still be flushing; since when
         self._turns: dict[Any, tuple[object, float]] = {}  # which request is under way on it (None: none), since when
         self._websockets = 0
@@ -65,6 +67,23 @@ class Drain:
     def hurry(self) -> None:
         """End every budget now (a second SIGTERM)."""
         self._hurried = True
+
+    @property
+    def held(self) -> set[Any]:
+        """The connections that are open, and on which nothing is read: the next request waits in the kernel."""
+        return self._held & self.http.connections
+
+    def hold(self, on: bool) -> None:
+        """Read nothing from connections without a request; or go on where it was when that began."""
+        if on and self._holds_since is None:
+            self._holds_since = time.monotonic()
+            self._hold()  # now: a request that comes from here on waits
+        elif not on and self._holds_since is not None:
+            self._began += time.monotonic() - self._holds_since
+            self._holds_since = None
+            for protocol in self.held:
+                protocol.transport.resume_reading()
+            self._held.clear()
 
     async def run(self) -> None:
         """Return when no connection and no task is left."""
@@ -77,12 +96,23 @@ class Drain:
         for kind, count in self.cut.items():
             log.warning("drain: %d cut off at the end of the budget (%s)", count, kind)
 
+    def _hold(self) -> None:
+        for protocol in self.http.connections - self._held:
+            if kind_of(protocol) in (Kind.UNREAD, Kind.IDLE) and not protocol.transport.is_closing():
+                self._held.add(protocol)
+                protocol.transport.pause_reading()
+                protocol._unset_keepalive_if_required()  # its time stands still
+
     def _look(self, elapsed: float) -> None:
         self._restart_websockets(elapsed)
+        if self._holds_since is not None:
+            self._hold()
         for protocol in list(self.http.connections):
             if protocol in self._condemned:
                 if time.monotonic() - self._condemned[protocol] > GRACE:
                     protocol.transport.abort()
+                continue
+            if protocol in self._held:
                 continue
             kind = kind_of(protocol)
             if elapsed >= self._end(kind, self._since(protocol, kind, elapsed)):
@@ -117,7 +147,8 @@ class Drain:
 
     def _restart_websockets(self, elapsed: float) -> None:
         """Send close code 1012 to as many as are due by now; the first at once."""
-        share = elapsed / (self.settings.streams / 2) if self.settings.streams and not self._hurried else 1.0
+        at_once = self._hurried or self._holds_since is not None or not self.settings.streams
+        share = 1.0 if at_once else elapsed / (self.settings.streams / 2)
         due = int(share * self._websockets) + 1
         for protocol in list(self.http.connections):
             if not is_websocket(protocol) or not protocol.handshake_complete or protocol in self._condemned:

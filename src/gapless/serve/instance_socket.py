@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from gapless.errors import GaplessError
-from gapless.linux.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH
+from gapless.linux.unix_http import PAUSE_PATH, RESUME_PATH, STAND_BY_PATH, STATUS_PATH
 from gapless.listen import bind
 from gapless.serve.app import ASGIApp
 from gapless.serve.stage import Stage
 
 ORDERS = {  # each asks for a state
     ("POST", STAND_BY_PATH): Stage.STANDING_BY,
+    ("POST", PAUSE_PATH): Stage.PAUSED,
     ("POST", RESUME_PATH): Stage.SERVING,
 }
 

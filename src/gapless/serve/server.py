@@ -31,7 +31,7 @@ log = logging.getLogger("gapless.serve")
 class Server:
     """Serves `app` on `sockets` until SIGTERM or SIGINT, then drains; a second signal hurries it.
 
-    In between it may be told to stand by: it drains its connections, but stays and can serve again at once.
+    In between it may be told to stand by, or to pause: it drains its connections, but stays and can serve at once.
 
     `proven` is awaited between the check and the first public accept: workers wait there for one another.
     """
@@ -52,7 +52,8 @@ class Server:
     def status(self) -> dict[str, object]:
         """The status document: connections and requests count the public sockets only, `since` is Unix seconds.
 
-        `descriptors` are those that this process has open, of `descriptors_allowed`.
+        `held` are the connections on which a visitor waits for the end of a pause, or may. `descriptors` are those that
+        this process has open, of `descriptors_allowed`.
         """
         groups = self._groups()
         websockets = sum(is_websocket(protocol) for http in groups for protocol in http.connections)
@@ -63,6 +64,7 @@ class Server:
             "connections": sum(len(http.connections) for http in groups),
             "requests": sum(len(http.tasks) for http in groups) - websockets,
             "websockets": websockets,
+            "held": sum(len(drain.held) for drain in self._drains),
             "since": self._since,
             **descriptors(),
         }
@@ -87,14 +89,15 @@ class Server:
             heartbeat.cancel()
 
     def turn(self, wanted: Stage) -> None:
-        """Stand by or serve, as `wanted`, from now on; raises GaplessError if it is not doing either."""
+        """Stand by, pause or serve, as `wanted`, from now on; raises GaplessError if it is doing none of these."""
         if not must_turn(self.state, wanted):
             return
-        if wanted is Stage.STANDING_BY:
+        if wanted is Stage.SERVING:
+            self._acceptor.start()
+        elif self.state is Stage.SERVING:
             self._acceptor.pause()
             self._retire_connections()
-        else:
-            self._acceptor.start()
+        self._hold(wanted is Stage.PAUSED)
         self._enter(wanted)
         notify.status(f"{wanted} {self.settings.release}".rstrip())
 
@@ -113,6 +116,10 @@ class Server:
         task.add_done_callback(lambda _: self._drains.pop(drain))
         self._http = self._new_http()
         self._acceptor.factory = self._http.protocol
+
+    def _hold(self, on: bool) -> None:
+        for drain in self._drains:
+            drain.hold(on)
 
     async def _run(self, drain: Drain) -> None:
         await self._acceptor.attached()
@@ -173,6 +180,7 @@ class Server:
         if self.state in ON_DUTY:
             self._enter(Stage.DRAINING)
             notify.stopping("draining")
+            self._hold(False)
             self._retire_connections()
             await self._acceptor.stop()
             await asyncio.gather(*self._drains.values())

@@ -17,6 +17,7 @@ class Stage(enum.StrEnum):
     PROVEN = "proven"  # waits for its sibling workers
     SERVING = "serving"
     STANDING_BY = "standing by"  # accepts nothing until told to, finishes what it had accepted
+    PAUSED = "paused"  # the same, and reads nothing from connections without a request either
     DRAINING = "draining"
     STOPPED = "stopped"
 
@@ -28,8 +29,9 @@ MOVES: dict[Stage, frozenset[Stage]] = {
     Stage.CHECKING: frozenset({Stage.WARMING, Stage.STOPPED}),
     Stage.WARMING: frozenset({Stage.PROVEN, Stage.STOPPED}),
     Stage.PROVEN: frozenset({Stage.SERVING, Stage.STOPPED}),
-    Stage.SERVING: frozenset({Stage.STANDING_BY, Stage.DRAINING}),
-    Stage.STANDING_BY: frozenset({Stage.SERVING, Stage.DRAINING}),
+    Stage.SERVING: frozenset({Stage.STANDING_BY, Stage.PAUSED, Stage.DRAINING}),
+    Stage.STANDING_BY: frozenset({Stage.SERVING, Stage.PAUSED, Stage.DRAINING}),
+    Stage.PAUSED: frozenset({Stage.SERVING, Stage.STANDING_BY, Stage.DRAINING}),
     Stage.DRAINING: frozenset({Stage.STOPPED}),
     Stage.STOPPED: frozenset(),
 }
@@ -42,11 +44,11 @@ def move(old: Stage, new: Stage) -> Stage:
     return new
 
 
-ON_DUTY = (Stage.SERVING, Stage.STANDING_BY)  # proven, and not told to go
+ON_DUTY = (Stage.SERVING, Stage.STANDING_BY, Stage.PAUSED)  # proven, and not told to go
 
 
 def must_turn(old: Stage, wanted: Stage) -> bool:
-    """Whether an instance that serves or stands by has to change to do as `wanted`; raises GaplessError for others."""
+    """Whether an instance that is ON_DUTY has to change to do as `wanted`; raises GaplessError for others."""
     if old not in ON_DUTY:
         raise GaplessError("turn to", wanted, f"the instance is {old}", "only one that serves can stand by and resume")
     return old is not wanted

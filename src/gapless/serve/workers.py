@@ -83,7 +83,7 @@ class Parent:
         The descriptors are those of the worker that has the fewest left.
         """
         each = [worker.status for worker in self._workers.values()]
-        total = {key: sum(one.get(key, 0) for one in each) for key in ("connections", "requests", "websockets")}
+        total = {key: sum(one.get(key, 0) for one in each) for key in ("connections", "requests", "websockets", "held")}
         mine = {"release": self.settings.release, "state": self.state, "pid": os.getpid(), "since": self._since}
         fullest = max((one for one in each if "descriptors" in one), key=_share, default={})
         mine |= {key: fullest.get(key, 0) for key in ("descriptors", "descriptors_allowed")}

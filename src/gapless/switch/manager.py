@@ -93,6 +93,18 @@ class Manager(Protocol):
     def resume(self, instance: Instance) -> bool:
         """Have an instance that stands by accept again; False if it cannot. It raises nothing."""
 
+    def pause(self, instance: Instance) -> bool:
+        """As `stand_by`, and have it read nothing from connections that wait for a request, either."""
+
+    def arm(self, instance: Instance, seconds: float) -> None:
+        """See to it that an instance accepts again in so many `seconds`, whatever becomes of the caller.
+
+        There is one such timer: the one before is disarmed.
+        """
+
+    def disarm(self) -> None:
+        """Forget the timer; none is no error."""
+
     def stop(self, instance: Instance) -> None:
         """End an instance now and wait until it is gone: for candidates that were never ready."""
 

@@ -1,11 +1,11 @@
-"""What an instance says of itself on its private socket; and orders to stand by, or to serve again."""
+"""What an instance says of itself on its private socket; and orders to stand by, to pause, or to serve again."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from gapless.linux.unix_http import RESUME_PATH, STAND_BY_PATH, STATUS_PATH, get, post
+from gapless.linux.unix_http import PAUSE_PATH, RESUME_PATH, STAND_BY_PATH, STATUS_PATH, get, post
 
 TIMEOUT = 3.0  # seconds: a server that needs longer is no quick way back
 
@@ -29,6 +29,17 @@ def stand_by(private: str) -> bool:
     A silent server costs `TIMEOUT` seconds; then it may still obey later. Raises nothing.
     """
     return _order(private, STAND_BY_PATH, "standing by")
+
+
+def pause(private: str) -> bool:
+    """As `stand_by`, and nothing is read from connections that wait for a request, either. Raises nothing."""
+    return _order(private, PAUSE_PATH, "paused")
+
+
+def is_quiet(status: dict[str, Any] | None) -> bool:
+    """Whether an instance that is paused says so, and that it has finished what it had accepted."""
+    told = status or {}
+    return told.get("state") == "paused" and told.get("requests") == 0 and told.get("connections") == told.get("held")
 
 
 def resume(private: str) -> bool:

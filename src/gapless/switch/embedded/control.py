@@ -36,6 +36,18 @@ class Stop(msgspec.Struct, tag="stop", tag_field="verb", forbid_unknown_fields=T
     pid: int
 
 
+class Arm(msgspec.Struct, tag="arm", tag_field="verb", forbid_unknown_fields=True):
+    """Have an instance accept again in so many `seconds`, whoever is there then."""
+
+    id: str
+    pid: int
+    seconds: float
+
+
+class Disarm(msgspec.Struct, tag="disarm", tag_field="verb", forbid_unknown_fields=True):
+    """Forget what was armed."""
+
+
 class Instances(msgspec.Struct, tag="instances", tag_field="verb", forbid_unknown_fields=True):
     """Answered with every Instance, oldest first."""
 
@@ -56,7 +68,7 @@ class About(msgspec.Struct, frozen=True):
     sockets: dict[str, int]
 
 
-Request = Start | Retire | Stop | Instances | Info | Settle
+Request = Start | Retire | Stop | Arm | Disarm | Instances | Info | Settle
 
 
 class UnreachableError(GaplessError):

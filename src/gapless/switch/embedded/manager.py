@@ -50,6 +50,18 @@ class EmbeddedManager:
         """Have an instance that stands by accept again."""
         return orders.resume(instance.private)
 
+    def pause(self, instance: Instance) -> bool:
+        """Have an instance stand by, and let its idle connections wait."""
+        return orders.pause(instance.private)
+
+    def arm(self, instance: Instance, seconds: float) -> None:
+        """Have the supervisor resume an instance in so many `seconds`."""
+        control.ask(self._home, control.Arm(instance.id, instance.pid, seconds))
+
+    def disarm(self) -> None:
+        """Have the supervisor forget that."""
+        control.ask(self._home, control.Disarm())
+
     def stop(self, instance: Instance) -> None:
         """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s.
 

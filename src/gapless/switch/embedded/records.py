@@ -32,11 +32,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     def runs(self) -> bool:
         """Whether the very process of this record still runs (a zombie does not)."""
-        try:
-            found = procfs.stat(self.pid)
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return int(found[19]) == self.started and found[0] not in "ZX" and procfs.boot() == self.boot
+        return procfs.lives(self.pid, self.started) and procfs.boot() == self.boot
 
 
 def write(home: EmbeddedHome, record: Record) -> None:

@@ -14,7 +14,9 @@ from typing import Any, assert_never
 
 from gapless.config import Config
 from gapless.errors import GaplessError
+from gapless.switch import pause
 from gapless.switch.embedded import control, control_server, records, sockets
+from gapless.switch.embedded.alarm import Alarm
 from gapless.switch.embedded.control import About, Request
 from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.instance import Supervised
@@ -60,6 +62,7 @@ class Supervisor:
         self._home = home
         self._log = log
         self._instances = Reconciler(home, held, log, self._end_if_done)
+        self._alarm = Alarm(log.say)
         self._since = time.time()
         self._first = 0  # pid of the command that makes the first release
         self._stopping: int | None = None  # the exit status, once we are to end
@@ -72,6 +75,7 @@ class Supervisor:
         self._handle_signals(loop)
         for record in found:
             self._instances.adopt(record)
+        self._take_over_alarm()
         server = await control_server.serve(control_server.bind(self._home), self._answer)
         following = asyncio.create_task(self._log.follow())
         try:
@@ -81,6 +85,7 @@ class Supervisor:
             await self._ended.wait()
         finally:
             following.cancel()
+            self._alarm.disarm()
             self._log.close()
             server.close()
             self._home.control.unlink(missing_ok=True)
@@ -95,6 +100,8 @@ class Supervisor:
                     running.retire("it was told to retire")
             case control.Stop():
                 return await self._stop_instance(self._instances.get(request.id, request.pid))
+            case control.Arm() | control.Disarm():
+                self._set_alarm(request)
             case control.Instances():
                 return [self._instances.instance(running) for running in self._instances]
             case control.Info():
@@ -104,6 +111,17 @@ class Supervisor:
             case _:
                 assert_never(request)
         return True
+
+    def _set_alarm(self, request: control.Arm | control.Disarm) -> None:
+        if isinstance(request, control.Disarm):
+            self._alarm.disarm()
+        elif running := self._instances.get(request.id, request.pid):
+            self._alarm.arm(running, request.seconds)
+
+    def _take_over_alarm(self) -> None:
+        """Arm what a killed supervisor had armed: else visitors would wait for ever."""
+        if found := pause.read(self._home):
+            self._set_alarm(control.Arm(found.instance.id, found.instance.pid, found.left))
 
     async def _start(self, release: str, timeout: float, hung_up: Awaitable[None]) -> Started:
         if release == self._instances.current() and (live := self._instances.live()):

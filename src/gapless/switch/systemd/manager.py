@@ -14,7 +14,7 @@ from gapless.errors import GaplessError
 from gapless.linux.files import clear_way, replace
 from gapless.switch import held, orders
 from gapless.switch.manager import Instance, Readiness, Role, Started
-from gapless.switch.systemd import companions, journal, rehearsal, units
+from gapless.switch.systemd import companions, journal, rehearsal, units, wake
 from gapless.switch.systemd.boot_priority import booting_behind
 from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.first import FirstCandidate
@@ -98,6 +98,18 @@ class SystemdManager:
     def resume(self, instance: Instance) -> bool:
         """Have an instance that stands by accept again."""
         return orders.resume(instance.private)
+
+    def pause(self, instance: Instance) -> bool:
+        """Have an instance stand by, and let its idle connections wait."""
+        return orders.pause(instance.private)
+
+    def arm(self, instance: Instance, seconds: float) -> None:
+        """Have systemd resume an instance in so many `seconds`."""
+        wake.arm(self.home, instance, seconds)
+
+    def disarm(self) -> None:
+        """Have systemd forget that."""
+        wake.disarm(self.home)
 
     def stop(self, instance: Instance) -> None:
         """End an instance and wait until it is gone: SIGTERM, and SIGKILL after 3 s."""

@@ -17,6 +17,7 @@ PATIENCE = 90.0  # seconds for an answer: systemd has a bus time-out of its own 
 AWAY = ("Connection reset by peer", "Connection refused", "Transport endpoint is not connected", "disconnected")
 GONE = {"inactive", "failed", "maintenance"}  # states of a unit that does not run
 TRIES, PAUSE = 50, 0.1  # seconds between two
+AGAIN = 3.0  # seconds: four tries in ten seconds, where systemd's limit of starts is five
 MARGIN = 5.0  # seconds over a unit's own time to stop: systemd itself has killed it by then
 SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|h|d)\b")  # a part of what systemd says of a time, systemd.time(7)
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -30,30 +31,47 @@ class Systemctl:
 
     def argv(self, *argv: str) -> list[str]:
         """The command line."""
-        return ["systemctl", *(["--user"] if self.user else []), "--no-ask-password", "--quiet", *argv]
+        return ["systemctl", *self._common, *argv]
+
+    @property
+    def _common(self) -> list[str]:
+        return [*(["--user"] if self.user else []), "--no-ask-password", "--quiet"]
 
     def do(self, *argv: str, timeout: float = PATIENCE) -> str:
         """Run systemctl with `argv` and return its output. Raises TimeoutExpired after `timeout` seconds, too."""
-        done = self.attempt(*argv, timeout=timeout)
+        return self._succeeded(argv[0], argv[-1], self.attempt(*argv, timeout=timeout))
+
+    def run_later(self, seconds: float, unit: str, *argv: str) -> None:
+        """Have systemd run `argv` as `unit` in so many `seconds`, and again and again until it succeeds.
+
+        Both the unit and its timer are transient: nothing of them stays.
+        """
+        timer = [f"--on-active={seconds:.3f}s", "--timer-property=AccuracySec=50ms"]
+        again = ["--property=Restart=on-failure", f"--property=RestartSec={AGAIN:g}s"]
+        asked = ["systemd-run", *self._common, "--collect", f"--unit={unit}", *timer, *again, "--", *argv]
+        self._succeeded("start", f"the timer of {unit}", self._run(asked, PATIENCE))
+
+    def _succeeded(self, operation: str, object_: str, done: subprocess.CompletedProcess[str]) -> str:
+        """Its output. Raises GaplessError."""
         if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or [f"systemctl exited with status {done.returncode}"]
-            raise GaplessError(argv[0], argv[-1], said[0], _hint(done.stderr, self.user), details=tuple(said[1:]))
+            said = done.stderr.strip().splitlines() or [f"{done.args[0]} exited with status {done.returncode}"]
+            raise GaplessError(operation, object_, said[0], _hint(done.stderr, self.user), details=tuple(said[1:]))
         return done.stdout
 
     def attempt(self, *argv: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run systemctl with `argv`, whatever its exit status; again if the connection broke."""
         deadline = time.monotonic() + timeout
         for _ in range(TRIES):
-            done = self._run(argv, max(deadline - time.monotonic(), 0.05))
+            done = self._run(self.argv(*argv), max(deadline - time.monotonic(), 0.05))
             if done.returncode == 0 or not any(sign in done.stderr for sign in AWAY):
                 break
             time.sleep(PAUSE)
         return done
 
-    def _run(self, argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    def _run(self, command: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
-                self.argv(*argv),
+                command,
                 capture_output=True,
                 text=True,
                 check=False,
@@ -64,7 +82,7 @@ class Systemctl:
             )
         except FileNotFoundError:
             hint = "use `gapless run` (the embedded supervisor) on machines without systemd"
-            raise GaplessError("ask", "systemd", "there is no systemctl here", hint) from None
+            raise GaplessError("ask", "systemd", f"there is no {command[0]} here", hint) from None
 
     def end(self, *units: str, within: float | None = None) -> None:
         """Stop `units` (names or patterns) and wait until they are gone; kill what is left after `within` seconds.
