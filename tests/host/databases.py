@@ -25,14 +25,14 @@ import json, os, sqlite3, time
 PATH = os.path.join(os.environ["GAPLESS_SHARED"], "shop.db")
 database = sqlite3.connect(PATH, timeout=10, isolation_level=None)
 database.execute("PRAGMA journal_mode = WAL")
-database.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, at REAL, size INTEGER)")
+database.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, at REAL, body BLOB)")
 RELEASE = os.environ["GAPLESS_RELEASE"]
 
 async def app(scope, receive, send):
     path, status = scope["path"], 200
     try:
         if path.startswith("/add/"):
-            database.execute("INSERT INTO orders (id, at, size) VALUES (?, ?, 0)", (path[5:], time.time()))
+            database.execute("INSERT INTO orders VALUES (?, ?, ?)", (path[5:], time.time(), os.urandom(1000)))
         said = database.execute("SELECT count(*) FROM orders").fetchone()[0]
     except sqlite3.Error as error:
         status, said = 500, str(error)
@@ -40,15 +40,15 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": status, "headers": []})
     await send({"type": "http.response.body", "body": body})
 """
-# The three keys that are allowed to act, the rest is refused; as long as it runs.
+# A bucket, and a key that may write there; all else is refused. What it holds is gone when it ends.
 S3 = """
-import json, sys, threading, time, urllib.request
+import json, os, sys, threading, urllib.request
 import boto3
 from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer("127.0.0.1", 5000)
-server.start()
-about = {"endpoint_url": "http://127.0.0.1:5000", "region_name": "us-east-1"}
-about |= {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
+address, keys = sys.argv[1:]
+ThreadedMotoServer(address, 5000).start()
+url = f"http://{address}:5000"
+about = {"endpoint_url": url, "region_name": "us-east-1", "aws_access_key_id": "any", "aws_secret_access_key": "any"}
 boto3.client("s3", **about).create_bucket(Bucket="backups")
 iam = boto3.client("iam", **about)
 iam.create_user(UserName="shop")
@@ -56,14 +56,11 @@ every = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s
 iam.put_user_policy(UserName="shop", PolicyName="all", PolicyDocument=json.dumps(every))
 key = iam.create_access_key(UserName="shop")["AccessKey"]
 plain = {"Content-Type": "text/plain"}
-for path, data in ("/moto-api/reset-auth", b"0"),:
-    urllib.request.urlopen(urllib.request.Request(about["endpoint_url"] + path, data, plain, method="POST"))
-with open(sys.argv[1] + ".new", "w") as file:
+urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset-auth", b"0", plain, method="POST"))
+with open(f"{keys}.new", "w") as file:
     file.write(f"AWS_ACCESS_KEY_ID={key['AccessKeyId']}\\nAWS_SECRET_ACCESS_KEY={key['SecretAccessKey']}\\n")
-import os
-os.rename(sys.argv[1] + ".new", sys.argv[1])
-while True:
-    time.sleep(60)
+os.rename(f"{keys}.new", keys)
+threading.Event().wait()
 """
 KEYS = "/opt/s3/keys"
 
@@ -82,6 +79,10 @@ class Database(Shop):
         """Write the next release, with the `settings` of its [database]; `app` runs once it has its database."""
         self.write(config=f'{config}\n[database]\npath = "shop.db"\n{settings}\n')
         self.host.write(f"{self.project}/app.py", APP + app)
+
+    def credentials(self, variables: str) -> None:
+        """Write the file that `[database] credentials` names."""
+        self.host.write(f"{self.project}/litestream.env", variables, 0o600)
 
     def add(self, name: str) -> int:
         """How many orders there are after one more, which is acknowledged."""
@@ -124,14 +125,22 @@ def database_up(host: Host, settings: str = FILE, config: str = "") -> Iterator[
 
 
 @contextlib.contextmanager
-def s3(host: Host, project: str) -> Iterator[str]:
-    """A real S3 API on the host's loopback, a service of it; the settings of [database] for it inside."""
+def s3(host: Host, address: str = "127.0.0.1") -> Iterator[str]:
+    """A real S3 API at an address of the host, a service of it; inside, the variables with the key that it accepts."""
     host.write("/opt/s3/s3.py", S3)
     host.run("rm", "-f", KEYS)
-    host.run("systemd-run", "--quiet", "--unit=s3.service", sys.executable, "/opt/s3/s3.py", KEYS)
+    host.run("systemd-run", "--quiet", "--collect", "--unit=s3.service", sys.executable, "/opt/s3/s3.py", address, KEYS)
     try:
         wait_until(lambda: host.run("test", "-e", KEYS, check=False).returncode == 0, 60, "S3 runs")
-        host.write(f"{project}/litestream.env", host.read(KEYS), 0o600)
-        yield ('replica = "s3://backups/shop"\nendpoint = "http://127.0.0.1:5000"\ncredentials = "litestream.env"\n')
+        yield host.read(KEYS)
     finally:
         host.run("systemctl", "stop", "s3.service", check=False)
+
+
+def in_s3(address: str = "127.0.0.1") -> str:
+    """The settings of [database] for the replica in that S3."""
+    return f"""
+replica = "s3://backups/shop"
+endpoint = "http://{address}:5000"
+credentials = "litestream.env"
+"""
