@@ -8,8 +8,10 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from gapless import environment
 from gapless.config import Config, Database
 from gapless.errors import GaplessError
 from gapless.linux import confined
+from gapless.linux.unix_http import post
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
 
@@ -27,6 +30,7 @@ L0_RETENTION = 24 * 3600.0  # seconds for which each point of a sync can be gone
 PATIENCE = 60.0  # seconds for an answer of the replica
 REACH = 5.0  # seconds for a connection
 SYNC = 30.0  # seconds for a sync
+LOOK_EVERY = 0.1  # seconds
 S3 = "https://s3.amazonaws.com"  # without an endpoint
 MARK = "# Made by gapless; `gapless up` writes it again."
 # What Litestream, S3 and the system say, and what that means: the cause in our words, and what to try.
@@ -132,12 +136,32 @@ class Litestream:
             hint = f"`journalctl -u {self.home.litestream}` says why; `systemctl restart {self.home.litestream}`"
             raise GaplessError("sync", str(self.path), cause, hint)
         self.must_be_reached()
-        argv = ("sync", "-wait", "-json", "-timeout", str(round(timeout)), "-socket", str(self.control), str(self.path))
-        said = json.loads(self.ask("sync", str(self.path), *argv, timeout=timeout + 5))
-        if said.get("replica_txid", 0) < said["txid"]:
-            cause = f"the replica has {said.get('replica_txid', 0)} transactions of {said['txid']}"
-            raise GaplessError("sync", str(self.path), cause, "repeat this")
-        return f"{said['txid']:016x}"
+        deadline = time.monotonic() + timeout
+        wanted = self._copy(timeout)["txid"]
+        while (said := self._copy(timeout)).get("replicated_txid", 0) < wanted:
+            if time.monotonic() > deadline:
+                cause = f"the replica has {said.get('replicated_txid', 0)} transactions of {wanted} after {timeout:g} s"
+                hint = f"`journalctl -u {self.home.litestream}` says why"
+                raise GaplessError("sync", str(self.path), cause, hint)
+            time.sleep(LOOK_EVERY)
+        return f"{wanted:016x}"
+
+    def _copy(self, timeout: float) -> dict[str, Any]:
+        """Have it read what was written; it goes on to copy that. What it says of how far it is.
+
+        Not by its own `sync`: that has a time-out, with whose end the read transaction ends by which it keeps others
+        from restarting the log, should it have begun a checkpoint just then. Version 0.5.17 does not notice, misses
+        what is written next, and the replica is damaged from there on.
+        """
+        asked = json.dumps({"path": str(self.path)}).encode()
+        try:
+            status, _, body = post(str(self.control), "/sync", "localhost", timeout, asked)
+            said: dict[str, Any] = json.loads(body)
+        except (OSError, ValueError) as error:
+            raise GaplessError("sync", str(self.path), f"Litestream does not answer: {error}", "repeat this") from error
+        if status != HTTPStatus.OK or not isinstance(said.get("txid"), int):
+            raise refused("sync", str(self.path), str(said.get("error") or said))
+        return said
 
     def reached(self) -> list[dict[str, Any]]:
         """The points that the replica holds, oldest first; none where there is no replica. Raises GaplessError."""
