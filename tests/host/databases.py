@@ -62,6 +62,10 @@ with open(f"{keys}.new", "w") as file:
 os.rename(f"{keys}.new", keys)
 threading.Event().wait()
 """
+READ = """
+import sqlite3, sys
+print(*[id for id, in sqlite3.connect(sys.argv[1]).execute("SELECT id FROM orders ORDER BY at")])
+"""
 KEYS = "/opt/s3/keys"
 
 
@@ -112,6 +116,11 @@ class Database(Shop):
     def forget_replica(self) -> None:
         """Remove the replica that is on the host's disk."""
         self.host.run("rm", "-rf", DIRECTORY)
+
+
+def rows(shop: Database, path: str) -> list[str]:
+    """The orders in a database."""
+    return shop.host.run("python3", "-c", READ, path, user="shop").stdout.split()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.host.databases import DATABASE, DIRECTORY, FILE, UNIT, Database, database_up, install_litestream
+from tests.host.databases import DATABASE, DIRECTORY, FILE, UNIT, Database, database_up, install_litestream, rows
 from tests.host.host import Host
 
 
@@ -38,10 +38,6 @@ def test_it_is_copied_and_comes_back_on_a_new_host(shop: Database) -> None:
     assert shop.host.run("stat", "--format=%U", DATABASE).stdout == "shop\n"
 
 
-READ = """
-import sqlite3, sys
-print(*[id for id, in sqlite3.connect(sys.argv[1]).execute("SELECT id FROM orders ORDER BY at")])
-"""
 MIGRATE = """
 [release]
 migrate = ["python3", "migrate.py"]
@@ -108,11 +104,6 @@ def test_a_bad_migration_is_gone_back_from(shop: Database) -> None:
     shop.release()
     shop("up")
     assert rows(shop, DATABASE) == ["first", "second", "fourth"]
-
-
-def rows(shop: Database, path: str) -> list[str]:
-    """The orders in a database."""
-    return shop.host.run("python3", "-c", READ, path, user="shop").stdout.split()
 
 
 def test_without_a_backup_nothing_is_migrated(shop: Database) -> None:
