@@ -46,9 +46,7 @@ def _log(one: Litestream) -> Finding:
     size = database.size(one.path.with_name(f"{one.path.name}-wal"))
     what = f"{one.path} has {database.size(one.path):,} bytes, and {size:,} in its log"
     if size > LONG:
-        hint = (
-            "a transaction that never ends keeps them there: a reader that does not read to its end, a forgotten BEGIN"
-        )
+        hint = "a transaction that never ends keeps them there: a forgotten BEGIN, or a reader that stopped half-way"
         return Finding("database", Severity.WARNING, what, hint)
     return Finding("database", Severity.OK, what)
 
