@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 import tomllib
@@ -29,6 +30,11 @@ PLAIN = re.compile(r"[^{}\"`\\\x00-\x1f\x7f]*")
 # Where public files are in URLs, and in a release: what nobody has to quote, in a Caddyfile or in a URL.
 PREFIX = re.compile(r"(/[A-Za-z0-9._~@-]+)+")
 PROXIED = re.compile("/run/[A-Za-z0-9][A-Za-z0-9._-]*")
+INSIDE = re.compile(r"(?!/)(?!.*(^|/)\.{0,2}(/|$))[A-Za-z0-9._/-]+")  # a file below a directory
+REPLICA = re.compile(
+    r"(file://(?P<path>/[^\x00-\x1f\x7f\"'\\%]*[^/\x00-\x1f\x7f\"'\\%])|s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._-]+)+)"
+)
+ENDPOINT = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:]+\](:[0-9]+)?")
 # systemd.service(5) takes a leading @ - : + ! or | for an order of its own, "run it as root" among them.
 # All that stands in one line of a unit file or of an HTTP request; the other settings may have several lines.
 IN_ONE_LINE = re.compile(r"(?!env\.|build\.run|release\.migrate|proxy\.extra|(.+\.)?command\b).*")
@@ -146,6 +152,28 @@ class Assets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     age: Seconds = Seconds(7 * 86400)
 
 
+class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The app's SQLite database, `path` in $GAPLESS_SHARED, and its `replica`, which Litestream keeps up to date.
+
+    That is a directory (file:///…), or s3://bucket/prefix at Amazon or at `endpoint`; `credentials` is a file of
+    NAME=value lines, relative to the project's directory. Every `snapshot` the whole is copied anew; what `retention`
+    is over for goes.
+    """
+
+    path: str = ""
+    replica: str = ""
+    endpoint: str = ""
+    credentials: str = ""
+    snapshot: Seconds = Seconds(24 * 3600)
+    retention: Seconds = Seconds(7 * 24 * 3600)
+
+    @property
+    def directory(self) -> str:
+        """Where the replica is on this host; "" where it is elsewhere."""
+        found = REPLICA.fullmatch(self.replica)
+        return (found and found["path"]) or ""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
 
@@ -168,6 +196,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sandbox: Sandbox = Sandbox()
     assets: Assets = Assets()
     proxy: Proxy = Proxy()
+    database: Database = Database()
 
     @property
     def argv(self) -> list[str]:
@@ -263,7 +292,8 @@ def _with_paths(table: dict[str, Any]) -> dict[str, Any]:
 
 def _problem(config: Config) -> tuple[str, str]:
     """What types alone cannot say: the cause and what to try; empty if nothing is wrong."""
-    for check in (_of_texts, _of_commands, _of_check, _of_places, _of_environment, _of_assets, _of_proxy):
+    checks = (_of_texts, _of_commands, _of_check, _of_places, _of_environment, _of_assets, _of_proxy, _of_database)
+    for check in checks:
         if (found := check(config)) != NOTHING:
             return found
     return NOTHING
@@ -381,6 +411,29 @@ def _of_proxy(config: Config) -> tuple[str, str]:
         if address.startswith("unix:") and not PROXIED.fullmatch(address.removeprefix("unix:")):
             hint = f'for example: listen = "unix:/run/{config.name}.sock"'
             return f"`listen`: {address!r} is not a plain name in /run, where only root can put another", hint
+    return NOTHING
+
+
+def _of_database(config: Config) -> tuple[str, str]:
+    """What is wrong with where the database is, and where its copy goes."""
+    database = config.database
+    if not database.path:
+        if database != Database():
+            return "`database.path` is missing", 'for example: path = "shop.db", in the directory $GAPLESS_SHARED'
+        return NOTHING
+    if not INSIDE.fullmatch(database.path):
+        cause = f"`database.path`: {database.path!r} is not the path of a file in $GAPLESS_SHARED"
+        return cause, 'for example: path = "shop.db", in letters, digits, and . _ - /'
+    if not REPLICA.fullmatch(database.replica) or posixpath.normpath(database.directory or "/") != (
+        database.directory or "/"
+    ):
+        hint = 'for example: replica = "file:///mnt/backup/shop", or "s3://bucket/shop"'
+        return f"`database.replica`: {database.replica!r} is no place for a replica", hint
+    if database.endpoint and (database.directory or not ENDPOINT.fullmatch(database.endpoint)):
+        hint = 'it is for s3:// alone, for example: endpoint = "https://s3.example.com"'
+        return f"`database.endpoint`: {database.endpoint!r} cannot be used", hint
+    if not 0 < database.snapshot <= database.retention:
+        return "`database.snapshot` is 0, or longer than `database.retention`", 'for example: retention = "168h"'
     return NOTHING
 
 

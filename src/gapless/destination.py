@@ -15,7 +15,8 @@ from gapless.errors import GaplessError
 
 NAME = re.compile("[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 # What two installations on one host cannot both have, or would ruin for each other: by table and key.
-ITS_OWN = (("proxy", "domains"), ("database", "path"), ("database", "replica"))
+# The database is in the installation's own directory.
+ITS_OWN = (("proxy", "domains"), ("database", "replica"))
 
 
 def overlay(directory: Path, destination: str) -> Path:

@@ -114,7 +114,7 @@ def _wanted(
         raise GaplessError("fix", f"the environment of {release}", f"{taken} is not the app's to set", hint, status=2)
     handed = handed_over(Home(home), release)
     variables = {name: USED.sub(lambda found: handed[found[1] or found[2]], value) for name, value in variables.items()}
-    text = "".join(_assignment(name, value, release) for name, value in variables.items())
+    text = "".join(assignment(name, value, release) for name, value in variables.items())
     return text, {name: read(project / secret) for name, secret in config.secrets.items()}
 
 
@@ -285,7 +285,7 @@ def _value(found: re.Match[str]) -> str:
     return found["single"] if found["single"] is not None else found["bare"].strip(" \t\r")
 
 
-def _assignment(name: str, value: str, release: str) -> str:
+def assignment(name: str, value: str, release: str) -> str:
     if "\0" in value or value.encode(errors="ignore").decode() != value:
         raise GaplessError("fix", f"`{name}` of {release}", "its value has a NUL byte or is not text")
     escaped = re.sub(r'(["\\$`])', r"\\\1", value)

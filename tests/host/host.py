@@ -101,6 +101,11 @@ class Host:
         """PID 1 of the host, as this machine numbers it."""
         return int((self.folder / "pid").read_text())
 
+    @property
+    def holder(self) -> int:
+        """The process in whose mounts the disk is, at `folder`/disk/root, also while the power is off."""
+        return self._holder.pid
+
     def boot(self) -> None:
         """Boot from the disk as it is; a second try if the first fails. Raises BootError with the console's log."""
         try:

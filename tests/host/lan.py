@@ -38,6 +38,7 @@ class Lan:
         self._folder = tempfile.TemporaryDirectory(prefix="gapless-lan-")
         self.home = Path(self._folder.name)
         self.addresses: dict[str, str] = {}
+        self._attached = 0
         self.key, self.known_hosts, self.inventory = (self.home / one for one in ("key", "known_hosts", "hosts.ini"))
         self._holder = subprocess.Popen(
             ["unshare", "--net", "sh", "-e", "-c", HOLD],
@@ -67,18 +68,24 @@ class Lan:
         self._holder.wait(60)
         self._folder.cleanup()
 
-    def join(self, host: Host, name: str) -> str:
-        """Bring `host` into the network and have its systemd start sshd, which knows the controller's key.
-
-        Returns its address. A reboot takes it out of the network.
-        """
-        number = 10 + len(self.addresses)
+    def attach(self, host: Host) -> str:
+        """Bring `host` into the network, and return its address. A reboot takes it out again."""
+        self._attached += 1
+        number = 9 + self._attached
         address = f"{NETWORK}.{number}"
         link = f"host{number}"
         self._inside("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(host.pid))
         self._inside("ip", "link", "set", link, "master", "lan", "up")
         host.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
         host.run("ip", "link", "set", "eth0", "up")
+        return address
+
+    def join(self, host: Host, name: str) -> str:
+        """Bring `host` into the network and have its systemd start sshd, which knows the controller's key.
+
+        Returns its address.
+        """
+        address = self.attach(host)
         key = host.run("sh", "-e", "-c", SSHD, stdin=self.key.with_suffix(".pub").read_text()).stdout
         self.addresses[name] = address
         with self.known_hosts.open("a") as file:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.host.host import PROJECTS, SEARCHED, Host
 from tests.support import GAPLESS, wait_until
@@ -148,8 +148,11 @@ class Shop:
         self("down", "--data", "--yes")
 
 
+S = TypeVar("S", bound=Shop)
+
+
 @contextlib.contextmanager
-def leaving_nothing(one: Shop) -> Iterator[Shop]:
+def leaving_nothing(one: S) -> Iterator[S]:
     """The app, whatever becomes of it inside; afterwards nothing of it is left."""
     yield one
     one.remove()

@@ -21,6 +21,13 @@ def test_bench_hosts() -> None:
     assert "The listening socket stayed the same one through every deploy, and every replaced instance" in said
 
 
+def test_restore() -> None:
+    """Every row that was acknowledged before the last sync is on the next host, from a directory and from S3."""
+    said = program("bench.restore", "--switchovers", "2", "--losses", "1")
+    for replica in ("directory", "S3"):
+        assert re.search(rf"^\| {replica} \| 2 \| 1 \| [1-9][\d,]* \| 0 \|", said, re.M), said
+
+
 def test_host_kills() -> None:
     """Invariants 1, 3 and 5: deployers, instances and the power; only what the killed had in hands is lost."""
     said = program("bench.host_kills", "--count", "6", "--reboots", "1", "--seed", "2")

@@ -29,6 +29,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "exec": "Run a command as the current release runs.",
     "audit": "Show every deploy: who, when, from, to, outcome.",
     "lock": "Show, take or release the deploy lock.",
+    "database": "Look after the replica of the app's SQLite database, and restore it.",
     "pause": "Let visitors wait, for a short time, while nothing of the app answers.",
     "resume": "End a pause at once.",
     "maintenance": "Have Caddy show visitors a page in the place of the app.",
@@ -39,7 +40,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
 }
 # Units, releases, the ledger: everybody may read them, whatever the umask of whoever types the command. The other verbs
 # write what is the user's own, or hand their umask on to the app.
-FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "pause", "resume", "prune", "down"}
+FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "pause", "resume", "prune", "down", "database"}
 
 # These do nothing but tell: an answer that cannot be written is a failure. What the others do is done, told or not.
 TELL = {"status", "doctor", "releases", "logs", "audit", "config", "probe"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import click
 
@@ -24,6 +25,7 @@ lock_wait = click.option(
 @click.command()
 @click.argument("source", required=False)
 @watch_options
+@click.option("--without-backup", is_flag=True, help="Migrate also where the replica of the database is behind.")
 @dry_run
 @lock_wait
 @common
@@ -39,12 +41,14 @@ def command(
     prove: bool,
     prove_url: str | None,
     max_latency: float | None,
+    without_backup: bool,
 ) -> None:
     """SOURCE is a directory, a tarball or a git revision; without it, the project itself as git sees it.
 
     A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
     """
     target = project.target(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
+    target = replace(target, backup=None) if without_backup else target
     on = wanted_watch(project, watch, prove, prove_url, max_latency)
     if dry_run:
         seen = preview_deploy(target, project.directory, source, on)

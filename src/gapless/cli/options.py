@@ -135,6 +135,7 @@ class Project:
             jobs=self.app.jobs,
             operator=self._operator,
             destination=self.destination,
+            backup=self.app.backup,
         )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WORDS = {
     "install": "Installing the source",
     "build": "Building",
+    "back up": "Bringing the replica of the database up to date",
     "migrate": "Migrating",
     BASELINE: "Probing what serves now",
     SWITCH: "Starting and proving the candidate",

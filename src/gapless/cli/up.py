@@ -49,10 +49,18 @@ def command(
     host.require_systemd(home)
     app = SystemdApp(home)
     host.refuse_foreign(home)
-    target = Target(home, app.manager, Progress(output), lock_wait, jobs=app.jobs, destination=project.destination)
+    target = Target(
+        home,
+        app.manager,
+        Progress(output),
+        lock_wait,
+        jobs=app.jobs,
+        destination=project.destination,
+        backup=app.backup,
+    )
     current = recovery.current(target) or ""
     first, lost = not current, current != (app.manager.current() or "")
-    installation = Installation(project.config, home, current, adopt=existing_user)
+    installation = Installation(project.config, home, current, adopt=existing_user, project=project.directory)
     if os.geteuid() == 0:
         installation.site.judge()
     missing, moved = installation.missing(), installation.socket.moved()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gapless.config import Config
-from gapless.doctor import command, installed, leftovers, machine, other_proxies, proxy
+from gapless.doctor import command, database, installed, leftovers, machine, other_proxies, proxy
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.home import Home
@@ -41,6 +41,7 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
         found += _guarded("programs", lambda: [_programs(config, project, home, current)])
         found += _guarded("assets", lambda: _assets(target, current))
         found += _guarded("leftovers", lambda: _leftovers(target, app, current))
+    found += _guarded("replica", lambda: database.examine(config, home if isinstance(home, SystemdHome) else None))
     found += _guarded("Caddy", lambda: proxy.examine(config, home if isinstance(home, SystemdHome) else None))
     return found + _guarded("proxies", lambda: other_proxies.examine(config.addresses, config.drain.linger))
 

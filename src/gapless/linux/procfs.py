@@ -193,3 +193,17 @@ def _runs(pid: int) -> bool:
         return stat(pid)[0] not in "ZX"
     except OSError:
         return False
+
+
+def having_open(paths: Collection[str]) -> list[int]:
+    """The processes that have one of the files `paths` open, of those that we may look at."""
+    return sorted(pid for pid in _pids() if _has_open(pid, paths))
+
+
+def _has_open(pid: int, paths: Collection[str]) -> bool:
+    with contextlib.suppress(OSError):  # it ended, or is another user's
+        for entry in (PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if str(entry.readlink()) in paths:
+                    return True
+    return False

@@ -26,9 +26,11 @@ def get(socket_path: str, target: str, host: str, timeout: float) -> tuple[int, 
     return _ask("GET", socket_path, target, host, timeout)
 
 
-def post(socket_path: str, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
-    """POST nothing to `target`; otherwise as `get`."""
-    return _ask("POST", socket_path, target, host, timeout)
+def post(
+    socket_path: str, target: str, host: str, timeout: float, body: bytes | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """POST `body` (None is nothing) to `target`; otherwise as `get`."""
+    return _ask("POST", socket_path, target, host, timeout, body)
 
 
 class _Bounded(socket.socket):
@@ -63,7 +65,9 @@ class _Bounded(socket.socket):
         return received
 
 
-def _ask(method: str, socket_path: str, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
+def _ask(
+    method: str, socket_path: str, target: str, host: str, timeout: float, sent: bytes | None = None
+) -> tuple[int, dict[str, str], bytes]:
     import http.client  # only who asks pays for it: with what it brings, it takes longer than all of ours
 
     with contextlib.closing(http.client.HTTPConnection("localhost", timeout=timeout)) as connection:
@@ -71,7 +75,7 @@ def _ask(method: str, socket_path: str, target: str, host: str, timeout: float) 
         connection.sock.reach(socket_path)
         asked = {"Host": host, "User-Agent": "gapless-check", "Connection": "close"}
         try:
-            connection.request(method, target, headers=asked)
+            connection.request(method, target, sent, headers=asked)
             response = connection.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
             body = b""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.provision import host
 from gapless.provision.account import Account
 from gapless.provision.directories import Directories
+from gapless.provision.litestream import LitestreamPiece
 from gapless.provision.pieces import Piece
 from gapless.provision.processes import Processes
 from gapless.provision.settings import Settings
@@ -18,10 +21,19 @@ from gapless.switch.systemd.home import SystemdHome
 class Installation:
     """The pieces of the app at `home`; without a `current` release the socket stays closed.
 
-    `adopt` lets users and groups of the app's name run it that gapless did not make.
+    `adopt` lets users and groups of the app's name run it that gapless did not make. What is not in `config` comes from
+    the directory `project`; without it what is there is taken for right.
     """
 
-    def __init__(self, config: Config, home: SystemdHome, current: str | None, *, adopt: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        home: SystemdHome,
+        current: str | None,
+        *,
+        adopt: bool = False,
+        project: Path | None = None,
+    ) -> None:
         self.config = config
         self.home = home
         self.socket = SocketUnit(config, home, current)
@@ -35,6 +47,7 @@ class Installation:
             Directories(home),
             Processes(accounts),
             Settings(home),
+            LitestreamPiece(config, home, first=not current, project=project),
             self.socket,
             self.site,
         ]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.release.clock import CLOCK, Clock
-from gapless.release.ledger import Finished, Ledger, Outcome, Phase
+from gapless.release.ledger import Backup, Finished, Ledger, Outcome, Phase
 from gapless.release.lock import me
 from gapless.release.store import Store
 from gapless.switch.job import Jobs
@@ -56,6 +57,7 @@ class Target:
     jobs: Jobs | None = None  # who builds and migrates; None: processes of ours
     operator: pwd.struct_passwd | None = None  # who deploys, but may not decide what the app may do on the host
     destination: str = ""  # whose settings lie over the project's
+    backup: Callable[[Config], str] | None = None  # brings the replica up to date: App.backup
 
     @property
     def owner(self) -> str:
@@ -85,6 +87,11 @@ class Attempt:
         self.committed = False
         self.report = ""
         self._id = target.ledger.start(verb, me(), target.clock.now(), previous, release, revision)
+
+    def backed_up(self, txid: str) -> None:
+        """Record the point to which the database can go back. Raises GaplessError."""
+        if txid:
+            self.target.ledger.append(Backup(self._id, self.target.clock.now(), txid))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +24,7 @@ from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
 from gapless.switch.job import Jobs, Kind
 
-MIGRATE = "migrate"  # a phase
-PUBLISH = "publish"  # a phase
+BACK_UP, MIGRATE, PUBLISH = "back up", "migrate", "publish"  # phases
 TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
 
 
@@ -48,7 +47,7 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
     """
     if target.home.builder:
         account(target.home.builder)  # before anything is made of which it is to be the owner
-    with _locked(target, "deploy") as lock:
+    with locked(target, "deploy") as lock:
         found = making.find(target, project, source)
         release = target.store.new_name(target.clock.now(), found.short)
         lock.name(release=release)
@@ -58,7 +57,7 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
             jobs = target.jobs or OwnJobs(target.store, lock)
             making.build(target, attempt, config, jobs)
             making.finish(target, attempt, jobs)
-            _migrate(attempt, config, lock, jobs)
+            _migrate(target, attempt, config, lock, jobs)
             making.warn_of_data(target, attempt.previous)
             _publish(target, attempt, config)
             switch_over(target, attempt, config, lock, watch)
@@ -77,7 +76,7 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
     if asked:
         to = to or pick(target, on_trial, None)
         target = replace(target, lock_wait=max(target.lock_wait, TURN_BACK_WAIT))
-    with _locked(target, "rollback") as lock:
+    with locked(target, "rollback") as lock:
         current = target.manager.current()
         release = pick(target, current, to)
         if release == current:
@@ -99,7 +98,7 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
 
 def prune(target: Target, keep: int) -> list[str]:
     """Remove every release but the newest `keep` good ones and those in use; returns what went."""
-    with _locked(target, "prune"):
+    with locked(target, "prune"):
         gone = remove_old(target.store, target.ledger, target.manager, keep)
         try:
             _mend_assets(target)
@@ -123,7 +122,7 @@ def pick(target: Target, current: str | None, to: str | None) -> str:
 
 
 @contextmanager
-def _locked(target: Target, verb: str) -> Iterator[DeployLock]:
+def locked(target: Target, verb: str) -> Iterator[DeployLock]:
     """The lock, and everything that a killed command left behind repaired (invariant 5)."""
     busy = target.jobs.under_way if target.jobs else None
     with deploy_lock(target.home.root, why=verb, wait=target.lock_wait, clock=target.clock, busy=busy) as lock:
@@ -156,8 +155,11 @@ def _finish_commit(target: Target, current: str) -> None:
         target.observer.warning(f"cannot finish the commit of {current}: {error}")
 
 
-def _migrate(attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs) -> None:
+def _migrate(target: Target, attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs) -> None:
     if config.release.migrate:
+        if target.backup and config.database.path:
+            with attempt.phase(BACK_UP):
+                attempt.backed_up(_back_up(target.backup, attempt.release, config))
         with attempt.phase(MIGRATE):
             lock.name(phase=MIGRATE)
             jobs.run(Kind.MIGRATION, shell(config.release.migrate), attempt.release, config.release.timeout)
@@ -189,6 +191,15 @@ def _mend_assets(target: Target) -> None:
 def _expire(target: Target, config: Config) -> None:
     assets, current = Assets(target.home, target.clock), target.manager.current()
     assets.expire(target.store.names(), current, config.assets.age)
+
+
+def _back_up(backup: Callable[[Config], str], release: str, config: Config) -> str:
+    try:
+        return backup(config)
+    except GaplessError as error:
+        cause = f"what it changes would not be in the replica as it was: {error.cause}"
+        hint = f"{error.hint or 'mend that'}; or migrate without: `gapless deploy --without-backup`"
+        raise GaplessError("migrate to", release, cause, hint, details=error.details) from error
 
 
 def _prune(target: Target, attempt: Attempt, config: Config) -> None:

@@ -61,7 +61,15 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", tag_field="record"):
     report: str = ""
 
 
-Record = Started | Phase | Finished
+class Backup(msgspec.Struct, frozen=True, tag="backup", tag_field="record"):
+    """Before the migration of an attempt: the replica of the database holds all up to the transaction `txid`."""
+
+    attempt: str
+    when: float
+    txid: str
+
+
+Record = Started | Phase | Finished | Backup
 
 
 class Deploy(msgspec.Struct, frozen=True, rename={"from_": "from"}):
@@ -78,6 +86,7 @@ class Deploy(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     outcome: Outcome
     error: str
     report: str = ""
+    txid: str = ""  # what `gapless database restore --before` goes back to
 
     @property
     def switched(self) -> bool:
@@ -148,6 +157,7 @@ class Ledger:
         started: dict[str, Started] = {}
         phases: dict[str, list[Phase]] = {}
         finished: dict[str, Finished] = {}
+        backups: dict[str, str] = {}
         for record in self._records():
             match record:
                 case Started():
@@ -156,6 +166,8 @@ class Ledger:
                     phases.setdefault(record.attempt, []).append(record)
                 case Finished():
                     finished[record.attempt] = record
+                case Backup():
+                    backups[record.attempt] = record.txid
         return [
             Deploy(
                 *(key, first.verb, first.who, first.when, first.from_, first.to, first.revision),
@@ -163,6 +175,7 @@ class Ledger:
                 finished[key].outcome if key in finished else self._unfinished(first),
                 finished[key].error if key in finished else "",
                 finished[key].report if key in finished else "",
+                backups.get(key, ""),
             )
             for key, first in started.items()
         ]
@@ -185,7 +198,7 @@ class Ledger:
         except OSError as error:
             raise refusal("read", "the ledger", error) from error
         records: list[Record] = []
-        decoder = msgspec.json.Decoder(Started | Phase | Finished)
+        decoder = msgspec.json.Decoder(Started | Phase | Finished | Backup)
         for line in lines:
             try:
                 records.append(decoder.decode(line))
@@ -208,6 +221,10 @@ class Ledger:
             if entry.switched:
                 return entry.to
         return None
+
+    def before(self, release: str) -> str:
+        """The transaction up to which the replica held the database before `release` migrated it; "" is unknown."""
+        return next((one.txid for one in reversed(self.entries()) if one.to == release and one.txid), "")
 
     def bad(self, release: str) -> bool:
         """Whether `release` never became current, for its deploy failed or was killed before, or was turned back."""

@@ -45,7 +45,7 @@ def unpack(target: Target, found: sources.Source, tree: Path) -> Config:
         file.unlink()  # it may be a link
         file.write_text(laid, "utf-8")
     config = destinations.load(tree)
-    sources.leave_out(tree, (config.env_file, *config.secrets.values()))
+    sources.leave_out(tree, (config.env_file, config.database.credentials, *config.secrets.values()))
     return config
 
 

@@ -74,6 +74,24 @@ def paused(target: Target, at_most: float) -> Iterator[Paused]:
             end(target)
 
 
+@contextmanager
+def visitors_waiting(target: Target, at_most: float) -> Iterator[None]:
+    """As `paused`, for who has the deploy lock, and replaces the server inside the block: the next one ends the pause.
+
+    A server that cannot pause, or none, is let alone. Raises GaplessError when it does not come to rest in time.
+    """
+    found = [one for one in target.manager.instances() if one.role is Role.LIVE and one.ready]
+    if not found or not target.manager.resume(found[0]):
+        yield
+        return
+    held = _pause(target, _only(target), at_most)
+    try:
+        held.await_quiet()
+        yield
+    finally:
+        _end(target)
+
+
 def begin(target: Target, at_most: float) -> Paused:
     """Have visitors wait for at most so many seconds, and return when nothing is under way any more.
 

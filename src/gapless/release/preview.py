@@ -38,6 +38,8 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
     if config.build.run:
         plan.append(f"Build it within {config.build.timeout:g} s: {_shown(config.build.run)}")
     if config.release.migrate:
+        if target.backup and config.database.path:
+            plan.append("Bring the replica of the database up to date, as a point to go back to.")
         plan.append(f"Migrate within {config.release.timeout:g} s: {_shown(config.release.migrate)}")
     plan += [f"Publish {directory} as {prefix}." for prefix, directory in config.assets.paths.items()]
     plan += _switch(release, current, config.check.timeout, watch)

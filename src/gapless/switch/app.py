@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from gapless.address import Address
+from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.switch.job import Jobs
@@ -56,6 +57,12 @@ class App(Protocol):
     @property
     def readdress(self) -> str:
         """The command, in words, that makes the manager listen on another address."""
+
+    def backup(self, config: Config) -> str:
+        """Have the replica of the database hold all that is written by now; returns that transaction's number.
+
+        "" where no replica is to be, or there is no database yet. `config` is that of the release that is to come.
+        """
 
     def prepare(self) -> None:
         """Make what a command needs before the first release is installed. Raises OSError."""

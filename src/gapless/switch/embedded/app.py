@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from gapless.address import Address
+from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.home import EMBEDDED
 from gapless.switch.app import Look, Unneeded
@@ -43,6 +44,10 @@ class EmbeddedApp:
     def jobs(self) -> None:
         """Nobody: commands are processes of the deployer."""
         return None
+
+    def backup(self, config: Config) -> str:  # noqa: ARG002 -- it has none
+        """Nothing: local work has no replica."""
+        return ""
 
     def prepare(self) -> None:
         """Make `.gapless`, invisible to git without a line in the project's own .gitignore."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal
 
 from gapless.address import Address
+from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.linux.files import tail
 from gapless.switch.app import Look, Unneeded
-from gapless.switch.systemd import journal, units
+from gapless.switch.systemd import journal, litestream, units
 from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.jobs import SystemdJobs
 from gapless.switch.systemd.manager import SystemdManager
@@ -33,6 +35,14 @@ class SystemdApp:
     def jobs(self) -> SystemdJobs | None:
         """Who builds and migrates; under a user's own manager all is one user, and commands are processes of ours."""
         return SystemdJobs(self.home) if self.home.owner else None
+
+    def backup(self, config: Config) -> str:
+        """Sync by the Litestream that `gapless up` installed."""
+        one = litestream.of(self.home, config)
+        if one is None:
+            return ""
+        one.must_be_installed()
+        return one.sync() if os.path.lexists(one.path) else ""
 
     def prepare(self) -> None:
         """Do nothing: `gapless up` made everything."""

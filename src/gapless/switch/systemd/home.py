@@ -122,6 +122,31 @@ class SystemdHome(Home):
         return self.root / "maintenance.html"
 
     @property
+    def litestream(self) -> str:
+        """The unit that keeps the replica of the database up to date; no app has a dot in its name."""
+        return f"{self.name}.litestream.service"
+
+    @property
+    def litestream_config(self) -> Path:
+        """What Litestream is told: for everybody to read."""
+        return self.root / "litestream.yml"
+
+    @property
+    def litestream_env(self) -> Path:
+        """The credentials for the replica: root's alone, systemd hands them over."""
+        return self.root / "litestream.env"
+
+    @property
+    def litestream_run(self) -> Path:
+        """The directory of Litestream's control socket: RuntimeDirectory= of its unit."""
+        return self._runtime / "gapless" / f"{self.name}.litestream"
+
+    @property
+    def restoring(self) -> Path:
+        """The file that is locked while another database takes the place of the present one: no start before."""
+        return self.root / "restoring.lock"
+
+    @property
     def installed(self) -> bool:
         """Whether `gapless up` has installed the app here."""
         unit = self.units / self.socket

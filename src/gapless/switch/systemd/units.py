@@ -36,7 +36,7 @@ def socket(config: Config, home: SystemdHome) -> str:
     # Whoever may connect may say whose address and scheme a request has.
     closed = bool(config.proxy.domains and home.owner) and any(one.startswith("unix:") for one in config.addresses)
     addresses = [_stream(address) for address in config.addresses]
-    return _render("socket", config=config, addresses=addresses, group=CADDY if closed else "")
+    return render("socket", config=config, addresses=addresses, group=CADDY if closed else "")
 
 
 def installed_socket(home: SystemdHome) -> str:
@@ -58,7 +58,7 @@ def service(config: Config, home: SystemdHome, instance: str, socket: str = "") 
     about = _common(config, home, release, config.argv)
     about["start_timeout"] = config.check.timeout + timeouts.MANAGER
     about["for_server"] = environment.for_server(home, config, "" if socket else home.private(instance)) | _trust(home)
-    return _render("service", instance=instance, socket=socket or home.socket, **about)
+    return render("service", instance=instance, socket=socket or home.socket, **about)
 
 
 def _trust(home: SystemdHome) -> dict[str, str]:
@@ -77,12 +77,12 @@ def job(config: Config, home: SystemdHome, release: str, kind: Kind, argv: Seque
     if builds := kind is not Kind.MIGRATION:
         about |= {"builds": True, "account": home.builder, "writable": [about["directory"], str(home.cache)]}
     about["own"] = environment.for_build(home, release) if builds else {}
-    return _render("job", kind=kind, timeout=timeout, log=home.log_of(release), **about)
+    return render("job", kind=kind, timeout=timeout, log=home.log_of(release), **about)
 
 
 def rehearsal(home: SystemdHome, path: Path) -> str:
     """The socket unit of a rehearsal, at `path`."""
-    return _render("rehearsal", home=home, path=path)
+    return render("rehearsal", home=home, path=path)
 
 
 def of_release(config: Config, home: SystemdHome, instance: str) -> dict[str, str]:
@@ -91,11 +91,11 @@ def of_release(config: Config, home: SystemdHome, instance: str) -> dict[str, st
     units = {home.unit(instance): service(config, home, instance)}
     for name, process in config.processes.items():
         about = _common(config, home, release, process.argv) | {"what": name, "leader": home.unit(instance)}
-        units[home.other(name, release)] = _render("process", timed=False, drain=process.drain, **about)
+        units[home.other(name, release)] = render("process", timed=False, drain=process.drain, **about)
     for name, timer in config.timers.items():
         about = _common(config, home, release, timer.argv) | {"what": name, "leader": home.unit(instance)}
-        units[home.other(name, release)] = _render("process", timed=True, **about)
-        units[home.other(name, release, "timer")] = _render("timer", calendar=timer.calendar, **about)
+        units[home.other(name, release)] = render("process", timed=True, **about)
+        units[home.other(name, release, "timer")] = render("timer", calendar=timer.calendar, **about)
     return units
 
 
@@ -133,7 +133,7 @@ def companions(config: Config, home: SystemdHome, release: str) -> list[str]:
 def commit(config: Config, home: SystemdHome, instance: str) -> str:
     """The drop-in of the socket unit that makes `instance` the live one."""
     wanted = companions(config, home, release_of(instance))
-    return _render("commit", home=home, instance=instance, others=wanted)
+    return render("commit", home=home, instance=instance, others=wanted)
 
 
 def program(written: str, directory: Path, path: str = PATH) -> Path:
@@ -197,7 +197,8 @@ def _templates() -> jinja2.Environment:
     return environment
 
 
-def _render(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
+    """The unit file of a template."""
     text = _templates().get_template(template).render(**values)
     return re.sub(r"\n{3,}", "\n\n", text)
 
