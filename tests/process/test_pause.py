@@ -49,10 +49,16 @@ class Visitor(threading.Thread):
         return self.waited is not None
 
 
+def supervised(project: Project) -> Project:
+    """It serves, and its first deploy has come to its end, too."""
+    project.supervise()
+    wait_until(lambda: project.json("status")["locked_by"] is None)
+    return project
+
+
 @pytest.fixture
 def running(project: Project) -> Project:
-    project.supervise()
-    return project
+    return supervised(project)
 
 
 @contextlib.contextmanager
@@ -128,7 +134,7 @@ def test_a_pause_ends_in_time_by_itself(running: Project) -> None:
 def test_whoever_pauses_is_killed_while_requests_are_under_way(project: Project) -> None:
     """Invariant 5: SIGKILL, and visitors are served again when the time is over; the request under way goes on."""
     (project.folder / "app.py").write_text(SLOW)
-    project.supervise()
+    supervised(project)
     with under_way(project):
         pause = project.start("pause", "--at-most", "3s")
         wait_until(lambda: project.json("status")["paused"])
@@ -144,7 +150,7 @@ def test_whoever_pauses_is_killed_while_requests_are_under_way(project: Project)
 def test_a_pause_that_does_not_come_about_lets_visitors_in(project: Project, how: str | signal.Signals) -> None:
     """Invariants 3 and 8: what was under way took too long, or Ctrl-C: it says so, and visitors are served at once."""
     (project.folder / "app.py").write_text(SLOW)
-    project.supervise()
+    supervised(project)
     with under_way(project):
         pause = project.start("pause", "--at-most", "2s" if how == "late" else "60s")
         wait_until(lambda: project.json("status")["paused"])
@@ -180,7 +186,7 @@ def test_a_server_that_cannot_stand_by_is_left_alone(project: Project) -> None:
     """Invariant 8: it is said, and nothing happens to its visitors."""
     (project.folder / "server.py").write_text(FOREIGN.format(body="one", failure=""))
     project.configure(command=f'"{sys.executable} server.py"')
-    project.supervise()
+    supervised(project)
     assert "its server cannot stand by" in project("pause", status=1)
     assert project.answers() == "one"
 
