@@ -36,7 +36,7 @@ os.execvp(argv[0], argv)
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 30.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T | None], seconds: float = 30.0, what: str = "") -> T:
     """Return the first true value of `condition`; fails the test after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

@@ -9,7 +9,7 @@ import pytest
 from tests.host.conftest import _proxies
 from tests.host.life import Shop
 from tests.host.proxies import MAIN, hidden
-from tests.host.test_proxy import OTHER, PROXY, installed, server, shop, unchanged, visit, write
+from tests.host.test_proxy import OTHER, PROXY, installed, renewed, server, shop, unchanged, visit, write
 
 __all__ = ["_proxies", "installed", "server", "shop"]
 
@@ -40,7 +40,7 @@ def test_a_neighbour_that_is_broken(shop: Shop) -> None:
     assert new.left() == ""
     shop.host.run("rm", OTHER)
     shop("up")
-    assert visit(shop.host)[1]["X-New"] == "1"
+    renewed(shop.host, lambda _, headers, __: headers["X-New"] == "1")
 
 
 def test_a_main_file_that_is_broken(shop: Shop) -> None:

@@ -29,8 +29,9 @@ def test_workers_do_not_outlive_their_leader(world: Embedded) -> None:
     """Invariant 4: a worker left behind would go on accepting for a release that is not there."""
     world.up()
     first = live(world, world.release("r1", "forks"))
-    worker = int(wait_until(lambda: (world.shared / "worker").exists() and (world.shared / "worker").read_text()))
-    (world.shared / "worker").unlink()
+    told = world.shared / "worker"
+    worker = int(wait_until(lambda: told.read_text() if told.exists() else None))
+    told.unlink()
     os.kill(first.pid, signal.SIGKILL)
     wait_until(lambda: is_gone(worker))
 
@@ -41,7 +42,7 @@ def test_as_process_1_it_reaps_the_children_of_others(world: Embedded) -> None:
     supervisor = world.up(through=[sys.executable, "-c", become])
     live(world, world.release("r1", "orphans"))
     orphan = world.shared / "orphan"
-    pid = int(wait_until(lambda: orphan.exists() and orphan.read_text()))
+    pid = int(wait_until(lambda: orphan.read_text() if orphan.exists() else None))
     wait_until(lambda: int(procfs.stat(pid)[1]) == supervisor.pid, what="the orphan has a new parent")
     (world.shared / "go").touch()
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the orphan is reaped")
