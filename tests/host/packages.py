@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+from importlib import metadata
 
 from tests.host.host import PROJECT
 
@@ -27,7 +28,8 @@ def download() -> None:
         old.unlink()
     _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(FOLDER))
     [ours] = FOLDER.glob("gapless-*.whl")
-    full, wanted = FOLDER / "full", " ".join((version(), *WHEELS, NODE))
+    needed = (one for one in metadata.requires("gapless") or () if "serve" in one)
+    full, wanted = FOLDER / "full", " ".join((version(), *needed, *WHEELS, NODE))
     if full.exists() and full.read_text() == wanted:
         return
     about = ["--disable-pip-version-check", "--only-binary=:all:", f"--python-version={version()}", f"--dest={FOLDER}"]

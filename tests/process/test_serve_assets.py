@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,7 @@ def tree(tmp_path: Path) -> Path:
     public = tmp_path / "public"
     (public / "static").mkdir(parents=True)
     (public / "static" / "a b.js").write_text("0123456789")
+    (public / "known.js").write_text("the file")
     (tmp_path / "secret").write_text("secret")
     (public / "static" / "out").symlink_to(tmp_path)
     (public / "static" / "secret").symlink_to(tmp_path / "secret")
@@ -108,7 +110,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def port(tree: Path, run: start) -> int:
+def port(tree: Path, run: start) -> Iterator[int]:
     """An app that answers 404 to /404 and to what begins with /static, and 200 to the rest."""
     with listening() as sock:
         app = Path(tree).parent / "answers.py"
@@ -119,8 +121,10 @@ def port(tree: Path, run: start) -> int:
             '    await send({"type": "http.response.body", "body": b"app"})\n'
         )
         argv = ("serve", "answers:app", "--app-dir", str(app.parent), "--assets", str(tree))
-        run(*GAPLESS, *argv, sockets=[sock]).says("serving")
-        return int(sock.getsockname()[1])
+        server = run(*GAPLESS, *argv, sockets=[sock])
+        server.says("serving")
+        yield int(sock.getsockname()[1])
+    assert "ERROR" not in server.output
 
 
 def test_how_a_file_is_served(port: int) -> None:
@@ -137,7 +141,7 @@ def test_how_a_file_is_served(port: int) -> None:
     status, headers, body = ask(port, "/static/a%20b.js", "HEAD")
     assert (status, body, headers["Content-Length"]) == (200, "", "10")
     assert ask(port, "/static/a%20b.js", "POST")[::2] == (404, "app")
-    assert ask(port, "/")[::2] == (200, "app")
+    assert ask(port, "/known.js")[::2] == (200, "app")
 
 
 @pytest.mark.parametrize(

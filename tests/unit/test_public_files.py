@@ -84,6 +84,20 @@ def test_age_counts_from_when_a_release_was_the_current_one(shop: Shop) -> None:
     assert "/static/a.css" not in tree(shop)
 
 
+def test_what_a_younger_release_has_stays(shop: Shop) -> None:
+    """A file of two releases that are gone goes with the second of them."""
+    for files in ({"shared_css": "1", "old_css": "1"}, {"shared_css": "1"}):
+        write(shop, **files)
+        shop.deploy()
+    shop.time += 5 * DAY
+    for name in ("c_css", "d_css", "e_css"):
+        write(shop, **{name: "x"})
+        shop.deploy()
+    shop.time += 3 * DAY
+    prune(shop.target, 2)
+    assert {*tree(shop)} == {f"/static/{one}.css" for one in ("shared", "c", "d", "e")}
+
+
 def test_the_current_releases_own_files_win(shop: Shop) -> None:
     """Of one name with other bytes, what serves counts: until the commit, after it, and after a rollback."""
     write(shop, manifest_json="1")
