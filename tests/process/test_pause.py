@@ -12,10 +12,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from gapless.cli.options import Project as Place
-from gapless.errors import GaplessError
-from gapless.release.attempt import SILENT
-from gapless.release.pause import paused
 from tests.process.conftest import Project
 from tests.process.test_watch import FOREIGN, live
 from tests.support import wait_until
@@ -196,20 +192,3 @@ def test_a_pause_has_bounds(running: Project, span: str) -> None:
     """Invariant 8: ten minutes at most, and not none at all."""
     assert "--at-most 10m is the longest" in running("pause", "--at-most", span, status=2)
     assert running.answers() == "one"
-
-
-def test_another_command_pauses_for_its_own_work(running: Project) -> None:
-    """`paused` is for a restore: it resumes at the end of its block, and says whether it took too long."""
-    target = Place(running.folder).target(SILENT)
-    with paused(target, 60) as held:
-        visitor = Visitor(running)
-        held.verify()
-        with pytest.raises(GaplessError, match="it is paused already"), paused(target, 5):
-            pass
-        assert not visitor.is_answered()
-    wait_until(visitor.is_answered)
-    with pytest.raises(ZeroDivisionError), paused(target, 60):
-        raise ZeroDivisionError
-    assert running.answers() == "one"
-    with pytest.raises(GaplessError, match="it is over: it took too long"), paused(target, 60):
-        running("resume")

@@ -36,11 +36,6 @@ class Paused:
         """Whether nobody was let in since the pause began."""
         return pauses.lasting(self.target.home) == self.pause
 
-    def verify(self) -> None:
-        """Raise GaplessError unless it `lasts`: ask right before what cannot be undone."""
-        if not self.lasts:
-            raise self._error("it is over: it took too long, somebody resumed, or the server ended")
-
     def await_quiet(self) -> None:
         """Return when all that was accepted before is answered. Raises GaplessError when the pause ends before."""
         while True:
@@ -57,28 +52,11 @@ class Paused:
 
 
 @contextmanager
-def paused(target: Target, at_most: float) -> Iterator[Paused]:
-    """Inside the block the app answers nobody, and it does again at the end of the block, or after `at_most` seconds.
-
-    Raises GaplessError, also when the block took longer than that; then some visitors were served inside it.
-    """
-    held = begin(target, at_most)
-    if not held.new:
-        cause = f"it is paused already {held.pause}"
-        raise GaplessError("pause", held.pause.instance.release, cause, "`gapless resume` ends that", status=BUSY)
-    try:
-        yield held
-        held.verify()
-    finally:
-        if held.lasts:
-            end(target)
-
-
-@contextmanager
 def visitors_waiting(target: Target, at_most: float) -> Iterator[None]:
-    """As `paused`, for who has the deploy lock, and replaces the server inside the block: the next one ends the pause.
+    """Inside the block nothing of the app answers: for who has the deploy lock, and replaces the server meanwhile.
 
-    A server that cannot pause, or none, is let alone. Raises GaplessError when it does not come to rest in time.
+    The next server ends the pause. A server that cannot pause, or none, is let alone. Raises GaplessError when it does
+    not come to rest in time.
     """
     found = [one for one in target.manager.instances() if one.role is Role.LIVE and one.ready]
     if not found or not target.manager.resume(found[0]):
