@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tests.host.databases import DATABASE, DIRECTORY, FILE, Database, in_s3, install_litestream, s3
+from tests.host.databases import DATABASE, FILE, Database, bring, in_s3, install_litestream, s3
 from tests.host.host import Host, install_requirements
 from tests.host.lan import Lan
 
@@ -126,23 +125,6 @@ def deploy(shop: Database) -> None:
     done = shop.host.gapless("deploy", "-q", cwd=shop.project, timeout=WITHIN, check=False)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
-
-
-def bring(old: Host, new: Host) -> None:
-    """Bring the directory with the replica from the disk of a host without power to another, as a disk is moved."""
-    new.run("mkdir", "-p", DIRECTORY)
-    pack = [
-        "nsenter",
-        f"--target={old.holder}",
-        "--mount",
-        "tar",
-        "-C",
-        f"{old.folder}/disk/root{DIRECTORY}",
-        "-c",
-        ".",
-    ]
-    with subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
-        subprocess.run(new.argv("tar", "-x", "-C", DIRECTORY), stdin=packing.stdout, check=True, timeout=WITHIN)
 
 
 @contextlib.contextmanager

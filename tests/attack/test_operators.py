@@ -80,6 +80,7 @@ def test_an_operator_deploys_and_rolls_back(shop: Shop) -> None:
         ('s/^name = .*/name = "other"/', "cannot act on other: the gapless.toml in /home/alice/shop is not about shop"),
         ('$ a [sandbox]\\nwritable = ["/etc"]', "[sandbox] writable changes from [] to ['/etc']"),
         ('$ a [proxy]\\nextra = "respond hello"', "[proxy] extra changes from '' to 'respond hello'"),
+        ('$ a [database]\\npath = "a"\\nreplica = "file:///etc/a"', "[database] path changes from '' to 'a'"),
         ("$ a [sandbox]\\njit = true", "[sandbox] jit changes from False to True"),
         ('1 i env_file = "../../../root/secret"', "it is not in the project's directory"),
     ],

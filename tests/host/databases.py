@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,6 +132,23 @@ def database_up(host: Host, settings: str = FILE, config: str = "") -> Iterator[
         one("up")
         yield one
     one.forget_replica()
+
+
+def bring(old: Host, new: Host) -> None:
+    """Bring the directory with the replica, as a disk is moved, from a host, which may have no power, to another."""
+    new.run("mkdir", "-p", DIRECTORY)
+    pack = [
+        "nsenter",
+        f"--target={old.holder}",
+        "--mount",
+        "tar",
+        "-C",
+        f"{old.folder}/disk/root{DIRECTORY}",
+        "-c",
+        ".",
+    ]
+    with subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
+        subprocess.run(new.argv("tar", "-x", "-C", DIRECTORY), stdin=packing.stdout, check=True, timeout=60)
 
 
 @contextlib.contextmanager

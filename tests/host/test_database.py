@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from tests.host.databases import DATABASE, DIRECTORY, FILE, UNIT, Database, database_up, install_litestream, rows
+from tests.host.databases import DATABASE, DIRECTORY, FILE, UNIT, Database, bring, database_up, install_litestream, rows
 from tests.host.host import Host
+from tests.support import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +126,35 @@ def test_without_a_backup_nothing_is_migrated(shop: Database) -> None:
     assert shop.count() == 0
     shop.release()
     shop.deploy()
+
+
+def test_moving_to_another_host(shop: Database, fresh_host: Host) -> None:
+    """Fenced by `down`, the old host copies what came last; the new one goes on with all that was acknowledged."""
+    acknowledged: list[str] = []
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set():
+            name = f"order-{len(acknowledged)}"
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if shop.host.get(8000, f"/add/{name}")[0] == 200:
+                    acknowledged.append(name)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        wait_until(lambda: len(acknowledged) > 20)
+        shop("database", "sync")
+        shop("down", "--yes")
+    finally:
+        over.set()
+        writer.join()
+    install_litestream(fresh_host)
+    bring(shop.host, fresh_host)
+    new = Database(fresh_host, "shop", 8000)
+    new.release()
+    new("up")
+    assert rows(new, DATABASE) == rows(shop, DATABASE)
+    assert {*acknowledged} <= {*rows(new, DATABASE)}
+    new.add("one-more")
+    assert new.answer("verify")["tables"] == 1

@@ -83,6 +83,11 @@ def test_a_release_of_a_destination_has_one_file_of_settings(project: Path) -> N
         ("", 'listen = "127.0.0.1:9000"', "`name` is shop"),
         ("", 'name = "staging"', "`listen` is 127.0.0.1:8000"),
         ('listen = ["127.0.0.1:1", "127.0.0.1:2"]', 'name = "b"\nlisten = "127.0.0.1:2"', "`listen` is 127.0.0.1:2"),
+        (
+            '[database]\npath = "shop.db"\nreplica = "s3://backups/shop"',
+            'name = "b"\nlisten = "127.0.0.1:2"\n[database]\npath = "b.db"',
+            "`database.replica` is s3://backups/shop",
+        ),
     ],
 )
 def test_what_only_one_can_have_is_refused_naming_both(project: Path, more: str, staging: str, said: str) -> None:
