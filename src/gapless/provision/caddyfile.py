@@ -14,6 +14,8 @@ from gapless.switch.systemd.home import SystemdHome
 MAIN = Path("/etc/caddy/Caddyfile")
 SITES = MAIN.parent / "gapless"
 IMPORT = f"import {SITES}/*.caddy"
+# Where the packages' caddy.service has its home. By itself Caddy takes orders on TCP: from every local user.
+ADMIN = "unix//var/lib/caddy/admin.sock"
 # What every site says where its app does not.
 DEFAULTS = {
     "X-Content-Type-Options": "nosniff",
@@ -74,6 +76,22 @@ def with_import(main: str) -> str:
     """Add the line that imports every site, at the end."""
     end = "" if main.endswith("\n") or not main else "\n"
     return f"{main}{end}\n# The sites of apps that `gapless up` installed.\n{IMPORT}\n"
+
+
+def leaves_admin_open(main: str) -> bool:
+    """Whether a main Caddyfile, `main`, says nothing of where Caddy takes orders, and has a place to say it."""
+    words = [line.split() for line in main.splitlines()]
+    first = next((one for one in words if one and not one[0].startswith("#")), [""])
+    return not any(one[:1] == ["admin"] for one in words) and (first == ["{"] or first[0] not in {"{", "import"})
+
+
+def with_admin(main: str) -> str:
+    """Have Caddy take orders on ADMIN alone: in the global options, which come first, be there some or none."""
+    line, lines = f"\tadmin {ADMIN}", main.splitlines(keepends=True)
+    first = next((number for number, one in enumerate(lines) if one.split() and not one.lstrip().startswith("#")), None)
+    if first is not None and lines[first].split() == ["{"]:
+        return "".join([*lines[: first + 1], f"{line}\n", *lines[first + 1 :]])
+    return f"# Orders come from root and Caddy's own user, not from every local user.\n{{\n{line}\n}}\n\n{main}"
 
 
 def page() -> str:

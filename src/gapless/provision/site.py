@@ -39,7 +39,7 @@ class Site:
             return []
         changes = self.changes()
         sentences = [f"Write {self.file}, and have Caddy reload."] if self.file in changes else []
-        sentences += [f"Add `{caddyfile.IMPORT}` to {MAIN}."] if MAIN in changes else []
+        sentences += [f"Add `{line}` to {MAIN}." for line in _added(changes)]
         sentences += [] if self.home.page.exists() else [f"Write {self.home.page}."]
         return sentences or ([f"Have Caddy reload for {self.file}."] if self.unread.exists() else [])
 
@@ -50,17 +50,20 @@ class Site:
         if self.file.exists() and not ours(self.file):
             hint = "move it away, or choose another `name`"
             raise GaplessError("write", str(self.file), "gapless did not make it", hint)
-        main = MAIN.read_text("utf-8") if MAIN.exists() else ""
-        changes = {self.file: caddyfile.site(self.config, self.home, caddy.find().version)}
+        found, main = caddy.find(), _main()
+        changes = {self.file: caddyfile.site(self.config, self.home, found.version)}
         if self.file.exists() and self.file.read_text("utf-8") == changes[self.file]:
             del changes[self.file]
-        return changes if caddyfile.imports(main, self.file) else changes | {MAIN: caddyfile.with_import(main)}
+        wanted = main if caddyfile.imports(main, self.file) else caddyfile.with_import(main)
+        if found.admin_is_open and caddyfile.leaves_admin_open(main):
+            wanted = caddyfile.with_admin(wanted)
+        return changes if wanted == main else changes | {MAIN: wanted}
 
     def diff(self) -> list[str]:
         """Show how Caddy's files differ from the wanted ones, as a unified diff."""
         lines: list[str] = []
         for path, text in self.changes().items():
-            before = path.read_text("utf-8").splitlines() if path.exists() else []
+            before = (_main() if path == MAIN else path.read_text("utf-8") if path.exists() else "").splitlines()
             lines += difflib.unified_diff(before, text.splitlines(), str(path), "new", "", "", 3, "")
         return lines
 
@@ -96,18 +99,17 @@ class Site:
         if not changes and not self.unread.exists():
             return
         before = self.file.read_text("utf-8") if self.file.exists() else None
-        length = MAIN.stat().st_size if MAIN.exists() else 0
+        main = _main()
         replace(self.unread, "")
         try:
             if self.file in changes:
                 replace(self.file, changes[self.file])
             if MAIN in changes:
-                with MAIN.open("ab") as file:  # as it is, with its mode and its owner: it is somebody else's
-                    file.write(changes[MAIN].encode()[length:])
+                _overwrite_main(changes[MAIN])
             caddy.read_again()
         except (GaplessError, OSError):  # Caddy itself goes on with what it had read
             self.file.unlink(missing_ok=True) if before is None else replace(self.file, before)
-            os.truncate(MAIN, length)
+            _overwrite_main(main)
             self.unread.unlink()
             raise
         self.unread.unlink()
@@ -166,3 +168,22 @@ def _hosts_of(found: caddy.Caddy, one: Path) -> set[str]:
     """The domains of the sites in one file alone; none where it does not stand alone."""
     with caddy.staged({MAIN: f"import {one}\n"}) as tree:
         return caddy.hosts(found.adapt(tree)) if found.accepts(tree) else set()
+
+
+def _main() -> str:
+    """Caddy's own file, which is somebody else's: whatever is no text in it stays so."""
+    return MAIN.read_text("utf-8", "surrogateescape") if MAIN.exists() else ""
+
+
+def _added(changes: dict[Path, str]) -> list[str]:
+    """The lines that Caddy's own file gets."""
+    had, lines = _main().splitlines(), changes.get(MAIN, "").splitlines()
+    return [one.strip() for one in lines if one not in had and one.split()[:1] in (["admin"], ["import"])]
+
+
+def _overwrite_main(text: str) -> None:
+    """Have Caddy's own file say `text`, in its place: with its mode and its owner. Raises OSError."""
+    descriptor = os.open(MAIN, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:  # one write(2): a kill does not leave half of it
+        file.truncate(file.write(text.encode("utf-8", "surrogateescape")))
+        os.fsync(descriptor)
