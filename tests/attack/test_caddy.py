@@ -67,6 +67,24 @@ def test_a_caddy_that_took_orders_from_everybody(shop: Shop) -> None:
     assert visit(shop.host)[0] == 200
 
 
+def test_what_a_visitor_says_behind_another_proxy(shop: Shop, version: str) -> None:
+    """Whoever a visitor says comes first in X-Forwarded-For: Caddy judges the list, and the app hears one address."""
+    if version == "debian":
+        pytest.skip("2.6.2 trusts no proxy in front of it")
+    trusted = "admin unix//var/lib/caddy/admin.sock\n\tservers {\n\t\ttrusted_proxies static 127.0.0.1\n"
+    trusted += "\t\ttrusted_proxies_strict\n\t}"
+    main = shop.host.read("/etc/caddy/Caddyfile").replace("admin unix//var/lib/caddy/admin.sock", trusted)
+    shop.host.write("/etc/caddy/Caddyfile", main)
+    shop.host.run("systemctl", "reload", "caddy.service")
+    assert seen(shop.host, **{"X-Forwarded-For": "6.6.6.6, 7.7.7.7"})["client"] == "7.7.7.7"
+
+
+def test_the_log_of_requests(shop: Shop) -> None:
+    """What visitors ask for, and from where, is for nobody but root and Caddy to read."""
+    visit(shop.host)
+    assert shop.host.run("stat", "--format=%a %U", "/var/log/caddy/shop.log").stdout == "600 caddy\n"
+
+
 def test_caddys_account_keeps_nobody_waiting(shop: Shop) -> None:
     """Invariant 8: who has Caddy's user stops what root asks as that user; root hears of it, and deploys go on."""
     with shop.host.popen("sh", "-c", STOPS, user="caddy") as stops:

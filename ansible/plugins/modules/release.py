@@ -264,7 +264,8 @@ def main() -> None:
             module.exit_json(changed=True, plan=plan, changes=[], diff=[{"prepared": f"{plan[0]}\n"}])
         module.fail_json(msg=f"There is no {command}. Try: the role gapless.deploy.host before this.")
     result = deploy(module) if module.params["state"] == "deployed" else roll_back(module)
-    lines = [*result["plan"], *(f"{one}" for one in result["changes"])]
+    # A build of several lines, which the project wrote, is to be no line of ours.
+    lines = [one.replace("\n", "\\n") for one in (*result["plan"], *result["changes"])]
     module.exit_json(**result, diff=[{"prepared": "".join(f"{line}\n" for line in lines)}])
 
 

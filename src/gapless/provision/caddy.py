@@ -90,8 +90,8 @@ class Caddy:
         if os.geteuid() == 0:
             # As Caddy's user, which opens log files and makes certificates on the way, and may read no more than that.
             run = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]
-            ends = f"RuntimeMaxSec={WITHIN:g}"
-            run += [f"--property={one}" for one in (f"User={CADDY}", f"Group={CADDY}", ends, *self.environment)]
+            about = (f"User={CADDY}", f"Group={CADDY}", f"RuntimeMaxSec={WITHIN:g}", *self.environment)
+            run += [f"--property={one}" for one in about]
             argv = [*run, f"--property=BindReadOnlyPaths={tree}:{MAIN.parent}", "--", *argv]
         try:
             done = ask(argv, within=WITHIN + LATE, largest=LARGEST, env=_homeless())

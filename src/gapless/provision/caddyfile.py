@@ -13,6 +13,7 @@ from gapless.switch.systemd.home import SystemdHome
 
 MAIN = Path("/etc/caddy/Caddyfile")
 SITES = MAIN.parent / "gapless"
+LOGS = Path("/var/log/caddy")
 IMPORT = f"import {SITES}/*.caddy"
 # Where the packages' caddy.service has its home. By itself Caddy takes orders on TCP: from every local user.
 ADMIN = "unix//var/lib/caddy/admin.sock"
@@ -41,6 +42,7 @@ def site(config: Config, home: SystemdHome, version: tuple[int, int]) -> str:
     )
     text = environment.from_string(_template("caddy/site")).render(
         home=home,
+        log=log(home),
         addresses=[f"http://{one}" if proxy.tls == "off" else one for one in proxy.domains],
         tls=f'"{cert.cert}" "{cert.key}"' if cert else "internal" if proxy.tls == "internal" else "",
         defaults={name: value for name, value in defaults.items() if name.lower() not in own},
@@ -52,6 +54,11 @@ def site(config: Config, home: SystemdHome, version: tuple[int, int]) -> str:
         version=version,
     )
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def log(home: SystemdHome) -> Path:
+    """What was asked of the site, when and from where."""
+    return LOGS / f"{home.name}.log"
 
 
 def upstream(config: Config) -> str:

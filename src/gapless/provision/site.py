@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import os
+import pwd
+import stat
 from pathlib import Path
 
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.linux.files import replace
+from gapless.linux.files import close_to_others, replace
 from gapless.provision import caddy, caddyfile
 from gapless.provision.caddyfile import MAIN, SITES
 from gapless.switch.systemd.home import SystemdHome, ours
+from gapless.switch.systemd.units import CADDY
 
 AGAIN = "then run `gapless up` again"
 
@@ -28,6 +31,7 @@ class Site:
         self.file = SITES / f"{home.name}.caddy"
         # As long as it is there, Caddy may not have read what the files say.
         self.unread = SITES / f"{home.name}.unread"
+        self.log = caddyfile.log(home)
         self.wanted = bool(config.proxy.domains and home.owner)
         self.blocked: GaplessError | None = None
 
@@ -41,6 +45,7 @@ class Site:
         sentences = [f"Write {self.file}, and have Caddy reload."] if self.file in changes else []
         sentences += [f"Add `{line}` to {MAIN}." for line in _added(changes)]
         sentences += [] if self.home.page.exists() else [f"Write {self.home.page}."]
+        sentences += [f"Let nobody else read {self.log}."] if self._log_is_open else []
         return sentences or ([f"Have Caddy reload for {self.file}."] if self.unread.exists() else [])
 
     def changes(self) -> dict[Path, str]:
@@ -96,8 +101,13 @@ class Site:
             return
         replace(self.home.page, self.home.page.read_text("utf-8") if self.home.page.exists() else caddyfile.page())
         changes = self.changes()
-        if not changes and not self.unread.exists():
-            return
+        if changes or self.unread.exists():
+            self._write(changes)
+        if self._log_is_open:  # an old Caddy makes it so
+            close_to_others(self.log, pwd.getpwnam(CADDY).pw_uid)
+
+    def _write(self, changes: dict[Path, str]) -> None:
+        """Write the files, and have Caddy read them; or put them back. Raises GaplessError, OSError."""
         before = self.file.read_text("utf-8") if self.file.exists() else None
         main = _main()
         replace(self.unread, "")
@@ -127,6 +137,14 @@ class Site:
             self.blocked = error  # the site is gone for the next reload; somebody else's fault keeps nobody from `down`
         self.unread.unlink()
         return [str(self.file)]
+
+    @property
+    def _log_is_open(self) -> bool:
+        try:
+            found, owner = self.log.lstat(), pwd.getpwnam(CADDY)
+        except (OSError, KeyError):  # there is none yet, or it is not the caller's to see
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_uid == owner.pw_uid and bool(found.st_mode & 0o077)
 
     @property
     def _is_there(self) -> bool:
