@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tests.host.host import Host
 from tests.host.life import Shop
+from tests.support import wait_until
 
 # As somebody who wants to stay: in a session of its own, deaf to what asks, and always two.
-STAYS = """
-import os, signal, time
+STAYS = """import os, signal, time
 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)
 os.setsid()
@@ -16,6 +16,7 @@ while True:
         time.sleep(1000)
     os.wait()
 """
+STAYING = ("pgrep", "--full", "^python3 -c .*os.setsid")
 # Where processes that are gone leave something behind: files in memory, System V's segments, queues of messages.
 SHARES = """
 import ctypes, os, pathlib, sys
@@ -32,10 +33,10 @@ def test_what_an_exec_leaves_running(host: Host) -> None:
     shop = Shop(host, "stayer", 8010)
     shop.write()
     shop("up")
-    shop("exec", "--", "sh", "-c", 'setsid python3 -c "$0" > /dev/null 2>&1 < /dev/null &', STAYS)
-    assert host.run("pgrep", "--euid", "stayer", "--full", "while True").stdout
+    shop("exec", "--", "sh", "-c", 'python3 -c "$0" > /dev/null 2>&1 < /dev/null &', STAYS)
+    wait_until(lambda: len(host.run(*STAYING, check=False).stdout.split()) == 2)
     shop.remove()
-    assert host.run("pgrep", "--full", "os.setsid", check=False).stdout == ""
+    assert host.run(*STAYING, check=False).stdout == ""
     assert shop.left() == ""
 
 

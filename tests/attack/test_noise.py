@@ -32,14 +32,15 @@ FLOOD = r"""
 import socket
 one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 one.connect("/run/systemd/journal/socket")
+said = b"MESSAGE=x\nUNIT=shop@forged.service\n_PID=1\n"
 while True:
-    one.send(b"MESSAGE=" + 400 * b"x" + b"\nUNIT=shop@forged.service\n_PID=1\n")
+    one.send(said)
 """
 # Everybody can make a socket with such a name, here one that tells of a queue of the app's that is cut to 1.
 NAMES = r"""
 import socket, time
 kept = []
-for name in ("\0x\ntcp LISTEN 0 1 127.0.0.1:8000 0.0.0.0:*", "/tmp/x\nLISTEN 0 1 127.0.0.1:8000 0.0.0.0:*"):
+for name in ("\0x\ntcp LISTEN 0 1 127.0.0.1:8013 0.0.0.0:*", "/tmp/x\ntcp LISTEN 0 1 127.0.0.1:8013 0.0.0.0:*"):
     one = socket.socket(socket.AF_UNIX)
     one.bind(name)
     one.listen()
@@ -115,7 +116,9 @@ def test_a_journal_that_somebody_floods(shop: Shop) -> None:
     shop.write(app='print("from the app", flush=True)')
     shop.deploy()
     shop.settled()
-    with running(shop.host, FLOOD, "nobody"), running(shop.host, FLOOD, "nobody"):
+    with contextlib.ExitStack() as floods:
+        for _ in range(3):
+            floods.enter_context(running(shop.host, FLOOD, "nobody"))
         began = time.monotonic()
         wait_until(lambda: "from the app" in shop("logs").stdout, 60)
         assert "forged" not in shop("logs").stdout
@@ -124,11 +127,18 @@ def test_a_journal_that_somebody_floods(shop: Shop) -> None:
         assert time.monotonic() - began < 60
 
 
-def test_sockets_whose_names_are_lines(shop: Shop) -> None:
+def test_sockets_whose_names_are_lines(host: Host) -> None:
     """Invariant 8: no local user tells root of another queue of connections than there is."""
-    with running(shop.host, NAMES, "nobody") as names:
+    shop = Shop(host, "named", 8013)
+    shop.write()
+    addresses = 's|^listen = .*|listen = ["127.0.0.1:8013", "unix:/run/named.sock"]|'
+    host.run("sed", "-i", addresses, f"{shop.project}/gapless.toml")
+    shop("up")
+    with running(host, NAMES, "nobody") as names:
         assert names.stdout is not None
         assert names.stdout.readline() == "listens\n"
         found = {one["name"]: one for one in json.loads(shop("doctor", "--json", check=False).stdout)["findings"]}
         assert found["backlog"]["what"].endswith("the listening socket has 4096")
         shop("status")
+    shop.remove()
+    assert shop.left() == ""
