@@ -64,7 +64,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     migrate: Command = ""
     timeout: Seconds = Seconds(300)
-    keep: Annotated[int, msgspec.Meta(ge=2)] = 5
+    keep: Annotated[int, msgspec.Meta(ge=2, le=10_000)] = 5
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -260,15 +260,23 @@ def text(path: Path, content: Callable[[Path], bytes] = content) -> str:
         raise GaplessError("read", str(path), str(error), status=2) from error
 
 
-def parse(text: str, path: Path) -> Config:
-    """The configuration in `text`; `path` is for messages. Raises GaplessError (status 2)."""
+def tables(text: str, path: Path) -> dict[str, Any]:
+    """The tables of the TOML in `text`, which may be anybody's; `path` is for messages.
+
+    Raises GaplessError (status 2).
+    """
     # tomllib takes hours for a key of many parts, and all that it says of some files is not its own error.
     if any(line.count(".") > DOTS for line in text.splitlines()):
         raise GaplessError("read", str(path), f"it has a line with more than {DOTS} dots", status=2)
     try:
-        raw = tomllib.loads(text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise GaplessError("read", str(path), f"it is not valid TOML: {error}", status=2) from error
+
+
+def parse(text: str, path: Path) -> Config:
+    """The configuration in `text`; `path` is for messages. Raises GaplessError (status 2)."""
+    raw = tables(text, path)
     if isinstance(table := raw.get("assets"), dict):
         raw["assets"] = _with_paths(table)
     known = _without_unknown_keys(raw, Config, path)

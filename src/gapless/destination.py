@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,13 +43,12 @@ def lay_over(directory: Path, destination: str, content: Callable[[Path], bytes]
     if not over.exists():
         hint = f"write one: what it sets, `name` and `listen` at least, lies over {FILE}"
         raise GaplessError("read", str(over), "there is no such file", hint, status=2)
-    text = config.text(over, content)
+    raw, wanted = (config.tables(config.text(one, content), one) for one in (base, over))
     try:
-        raw, wanted = tomllib.loads(config.text(base, content)), tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise GaplessError("read", str(over), f"it is not valid TOML: {error}", status=2) from error
-    laid = _merged(raw, wanted)
-    both = "\n".join(f"{_quoted(key)} = {_written(value)}" for key, value in laid.items()) + "\n"
+        laid = _merged(raw, wanted)
+        both = "\n".join(f"{_quoted(key)} = {_written(value)}" for key, value in laid.items()) + "\n"
+    except (RecursionError, ValueError) as error:  # tables without an end, a number of thousands of digits
+        raise GaplessError("use", str(over), f"no setting is like that: {error}", status=2) from error
     _refuse_twice(base, over, (whole, raw), (config.parse(both, over), laid))
     return both
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST = 366 * 86400.0  # seconds: neither systemd nor the kernel can wait for just any number of them
 
 
 def parse(written: object) -> float:
@@ -12,7 +13,10 @@ def parse(written: object) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", str(written).strip())
     if not match or isinstance(written, bool):
         raise ValueError(f'{written!r} is not a span of time; write it like "250ms", "30s", "5m" or 30')
-    return float(match[1]) * UNITS[match[2] or "s"]
+    seconds = float(match[1]) * UNITS[match[2] or "s"]
+    if seconds > LONGEST:
+        raise ValueError(f"{match[0][:30]} is longer than a year")
+    return seconds
 
 
 def show(seconds: float) -> str:

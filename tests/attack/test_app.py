@@ -242,3 +242,21 @@ def test_directories_without_an_end(host: Host) -> None:
         shop("exec", "--", "sh", "-c", 'cd "$0" && exec python3 -c "$1"', place, nest)
     shop.remove()
     assert shop.left() == ""
+
+
+def test_a_link_of_a_release_to_what_the_app_makes(host: Host) -> None:
+    """Invariant 8: doctor waits for no pipe that stands where a program of the release leads."""
+    shop = Shop(host, "piper", 8012)
+    shop.write()
+    shop("up")
+    shop("exec", "--", "sh", "-ec", "cp /bin/true /srv/piper/shared/tool")
+    build = "ln -s /srv/piper/shared/tool tool"
+    shop.write(config=f'build = {{ run = "{build}" }}\ntimers.t = {{ command = "./tool", calendar = "2099-01-01" }}')
+    shop.deploy()
+    for make in ("mkfifo", "ln -sfn /dev/zero", "printf '#!%100000s' x >"):
+        shop("exec", "--", "sh", "-ec", f"rm -f /srv/piper/shared/tool; {make} /srv/piper/shared/tool")
+        done = host.run("timeout", "30", *GAPLESS, "doctor", cwd=shop.project, check=False)
+        assert "piper" in done.stdout
+        assert "Traceback" not in done.stderr
+    shop.remove()
+    assert shop.left() == ""

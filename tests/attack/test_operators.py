@@ -166,3 +166,24 @@ def test_sudo_keeps_to_the_rule(shop: Shop) -> None:
         done = shop.host.run("sudo", "-n", *argv, cwd="/home/alice/shop", user="alice", check=False)
         assert done.returncode == 1
         assert "password is required" in done.stderr
+
+
+@pytest.mark.parametrize("file", ["gapless.toml", "gapless.staging.toml"])
+def test_settings_are_read_as_the_operator(shop: Shop, file: str) -> None:
+    """Invariant 9: a link to a file that only root may read, in the place of either, hands out nothing of it."""
+    host = shop.host
+    host.run("rm", "-f", file, cwd="/home/alice/shop", user="alice")
+    for hidden in ("/root/project/gapless.toml", "/root/secret", "/dev/zero"):
+        host.run("ln", "-sfn", hidden, file, cwd="/home/alice/shop", user="alice")
+        for argv in (["status"], ["deploy", "-n"], ["deploy"]):
+            done = alice(host, *argv, "-d", "staging")
+            assert done.returncode > 0
+            assert SECRET not in done.stdout + done.stderr
+            assert "Traceback" not in done.stderr
+            assert "Permission denied" in done.stderr or "it is no regular file" in done.stderr, done.stderr
+
+
+def test_an_operator_has_root_remember_little(shop: Shop) -> None:
+    """Invariant 8: neither all that an app ever said, nor an archive that asks for it, fills root's memory."""
+    assert alice(shop.host, "logs", "--lines", "2000000000").returncode == 2
+    assert alice(shop.host, "logs", "--lines", "10000").returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -143,3 +144,22 @@ def test_settings_that_another_user_put_above(host: Host) -> None:
             assert f"-C {folder}" in done.stderr
         host.run("rm", "-r", f"{folder}/roots", f"{folder}/gapless.toml")
     assert host.run("sh", "-c", "ls /srv; find /etc/systemd/system -name 'shop*'").stdout == ""
+
+
+@pytest.mark.parametrize("file", ["gapless.toml", "gapless.staging.toml"])
+@pytest.mark.parametrize(
+    "more",
+    [60_000 * "a." + "a = 1", f"x = {60_000 * '['}", f"[env]\nA = 0x{5000 * 'f'}"],
+    ids=["dots", "brackets", "digits"],
+)
+def test_settings_made_to_keep_root_busy(host: Host, file: str, more: str) -> None:
+    """Invariants 8 and 9: less than 256 KiB take neither hours nor a traceback, lying over others or below."""
+    shop = Shop(host, "busy", 8020)
+    shop.write()
+    host.write(f"{shop.project}/gapless.staging.toml", 'name = "busier"\nlisten = "127.0.0.1:8021"\n')
+    host.write(f"{shop.project}/{file}", f"{host.read(f'{shop.project}/{file}')}{more}\n")
+    began = time.monotonic()
+    for verb in (["up", "-d", "staging"], ["config", "-d", "staging"]):
+        assert f"{shop.project}/{file}" in shop.fails(*verb)
+    assert time.monotonic() - began < 20
+    assert shop.left() == ""

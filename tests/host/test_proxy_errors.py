@@ -54,11 +54,11 @@ def test_a_main_file_that_is_broken(shop: Shop) -> None:
 
 @pytest.mark.parametrize("text", ["", "# mine", "http://only.example {\n\trespond hello\n}"])
 def test_a_main_file_of_somebody_elses(shop: Shop, text: str) -> None:
-    """It gets one line more, at its end, and keeps its mode and its owner; empty, or without a last line end, too."""
+    """It gets a block at its start and a line at its end, and keeps mode and owner; without a last line end, too."""
     shop.host.write(MAIN, text, 0o640)
     shop.host.run("chgrp", "caddy", MAIN)
     shop("up")
-    assert shop.host.read(MAIN).startswith(text)
+    assert f"\n}}\n\n{text}" in shop.host.read(MAIN)
     assert shop.host.read(MAIN).endswith("\nimport /etc/caddy/gapless/*.caddy\n")
     assert shop.host.run("stat", "--format=%a %U %G", MAIN).stdout == "640 root caddy\n"
     assert visit(shop.host)[0] == 200

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import resource
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -172,3 +174,27 @@ def test_long_names_are_kept(tmp_path: Path) -> None:
                 archive.addfile(tarfile.TarInfo(one), io.BytesIO())
         assert unpack(project, path, tmp_path / f"out{form}") == ""
         assert (tmp_path / f"out{form}" / name).is_file()
+
+
+def greedy(content: bytes) -> bytes:
+    """As xz packs it, but its reader is told to remember 4 GiB of it."""
+    packed = bytearray(lzma.compress(content, check=lzma.CHECK_NONE, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0}]))
+    end = 12 + (packed[12] + 1) * 4  # of the block's header
+    where = packed.index(0x21, 12)  # the filter's number, before the size of its properties
+    packed[where + 2] = 40
+    packed[end - 4 : end] = zlib.crc32(bytes(packed[12 : end - 4])).to_bytes(4, "little")
+    return bytes(packed)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+def test_an_xz_file_that_wants_the_memory(tmp_path: Path, first: bool) -> None:
+    """Invariants 8 and 9: a file of some KiB has root remember what it unpacks, up to 4 GiB."""
+    project = make_project(tmp_path / "shop")
+    path = tmp_path / "in.tar.xz"
+    more = header(tarfile.REGTYPE, MIB, "zeros") + bytes(MIB + 1024)
+    path.write_bytes(greedy(start() + more) if first else lzma.compress(start()) + greedy(more))
+    said = unpack(project, path, tmp_path / "out")
+    assert "to unpack it takes more than 128 MiB of memory" in said
+    path.write_bytes(lzma.compress(start()) + bytes(8) + lzma.compress(more, preset=9))
+    assert unpack(project, path, tmp_path / "again") == ""
+    assert (tmp_path / "again" / "zeros").stat().st_size == MIB

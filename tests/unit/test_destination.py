@@ -114,3 +114,27 @@ def test_a_setting_that_no_project_has_is_refused_in_an_overlay_too(project: Pat
     assert (error.cause, error.object) == ("unknown key `drian`", str(project / "gapless.staging.toml"))
     assert "not valid TOML" in refused(project, BASE, "name =").cause
     assert "is a date" in refused(project, BASE, f"{STAGING}\nB = 2026-01-01\n").cause
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        f"{'a.' * 5000}a = 1",
+        f"x = {'[' * 50_000}",
+        f"[env.{'a.' * 490}a]\n{'a.' * 490}a = 1",
+        f"[env]\nA = 0x{'f' * 5000}",
+    ],
+    ids=["dots", "brackets", "tables", "digits"],
+)
+def test_an_overlay_made_to_keep_its_reader_busy_is_refused(project: Path, more: str) -> None:
+    """Invariants 8 and 9: whatever lies over gapless.toml, or below it, is read as fast, and refused in words."""
+    assert refused(project, BASE, f"{STAGING}\n{more}\n").status == 2
+    assert refused(project, f"{BASE}\n{more}\n", STAGING).status == 2
+
+
+@pytest.mark.parametrize(
+    "more", [f"check.timeout = 1{'0' * 4000}", "drain.linger = '8800h'", f"release.keep = 0x{'f' * 5000}"]
+)
+def test_a_number_that_nothing_can_wait_for_is_refused(project: Path, more: str) -> None:
+    """Invariant 8: neither a unit nor a time-out is ever made of infinity."""
+    assert refused(project, f"{BASE}\n{more}\n", STAGING).status == 2

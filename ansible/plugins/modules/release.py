@@ -100,6 +100,7 @@ changes:
 
 import fnmatch
 import json
+import resource
 import shutil
 import tarfile
 import tempfile
@@ -112,6 +113,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 SETTINGS = ("gapless.toml", "gapless.*.toml")
 LARGEST = 1 << 20  # bytes of such a file: gapless reads no more
+MEMORY = 1 << 30  # bytes: tarfile takes whatever an archive asks for
 
 
 class Gapless:
@@ -148,10 +150,21 @@ class Gapless:
         return [*(["--watch", params["watch"]] if params["watch"] else []), *(["--prove"] if params["prove"] else [])]
 
 
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Raise MemoryError where more than MEMORY is taken inside, and leave the host what others need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 def settings_in(archive: str) -> dict[str, bytes]:
     """The files of settings at the top of the archive, by name."""
     found: dict[str, tuple[int, bytes]] = {}
-    with tarfile.open(archive) as opened:
+    with little_memory(), tarfile.open(archive) as opened:
         for member in opened:
             path = PurePosixPath(member.name)
             depth = len(path.parts)  # what is packed in one directory is one deeper than its git archive
@@ -201,7 +214,11 @@ def prepared(module: AnsibleModule, wanted: dict[str, bytes]) -> Iterator[Path]:
 def deploy(module: AnsibleModule) -> dict[str, Any]:
     """Install and deploy what is missing; the result of the task."""
     archive = module.params["archive"]
-    wanted = settings_in(archive)
+    try:
+        wanted = settings_in(archive)
+    except (MemoryError, EOFError, tarfile.TarError, ValueError) as error:
+        cause = str(error) or f"it takes more than {MEMORY >> 20} MiB of memory"
+        module.fail_json(msg=f"Cannot read the archive of the source: {cause}. Try: make it again.")
     if not wanted:
         module.fail_json(
             msg="There is no gapless.toml in the source. Try: `gapless init` in the project, and commit it."
@@ -264,7 +281,8 @@ def main() -> None:
             module.exit_json(changed=True, plan=plan, changes=[], diff=[{"prepared": f"{plan[0]}\n"}])
         module.fail_json(msg=f"There is no {command}. Try: the role gapless.deploy.host before this.")
     result = deploy(module) if module.params["state"] == "deployed" else roll_back(module)
-    lines = [*result["plan"], *(f"{one}" for one in result["changes"])]
+    # A build of several lines, which the project wrote, is to be no line of ours.
+    lines = [one.replace("\n", "\\n") for one in (*result["plan"], *result["changes"])]
     module.exit_json(**result, diff=[{"prepared": "".join(f"{line}\n" for line in lines)}])
 
 

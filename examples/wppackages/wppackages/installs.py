@@ -29,21 +29,28 @@ def parse(body: bytes) -> list[tuple[str, str]]:
         found = dict.fromkeys((item["name"].lower(), item["version"]) for item in items)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RefusedError('it is not {"downloads": [{"name": …, "version": …}]}') from error
-    if len(items) > MOST or not all(isinstance(part, str) for pair in found for part in pair):
+    if len(items) > MOST or not all(isinstance(part, str) and _is_text(part) for pair in found for part in pair):
         raise RefusedError(f"it has more than {MOST} installs, or a version that is no string")
     return list(found)
 
 
+def _is_text(part: str) -> bool:
+    """Whether it can be written down: JSON may have half of a character."""
+    return part.encode(errors="ignore").decode() == part
+
+
 def count(database: sqlite3.Connection, batch: list[tuple[str, str]]) -> int:
     """Count the installs of a batch that are of packages we know; how many. They are on the disk when this returns."""
-    counted = Counter[tuple[int, str]]()
+    counted, versions = Counter[tuple[int, str]](), dict[str, list[str]]()
     for name, version in batch:
+        versions.setdefault(name, []).append(version)
+    for name, wanted in versions.items():  # a package once: of some, to judge their versions takes a while
         package = catalogue.find(database, name)
         if package is not None:
             offered = {"dev-trunk"}
             if package.state == "open":
                 offered |= {one.normalized for one in kept(package.info["versions"], package.info["version"])}
-            counted[package.id, version if version in offered else OTHER] += 1
+            counted.update((package.id, one if one in offered else OTHER) for one in wanted)
     rows = [(id_, version, times) for (id_, version), times in counted.items()]
     if rows:
         with _writing, catalogue.changing(database):

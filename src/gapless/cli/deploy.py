@@ -9,7 +9,7 @@ import click
 
 from gapless import address
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c
-from gapless.cli.output import Output
+from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
 from gapless.cli.types import SPAN
 from gapless.cli.watch import wanted_watch, watch_options
@@ -53,7 +53,8 @@ def command(
     if dry_run:
         seen = preview_deploy(target, project.directory, source, on)
         lines = [f"Changes: {one}." for one in seen.changes] or [f"Nothing changes: {seen.current} is the same."]
-        output.result({"plan": seen.steps, "current": seen.current, "changes": seen.changes}, *seen.steps, *lines)
+        plan = {"plan": seen.steps, "current": seen.current, "changes": seen.changes}
+        output.result(plan, *map(in_a_line, [*seen.steps, *lines]))
         return
     stop_like_ctrl_c()
     go_on_without_terminal()

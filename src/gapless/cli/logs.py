@@ -8,11 +8,15 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
 
+MOST = 10_000  # lines: all of them are in memory, and an app may have written more than fits there
+
 
 @click.command()
 @click.argument("release", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines of every release, until Ctrl-C.")
-@click.option("--lines", type=click.IntRange(0), default=50, show_default=True, help="How many of the last lines.")
+@click.option(
+    "--lines", type=click.IntRange(0, MOST), default=50, show_default=True, help="How many of the last lines."
+)
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project, release: str | None, follow: bool, lines: int) -> None:

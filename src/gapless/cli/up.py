@@ -9,7 +9,7 @@ import click
 from gapless import address
 from gapless.cli.deploy import lock_wait, switched
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
-from gapless.cli.output import Output
+from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
 from gapless.errors import GaplessError
 from gapless.provision import host
@@ -107,7 +107,7 @@ def _tell(output: Output, installation: Installation, plan: list[str], current: 
     later = [f"Another deploy would change: {', '.join(changes)}."] if changes else []
     output.result(
         {"plan": plan, "diff": diff, "current": current or None, "changes": changes},
-        *(plan or ["Nothing: it is up already."]),
+        *map(in_a_line, plan or ["Nothing: it is up already."]),
         *diff,
         *later,
     )

@@ -114,7 +114,8 @@ def _key(shown: str) -> str:
 
 def _sets(path: Path, shown: str) -> bool:
     # StartLimitInterval= is an old name of StartLimitIntervalSec=, systemd.unit(5).
-    return any(line.strip().startswith(shown.removesuffix("USec")) for line in path.read_text("utf-8").splitlines())
+    lines = path.read_text("utf-8", "replace").splitlines()
+    return any(line.strip().startswith(shown.removesuffix("USec")) for line in lines)
 
 
 def _ctl(home: SystemdHome) -> str:

@@ -33,7 +33,8 @@ def examine(config: Config, home: SystemdHome | None) -> list[Finding]:
         what = f"it cannot load its configuration, and goes on with the one before: {error.cause}"
         return [Finding("Caddy", Severity.FAILED, what, error.hint)]
     judged = judge(adapted, found.version, config.addresses, config.drain.linger)
-    return ([judged] if judged else []) + ([*_of_site(config, home)] if wanted and home else [])
+    told = ([judged] if judged else []) + ([*_of_site(config, home)] if wanted and home else [])
+    return told + ([admin(adapted, found.default_admin)] if told else [])
 
 
 def judge(adapted: object, version: tuple[int, int], addresses: Sequence[str], linger: float) -> Finding | None:
@@ -64,6 +65,18 @@ def judge(adapted: object, version: tuple[int, int], addresses: Sequence[str], l
         return Finding("Caddy", Severity.OK, f"it keeps idle connections for {show(longest)}, less than linger")
     hint = f"have every reverse_proxy to us say: {'; '.join(wrong)} (`[proxy]` does)"
     return Finding("Caddy", Severity.WARNING, "; ".join(wrong.values()), hint)
+
+
+def admin(adapted: object, default: str) -> Finding:
+    """Judge where Caddy takes orders, as `caddy adapt` said, or by its `default`: whoever gives them has all it has."""
+    said = adapted.get("admin", {}) if isinstance(adapted, dict) else {}
+    listen = "" if said.get("disabled") else str(said.get("listen") or default)
+    if not listen or listen.startswith("unix"):
+        return Finding("Caddy's orders", Severity.OK, f"it takes them {f'on {listen}' if listen else 'from nobody'}")
+    what = f"every local user, and every app, can have it do anything: it takes orders on {listen}"
+    reload = f"`caddy reload --config {caddyfile.MAIN} --address {listen}`"
+    hint = f"say `admin {caddyfile.ADMIN}` in the global options of {caddyfile.MAIN}, then {reload}"
+    return Finding("Caddy's orders", Severity.FAILED, what, hint)
 
 
 def _of_site(config: Config, home: SystemdHome) -> Iterator[Finding]:

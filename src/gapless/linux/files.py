@@ -53,6 +53,21 @@ def open_regular(path: Path) -> BinaryIO:
         os.close(place)
 
 
+def close_to_others(path: Path, uid: int) -> None:
+    """Let only its owner, who is to be the user `uid`, read and write the file `path`, which may be in his directory.
+
+    Raises OSError for a link, or what is another's or no regular file: it stays as it is.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != uid:
+            raise OSError(errno.EPERM, "it is no regular file of its own user", str(path))
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
 def tail(path: Path, lines: int = TAIL) -> tuple[str, ...]:
     """The last lines of a file, of at most 64 KiB; nothing where there is no such file, or it cannot be read."""
     try:

@@ -15,11 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from gapless.errors import GaplessError
-from gapless.provision.caddyfile import MAIN
+from gapless.linux.asking import ask
+from gapless.provision.caddyfile import ADMIN, MAIN
 from gapless.switch.systemd.systemctl import Systemctl
 from gapless.switch.systemd.units import CADDY
 
 UNIT = "caddy.service"
+WITHIN, LATE = 30.0, 5.0  # seconds for an answer, and for systemd to end who gives none
+LARGEST = 32 << 20  # bytes of an answer
+OPEN_ADMIN = "localhost:2019"  # its default
+ADMIN_HOME = Path(ADMIN.removeprefix("unix/")).parent
 PROPERTIES = ("LoadState", "ExecStart", "User", "Group", "Environment")
 
 
@@ -40,16 +45,37 @@ class Caddy:
 
     def adapt(self, tree: Path) -> dict[str, Any]:
         """Read what the configuration directory `tree`, in the place of /etc/caddy, means. Raises RefusedError."""
-        document: dict[str, Any] = json.loads(self._ask(tree, "adapt"))
+        try:
+            document: dict[str, Any] = json.loads(self._ask(tree, "adapt"))
+        except (ValueError, RecursionError) as error:  # whoever has Caddy's user can answer in its place
+            raise RefusedError("adapt", str(MAIN), f"it answered with no JSON: {error}") from error
         return document
 
     def validate(self, tree: Path) -> None:
         """Have Caddy do all but serve with the configuration directory `tree`. Raises RefusedError."""
         self._ask(tree, "validate")
 
+    @property
+    def default_admin(self) -> str:
+        """Where Caddy takes orders if its configuration does not say it."""
+        words = (word for one in self.environment for word in shlex.split(one))
+        return next((one.rpartition("CADDY_ADMIN=")[2] for one in words if "CADDY_ADMIN=" in one), OPEN_ADMIN)
+
+    @property
+    def admin_is_open(self) -> bool:
+        """Whether every local user gives it orders if its configuration does not say otherwise, as we can."""
+        return self.default_admin == OPEN_ADMIN and ADMIN_HOME.is_dir()
+
     def reload(self) -> None:
         """Have the Caddy that runs take the configuration as it is now. Raises RefusedError; it goes on as before."""
-        self._ask(MAIN.parent, "reload", "--force")  # also when the text is the same: a certificate may not be
+        reload = ("reload", "--force")  # also when the text is the same: a certificate may not be
+        try:
+            self._ask(MAIN.parent, *reload)
+        except RefusedError as error:
+            if "dial unix" not in error.cause:
+                raise
+            # Caddy itself has not heard yet that it is to take orders there.
+            self._ask(MAIN.parent, *reload, "--address", OPEN_ADMIN)
 
     def accepts(self, tree: Path) -> bool:
         """Whether Caddy could load the configuration directory `tree`."""
@@ -64,11 +90,14 @@ class Caddy:
         if os.geteuid() == 0:
             # As Caddy's user, which opens log files and makes certificates on the way, and may read no more than that.
             run = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]
-            run += [f"--property={one}" for one in (f"User={CADDY}", f"Group={CADDY}", *self.environment)]
+            about = (f"User={CADDY}", f"Group={CADDY}", f"RuntimeMaxSec={WITHIN:g}", *self.environment)
+            run += [f"--property={one}" for one in about]
             argv = [*run, f"--property=BindReadOnlyPaths={tree}:{MAIN.parent}", "--", *argv]
-        done = subprocess.run(
-            argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=_homeless()
-        )
+        try:
+            done = ask(argv, within=WITHIN + LATE, largest=LARGEST, env=_homeless())
+        except OSError as error:
+            hint = f"`ps -u {CADDY}` shows what runs as it"
+            raise RefusedError(verb, str(MAIN), f"asked as {CADDY}, {error.strerror or error}", hint) from error
         if done.returncode != 0:
             raise RefusedError(verb, str(MAIN), cause(done.stderr), "mend it: `caddy validate` says the same")
         return done.stdout
@@ -117,7 +146,7 @@ def read_again() -> None:
     done = Systemctl().attempt("start", UNIT)
     if done.returncode != 0:
         argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=20", f"--unit={UNIT}"]
-        said = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False).stdout
+        said = ask(argv, within=WITHIN, largest=LARGEST).stdout
         told = [line for line in said.splitlines() if line.startswith("Error:") or '"error"' in line]
         raise GaplessError("start", UNIT, cause("\n".join(told) or done.stderr), f"`journalctl -u {UNIT}` says more")
 
@@ -133,7 +162,7 @@ def staged(changes: Mapping[Path, str | None]) -> Iterator[Path]:
             copy.unlink(missing_ok=True)  # first: it may be a link
             if text is not None:
                 copy.parent.mkdir(exist_ok=True)
-                copy.write_text(text, "utf-8")
+                copy.write_text(text, "utf-8", "surrogateescape")
         yield tree
 
 

@@ -13,7 +13,10 @@ from gapless.switch.systemd.home import SystemdHome
 
 MAIN = Path("/etc/caddy/Caddyfile")
 SITES = MAIN.parent / "gapless"
+LOGS = Path("/var/log/caddy")
 IMPORT = f"import {SITES}/*.caddy"
+# Where the packages' caddy.service has its home. By itself Caddy takes orders on TCP: from every local user.
+ADMIN = "unix//var/lib/caddy/admin.sock"
 # What every site says where its app does not.
 DEFAULTS = {
     "X-Content-Type-Options": "nosniff",
@@ -39,6 +42,7 @@ def site(config: Config, home: SystemdHome, version: tuple[int, int]) -> str:
     )
     text = environment.from_string(_template("caddy/site")).render(
         home=home,
+        log=log(home),
         addresses=[f"http://{one}" if proxy.tls == "off" else one for one in proxy.domains],
         tls=f'"{cert.cert}" "{cert.key}"' if cert else "internal" if proxy.tls == "internal" else "",
         defaults={name: value for name, value in defaults.items() if name.lower() not in own},
@@ -51,6 +55,11 @@ def site(config: Config, home: SystemdHome, version: tuple[int, int]) -> str:
         version=version,
     )
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def log(home: SystemdHome) -> Path:
+    """What was asked of the site, when and from where."""
+    return LOGS / f"{home.name}.log"
 
 
 def upstream(config: Config) -> str:
@@ -75,6 +84,22 @@ def with_import(main: str) -> str:
     """Add the line that imports every site, at the end."""
     end = "" if main.endswith("\n") or not main else "\n"
     return f"{main}{end}\n# The sites of apps that `gapless up` installed.\n{IMPORT}\n"
+
+
+def leaves_admin_open(main: str) -> bool:
+    """Whether a main Caddyfile, `main`, says nothing of where Caddy takes orders, and has a place to say it."""
+    words = [line.split() for line in main.splitlines()]
+    first = next((one for one in words if one and not one[0].startswith("#")), [""])
+    return not any(one[:1] == ["admin"] for one in words) and (first == ["{"] or first[0] not in {"{", "import"})
+
+
+def with_admin(main: str) -> str:
+    """Have Caddy take orders on ADMIN alone: in the global options, which come first, be there some or none."""
+    line, lines = f"\tadmin {ADMIN}", main.splitlines(keepends=True)
+    first = next((number for number, one in enumerate(lines) if one.split() and not one.lstrip().startswith("#")), None)
+    if first is not None and lines[first].split() == ["{"]:
+        return "".join([*lines[: first + 1], f"{line}\n", *lines[first + 1 :]])
+    return f"# Orders come from root and Caddy's own user, not from every local user.\n{{\n{line}\n}}\n\n{main}"
 
 
 def page() -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import os
+import pwd
+import stat
 from pathlib import Path
 
 from gapless.config import Config
 from gapless.errors import GaplessError
-from gapless.linux.files import replace
+from gapless.linux.files import close_to_others, replace
 from gapless.provision import caddy, caddyfile
 from gapless.provision.caddyfile import MAIN, SITES
 from gapless.switch.systemd.home import SystemdHome, ours
+from gapless.switch.systemd.units import CADDY
 
 AGAIN = "then run `gapless up` again"
 
@@ -28,6 +31,7 @@ class Site:
         self.file = SITES / f"{home.name}.caddy"
         # As long as it is there, Caddy may not have read what the files say.
         self.unread = SITES / f"{home.name}.unread"
+        self.log = caddyfile.log(home)
         self.wanted = bool(config.proxy.domains and home.owner)
         self.blocked: GaplessError | None = None
 
@@ -39,8 +43,9 @@ class Site:
             return []
         changes = self.changes()
         sentences = [f"Write {self.file}, and have Caddy reload."] if self.file in changes else []
-        sentences += [f"Add `{caddyfile.IMPORT}` to {MAIN}."] if MAIN in changes else []
+        sentences += [f"Add `{line}` to {MAIN}." for line in _added(changes)]
         sentences += [] if self.home.page.exists() else [f"Write {self.home.page}."]
+        sentences += [f"Let nobody else read {self.log}."] if self._log_is_open else []
         return sentences or ([f"Have Caddy reload for {self.file}."] if self.unread.exists() else [])
 
     def changes(self) -> dict[Path, str]:
@@ -50,17 +55,20 @@ class Site:
         if self.file.exists() and not ours(self.file):
             hint = "move it away, or choose another `name`"
             raise GaplessError("write", str(self.file), "gapless did not make it", hint)
-        main = MAIN.read_text("utf-8") if MAIN.exists() else ""
-        changes = {self.file: caddyfile.site(self.config, self.home, caddy.find().version)}
+        found, main = caddy.find(), _main()
+        changes = {self.file: caddyfile.site(self.config, self.home, found.version)}
         if self.file.exists() and self.file.read_text("utf-8") == changes[self.file]:
             del changes[self.file]
-        return changes if caddyfile.imports(main, self.file) else changes | {MAIN: caddyfile.with_import(main)}
+        wanted = main if caddyfile.imports(main, self.file) else caddyfile.with_import(main)
+        if found.admin_is_open and caddyfile.leaves_admin_open(main):
+            wanted = caddyfile.with_admin(wanted)
+        return changes if wanted == main else changes | {MAIN: wanted}
 
     def diff(self) -> list[str]:
         """Show how Caddy's files differ from the wanted ones, as a unified diff."""
         lines: list[str] = []
         for path, text in self.changes().items():
-            before = path.read_text("utf-8").splitlines() if path.exists() else []
+            before = (_main() if path == MAIN else path.read_text("utf-8") if path.exists() else "").splitlines()
             lines += difflib.unified_diff(before, text.splitlines(), str(path), "new", "", "", 3, "")
         return lines
 
@@ -93,21 +101,25 @@ class Site:
             return
         replace(self.home.page, self.home.page.read_text("utf-8") if self.home.page.exists() else caddyfile.page())
         changes = self.changes()
-        if not changes and not self.unread.exists():
-            return
+        if changes or self.unread.exists():
+            self._write(changes)
+        if self._log_is_open:  # an old Caddy makes it so
+            close_to_others(self.log, pwd.getpwnam(CADDY).pw_uid)
+
+    def _write(self, changes: dict[Path, str]) -> None:
+        """Write the files, and have Caddy read them; or put them back. Raises GaplessError, OSError."""
         before = self.file.read_text("utf-8") if self.file.exists() else None
-        length = MAIN.stat().st_size if MAIN.exists() else 0
+        main = _main()
         replace(self.unread, "")
         try:
             if self.file in changes:
                 replace(self.file, changes[self.file])
             if MAIN in changes:
-                with MAIN.open("ab") as file:  # as it is, with its mode and its owner: it is somebody else's
-                    file.write(changes[MAIN].encode()[length:])
+                _overwrite_main(changes[MAIN])
             caddy.read_again()
         except (GaplessError, OSError):  # Caddy itself goes on with what it had read
             self.file.unlink(missing_ok=True) if before is None else replace(self.file, before)
-            os.truncate(MAIN, length)
+            _overwrite_main(main)
             self.unread.unlink()
             raise
         self.unread.unlink()
@@ -125,6 +137,14 @@ class Site:
             self.blocked = error  # the site is gone for the next reload; somebody else's fault keeps nobody from `down`
         self.unread.unlink()
         return [str(self.file)]
+
+    @property
+    def _log_is_open(self) -> bool:
+        try:
+            found, owner = self.log.lstat(), pwd.getpwnam(CADDY)
+        except (OSError, KeyError):  # there is none yet, or it is not the caller's to see
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_uid == owner.pw_uid and bool(found.st_mode & 0o077)
 
     @property
     def _is_there(self) -> bool:
@@ -166,3 +186,22 @@ def _hosts_of(found: caddy.Caddy, one: Path) -> set[str]:
     """The domains of the sites in one file alone; none where it does not stand alone."""
     with caddy.staged({MAIN: f"import {one}\n"}) as tree:
         return caddy.hosts(found.adapt(tree)) if found.accepts(tree) else set()
+
+
+def _main() -> str:
+    """Caddy's own file, which is somebody else's: whatever is no text in it stays so."""
+    return MAIN.read_text("utf-8", "surrogateescape") if MAIN.exists() else ""
+
+
+def _added(changes: dict[Path, str]) -> list[str]:
+    """The lines that Caddy's own file gets."""
+    had, lines = _main().splitlines(), changes.get(MAIN, "").splitlines()
+    return [one.strip() for one in lines if one not in had and one.split()[:1] in (["admin"], ["import"])]
+
+
+def _overwrite_main(text: str) -> None:
+    """Have Caddy's own file say `text`, in its place: with its mode and its owner. Raises OSError."""
+    descriptor = os.open(MAIN, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:  # one write(2): a kill does not leave half of it
+        file.truncate(file.write(text.encode("utf-8", "surrogateescape")))
+        os.fsync(descriptor)

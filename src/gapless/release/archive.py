@@ -5,6 +5,7 @@ Python 3.11.2 (Debian 12) has no tarfile.data_filter, so each member is checked 
 
 from __future__ import annotations
 
+import io
 import lzma
 import os
 import shutil
@@ -12,11 +13,15 @@ import tarfile
 import zlib
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 from gapless.errors import GaplessError
 from gapless.release.budget import DEEPEST, Budget
 from gapless.release.copying import mode
+from gapless.release.xz import GreedyError, XzFile
+
+if TYPE_CHECKING:
+    from typing import Self
 
 MAX_HEADER = 1 << 20  # bytes; the longest path has 4 KiB
 DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, RecursionError)
@@ -44,6 +49,21 @@ class _Headers:
 
 class _Archive(tarfile.TarFile):
     """An archive of which little is in memory: tarfile takes headers of any size whole, and keeps every one."""
+
+    @classmethod
+    def xzopen(cls, name: Any, mode: Any = "r", fileobj: Any = None, preset: Any = None, **more: Any) -> Self:  # noqa: ARG003
+        """Open a file that xz has compressed; TarFile.open asks for it."""
+        file = XzFile(Path(name))
+        try:
+            archive = cls.taropen(name, "r", io.BufferedReader(file), **more)
+        except GreedyError:
+            file.close()
+            raise
+        except (lzma.LZMAError, EOFError) as error:
+            file.close()
+            raise tarfile.ReadError("not an lzma file") from error
+        archive._extfileobj = False  # type: ignore[attr-defined]  # close() closes ours, too
+        return archive
 
     def next(self) -> tarfile.TarInfo | None:
         whole = self.fileobj

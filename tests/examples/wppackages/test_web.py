@@ -12,6 +12,7 @@ import shutil
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from urllib.parse import quote
 from xml.etree import ElementTree
@@ -237,6 +238,8 @@ def test_each_install_is_counted_once(site: Site) -> None:
         (b'{"downloads": 7}', 400),
         (b'{"downloads": [{"name": 7, "version": "1"}]}', 400),
         (b'{"downloads": [{"name": "wp-plugin/high-tags", "version": ["1"]}]}', 400),
+        (batch(("wp-plugin/\ud800", "1.0.0.0")), 400),
+        (batch(("wp-plugin/high-tags", "\udfff")), 400),
         (batch(*[("wp-plugin/high-tags", str(number)) for number in range(installs.MOST + 1)]), 400),
         (b" " * (installs.LARGEST + 1), 413),
     ],
@@ -246,6 +249,21 @@ def test_a_batch_is_bounded(served: Site, body: bytes, status: int) -> None:
     before = served.installs()
     assert ask(served, "POST", "/downloads", body)[0] == status
     assert served.installs() == before
+
+
+def test_a_batch_of_one_packages_versions_takes_no_longer_than_one(site: Site) -> None:
+    """A package with a thousand tags, a thousand of its versions: its tags are judged once, or few could stop all."""
+    site.filled()
+    with contextlib.closing(catalogue.connect(site.settings.database)) as database:
+        package = catalogue.find(database, "wp-plugin/high-tags")
+        assert package is not None
+        tags = {f"0.{number}": "https://example.org/x.zip" for number in range(1000)}
+        info = {**package.info, "versions": {**package.info["versions"], **tags}}
+        database.execute("UPDATE package SET info = ? WHERE id = ?", (json.dumps(info), package.id))
+        began = time.monotonic()
+        many = [("wp-plugin/high-tags", f"0.{number}.0.0") for number in range(1000)]
+        assert installs.count(database, many) == 1000
+        assert time.monotonic() - began < 1.0
 
 
 def test_an_install_that_was_answered_is_on_the_disk(site: Site) -> None:

@@ -37,8 +37,8 @@ class Systemctl:
     def _common(self) -> list[str]:
         return [*(["--user"] if self.user else []), "--no-ask-password", "--quiet"]
 
-    def do(self, *argv: str, timeout: float = PATIENCE) -> str:
-        """Run systemctl with `argv` and return its output. Raises TimeoutExpired after `timeout` seconds, too."""
+    def do(self, *argv: str, timeout: float | None = None) -> str:
+        """Run systemctl with `argv` and return its output. Raises TimeoutExpired after a `timeout`, too."""
         return self._succeeded(argv[0], argv[-1], self.attempt(*argv, timeout=timeout))
 
     def run_later(self, seconds: float, unit: str, *argv: str) -> None:
@@ -58,11 +58,21 @@ class Systemctl:
             raise GaplessError(operation, object_, said[0], _hint(done.stderr, self.user), details=tuple(said[1:]))
         return done.stdout
 
-    def attempt(self, *argv: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
-        """Run systemctl with `argv`, whatever its exit status; again if the connection broke."""
-        deadline = time.monotonic() + timeout
+    def attempt(self, *argv: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Run systemctl with `argv`, whatever its exit status; again if the connection broke.
+
+        Raises TimeoutExpired after `timeout` seconds; without one GaplessError after PATIENCE.
+        """
+        deadline = time.monotonic() + (PATIENCE if timeout is None else timeout)
         for _ in range(TRIES):
-            done = self._run(self.argv(*argv), max(deadline - time.monotonic(), 0.05))
+            try:
+                done = self._run(self.argv(*argv), max(deadline - time.monotonic(), 0.05))
+            except subprocess.TimeoutExpired:
+                if timeout is not None:
+                    raise
+                hint = "`systemctl list-jobs` shows what it is busy with; then repeat this"
+                cause = f"`systemctl {argv[0]}` got no answer within {PATIENCE:g} s"
+                raise GaplessError("ask", "systemd", cause, hint) from None
             if done.returncode == 0 or not any(sign in done.stderr for sign in AWAY):
                 break
             time.sleep(PAUSE)
