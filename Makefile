@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SUITE ?= trixie
 V := .venv/bin
-.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills bench-wppackages docs lock clean release
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills bench-wppackages wppackages docs lock clean release
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -42,6 +42,9 @@ bench-hosts: compiled  # as root
 
 bench-wppackages: compiled  # wants wrk
 	cd examples/wppackages && ../../$(V)/python -m wppackages.bench
+
+wppackages: compiled  # as root
+	PYTHONPATH=examples/wppackages $(V)/python -m bench.wppackages
 
 kills: compiled
 	$(V)/python -m bench.kills --count 200

@@ -56,17 +56,17 @@ def main() -> None:
         }
         (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         (HERE / "results.md").write_text(text)
-        into_readme("bench", text)
+        into(README, "bench", text)
     wrong += timings.too_slow(times) if times else []
     if wrong:
         sys.exit("\n".join(wrong))
 
 
-def into_readme(name: str, text: str) -> None:
-    """Put `text` into the README, between the markers that carry the name."""
+def into(page: Path, name: str, text: str) -> None:
+    """Put `text` into a page, between the markers that carry the name."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-    before, _, rest = README.read_text().partition(begin)
-    README.write_text(before + begin + text + end + rest.partition(end)[2])
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(before + begin + text + end + rest.partition(end)[2])
 
 
 def cells(row: switchovers.Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 from tests.host.host import PROJECT
 
@@ -22,19 +23,33 @@ ABOUT = (
 
 def download() -> None:
     """Fill FOLDER where it is not full; the gapless in it is always this one. Raises CalledProcessError."""
-    FOLDER.mkdir(exist_ok=True)
-    for old in FOLDER.glob("gapless-*.whl"):
-        old.unlink()
-    _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(FOLDER))
-    [ours] = FOLDER.glob("gapless-*.whl")
-    full, wanted = FOLDER / "full", " ".join((version(), *WHEELS, NODE))
+    wheels(FOLDER, *WHEELS)
+    full, wanted = FOLDER / "full", f"{version()} {NODE}"
     if full.exists() and full.read_text() == wanted:
         return
-    about = ["--disable-pip-version-check", "--only-binary=:all:", f"--python-version={version()}", f"--dest={FOLDER}"]
-    _run(sys.executable, "-m", "pip", "download", "-qq", *about, f"{ours}[serve]", *WHEELS)
     _run("npm", "pack", "--silent", f"--pack-destination={FOLDER}", NODE)
     _pack()
     full.write_text(wanted)
+
+
+def wheels(folder: Path, *wanted: str) -> None:
+    """Fill `folder` with wheels: `gapless[serve]`, `wanted`, and what they need. Raises CalledProcessError."""
+    ours = build(folder)
+    full, names = folder / "wheels", " ".join((version(), *wanted))
+    if full.exists() and full.read_text() == names:
+        return
+    about = ["--disable-pip-version-check", "--only-binary=:all:", f"--python-version={version()}", f"--dest={folder}"]
+    _run(sys.executable, "-m", "pip", "download", "-qq", *about, f"{ours}[serve]", *wanted)
+    full.write_text(names)
+
+
+def build(folder: Path) -> Path:
+    """Build gapless's wheel into `folder`, where no other is then. Raises CalledProcessError."""
+    for old in folder.glob("gapless-*.whl"):
+        old.unlink()
+    _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
+    [ours] = folder.glob("gapless-*.whl")
+    return ours
 
 
 def version() -> str:
