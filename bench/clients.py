@@ -10,7 +10,6 @@ import socket
 import ssl
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from tests.host.host import PROJECT, Host
 from tests.support import wait_until
 
 EXAMPLE = PROJECT / "examples" / "wppackages"
-PACKAGES = 30  # that wordpress.org has
+PACKAGES, REQUIRED = 30, 8  # that wordpress.org has; of which each Composer installs
 DOMAIN = "packages.example.com"
 URL = f"https://{DOMAIN}"
 CA = "/etc/ssl/wppackages.crt"  # on the host
@@ -84,15 +83,16 @@ class Clients:
     At the end `probed` is what the probe says.
     """
 
-    def __init__(self, host: Host, address: str, upstream: str, required: Sequence[str]) -> None:
+    def __init__(self, host: Host, address: str, upstream: str) -> None:
         self.host, self.address, self.upstream = host, address, upstream
         self.probed: dict[str, Any] = {}
         host.run("sh", "-c", f"echo '{address} {DOMAIN}' >> /etc/hosts")
         argv = (sys.executable, "-m", "wppackages.standin", "--host", upstream, "--packages", str(PACKAGES))
         host.run("systemd-run", "--quiet", "--unit=upstream", f"--property=WorkingDirectory={EXAMPLE}", "--", *argv)
+        self.slugs = wait_until(self._calm, 30, "wordpress.org")[:REQUIRED]
         self.document = {
             "name": "acme/site",
-            "require": dict.fromkeys(required, "*"),
+            "require": {f"wp-plugin/{slug}": "*" for slug in self.slugs},
             # It cannot be downloaded here; without it packages go to vendor/.
             "replace": {"composer/installers": "2.2.0"},
             "repositories": [{"type": "composer", "url": URL}, {"packagist.org": False}],
@@ -103,20 +103,30 @@ class Clients:
         self.host.write(CA, certificate)
         self._tls = ssl.create_default_context(cadata=certificate)
 
-    def move(self, what: str, slug: str) -> None:
-        """Have something happen to a plugin at wordpress.org, such as a "release"."""
-
-        def post() -> None:
-            connection = http.client.HTTPConnection(self.upstream, UPSTREAM_PORT, timeout=20)
-            connection.request("POST", f"/_world?{what}={slug}")
-            connection.getresponse().read()
-
-        self.host.inside(post)
-
-    def finds(self, path: str) -> bool:
-        """Whether there is a page."""
+    def _calm(self) -> list[str]:
+        """The plugins that wordpress.org lists, less those with faults, which have no number; none before it is up."""
         try:
-            return self.get(path)[0] == 200
+            listed = self._upstream("GET", "/plugins/info/1.2/?action=query_plugins&request[page]=1")["plugins"]
+        except ConnectionRefusedError:
+            return []
+        return [one["slug"] for one in listed if one["slug"][-1].isdigit()]
+
+    def release(self, number: int) -> None:
+        """Have the author of a plugin release another version: each time, by `number`, of another plugin."""
+        self._upstream("POST", f"/_world?release={self.slugs[number % len(self.slugs)]}")
+
+    def _upstream(self, method: str, target: str) -> Any:
+        def ask() -> Any:
+            connection = http.client.HTTPConnection(self.upstream, UPSTREAM_PORT, timeout=20)
+            connection.request(method, target)
+            return json.loads(connection.getresponse().read())
+
+        return self.host.inside(ask)
+
+    def filled(self) -> bool:
+        """Whether the service has all the packages that Composers install."""
+        try:
+            return all(self.get(f"/p2/wp-plugin/{slug}.json")[0] == 200 for slug in self.slugs)
         except OSError:  # Caddy has no certificate yet
             return False
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import json
 import subprocess
 import sys
@@ -29,13 +28,11 @@ from tests.host.registry import registry
 from tests.support import wait_until
 
 from bench.__main__ import into
-from bench.clients import EXAMPLE, KINDS, PACKAGES, RATE, UPSTREAM_PORT, Clients, Run
+from bench.clients import EXAMPLE, KINDS, RATE, UPSTREAM_PORT, Clients, Run
 from bench.services import DESTINATION, HOST, ByGapless, Project, Service
 from bench.starting_point import ByRestart
-from wppackages.standin import World
 
 DEPLOYS, ROLLBACKS = 50, 5
-REQUIRED = 8  # of which each Composer installs
 INDEX = packages.FOLDER / "wppackages"  # served to the host as PyPI
 PREPARE = "rm -rf /etc/xdg/pip; apt-get update -qq && apt-get install -qq --yes --no-install-recommends python3-venv"
 ROOT_CA = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt"
@@ -124,13 +121,8 @@ def made(folder: Path) -> Iterator[tuple[list[Service], Clients]]:
         }
         play = Playbooks(lan, install_collection(folder), variables)
         stack.callback(play.close)
-        clients = Clients(visitors, address, other, [f"wp-plugin/{slug}" for slug in required()])
+        clients = Clients(visitors, address, other)
         yield [ByGapless(lan, server, project, play), ByRestart(lan, server, project)], clients
-
-
-def required() -> list[str]:
-    """The plugins that Composers install."""
-    return [one.slug for one in World(PACKAGES, faults=False) if one.type == "plugin"][:REQUIRED]
 
 
 def measure(service: Service, clients: Clients, deploys: int, rollbacks: int) -> Row:
@@ -140,13 +132,12 @@ def measure(service: Service, clients: Clients, deploys: int, rollbacks: int) ->
     print(f"{service.name}: up after {time.monotonic() - began:.0f} s", flush=True)
     wait_until(lambda: service.host.run("test", "-s", ROOT_CA, check=False).returncode == 0, 60, "Caddy's own CA")
     clients.trust(service.host.read(ROOT_CA))
-    for slug in required():
-        wait_until(functools.partial(clients.finds, f"/p2/wp-plugin/{slug}.json"), 90, f"{slug} in a build")
+    wait_until(clients.filled, 90, "a build with all packages")
     before = len(logged(service.host, service.log))
     clients.start()
     rolled_back = 0
     for number in range(1, deploys + 1):
-        clients.move("release", required()[number % REQUIRED])
+        clients.release(number)
         service.deploy(number)
         clients.flow()
         if rolled_back < number * rollbacks // deploys:
