@@ -49,8 +49,8 @@ while [ ! -e over ]; do
 done
 """
 RUN = re.compile(r"^== (cold|warm) (\w+)\n(.*?)^== ended (\d+)$", re.MULTILINE | re.DOTALL)
-# What an install, an upgrade or a downgrade of a package is announced with.
-OPERATION = re.compile(r"^  - (?:Installing|Upgrading|Downgrading) (\S+) \(", re.MULTILINE)
+# What is said when a package is put in place; an upgrade is announced before, where only the lock changes.
+OPERATION = re.compile(r"^  - (?:Installing|Upgrading|Downgrading) (\S+) \(.*\): ", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def build(folder: Path) -> Path:
     """Build gapless's wheel into `folder`, where no other is then. Raises CalledProcessError."""
     for old in folder.glob("gapless-*.whl"):
         old.unlink()
-    _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
+    argv = (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
+    subprocess.run(argv, cwd=PROJECT, check=True, timeout=120, capture_output=True)
     [ours] = folder.glob("gapless-*.whl")
     return ours
 
