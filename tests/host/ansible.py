@@ -38,7 +38,7 @@ def make_bare(host: Host) -> None:
     Raises CalledProcessError.
     """
     subprocess.run([REQUIREMENTS, "fleet"], check=True, timeout=300)
-    debs.download("unattended-upgrades", "nftables", "python3-apt", "python3-venv", "tzdata", "restic")
+    debs.download()
     debs.offer(host)
     host.run("sh", "-c", BARE)
 

@@ -7,7 +7,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from tests.host.host import PROJECT
+from tests.host.host import LOWER, PROJECT
 
 FOLDER = PROJECT / ".packages"
 PYTHON = "/usr/bin/python3"  # which builds find on a host
@@ -33,13 +33,13 @@ def download() -> None:
 
 
 def wheels(folder: Path, *wanted: str) -> None:
-    """Fill `folder` with wheels: `gapless[serve]`, `wanted`, and what they need. Raises CalledProcessError."""
+    """Fill `folder` with wheels: `gapless[serve,cli]`, `wanted`, and what they need. Raises CalledProcessError."""
     ours = build(folder)
-    full, names = folder / "wheels", " ".join((version(), *wanted))
+    full, names = folder / "wheels", " ".join((version(), "[serve,cli]", *wanted))
     if full.exists() and full.read_text() == names:
         return
     about = ["--disable-pip-version-check", "--only-binary=:all:", f"--python-version={version()}", f"--dest={folder}"]
-    _run(sys.executable, "-m", "pip", "download", "-qq", *about, f"{ours}[serve]", *wanted)
+    _run(sys.executable, "-m", "pip", "download", "-qq", *about, f"{ours}[serve,cli]", *wanted)
     full.write_text(names)
 
 
@@ -72,7 +72,7 @@ def _kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def _about() -> list[str]:
-    return _run(PYTHON, "-c", ABOUT).split()
+    return _run("chroot", LOWER or "/", PYTHON, "-c", ABOUT).split()
 
 
 def _run(*argv: str) -> str:
