@@ -56,13 +56,18 @@ def main() -> None:
         }
         (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         (HERE / "results.md").write_text(text)
-        into(README, "bench", text)
+        into_readme("bench", text)
     wrong += timings.too_slow(times) if times else []
     if wrong:
         sys.exit("\n".join(wrong))
 
 
-def into(page: Path, name: str, text: str) -> None:
+def into_readme(name: str, text: str) -> None:
+    """Put `text` into the README, between the markers that carry the name."""
+    put_between(README, name, text)
+
+
+def put_between(page: Path, name: str, text: str) -> None:
     """Put `text` into a page, between the markers that carry the name."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     before, _, rest = page.read_text().partition(begin)

@@ -149,7 +149,7 @@ class Clients:
         for kind in KINDS:
             self.host.write(FOLDER / kind / "composer.json", json.dumps(self.document))
             self._unit(f"composer-{kind}", FOLDER / kind, "sh", "-c", RUNS, "sh", kind, CA)
-        probe = (sys.executable, "-m", "gapless", "probe", URL, "--json", "--rate", str(RATE))
+        probe = (sys.executable, "-m", "gapless", "probe", URL, "--json", "--assets", "--rate", str(RATE))
         self._unit("probe", FOLDER, *probe)
         self.flow()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.host.host import Host, install_requirements
 
 from bench import switchovers, timings
-from bench.__main__ import HERE, README, cells, conditions, into, table
+from bench.__main__ import HERE, cells, conditions, into_readme, table
 from bench.on_host import PROJECT, HostRestart, OnHost
 from gapless.demo.compare import Measured
 from gapless.demo.ways import Way
@@ -51,7 +51,7 @@ def main() -> None:
         results = {"rows": [dataclasses.asdict(row) for row in rows], "timings": times}
         (HERE / "hosts.json").write_text(json.dumps(results, indent=2) + "\n")
         (HERE / "hosts.md").write_text(text)
-        into(README, "hosts", text)
+        into_readme("hosts", text)
     if wrong:
         sys.exit("\n".join(wrong))
 

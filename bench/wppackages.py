@@ -27,7 +27,7 @@ from tests.host.proxies import logged
 from tests.host.registry import registry
 from tests.support import wait_until
 
-from bench.__main__ import into
+from bench.__main__ import put_between
 from bench.clients import EXAMPLE, KINDS, RATE, UPSTREAM_PORT, Clients, Run
 from bench.services import DESTINATION, HOST, ByGapless, Project, Service
 from bench.starting_point import ByRestart
@@ -39,7 +39,14 @@ ROOT_CA = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt"
 WHEELS = ("starlette", "jinja2", "hatchling", "tzdata")  # what the example's build asks the index for, beside gapless
 PAGES = (EXAMPLE / "README.md", EXAMPLE.parents[1] / "docs" / "why.md")
 HEADINGS = ["way", "deploys", "rollbacks", "runs of Composer", "failed", "retries", "not fully loaded"]
-HEADINGS += ["installs counted", "probe: lost", "worst", "retries in Caddy's log", "5xx there"]
+HEADINGS += [
+    "installs counted",
+    "probe: lost",
+    "worst",
+    "files of pages missing",
+    "retries in Caddy's log",
+    "5xx there",
+]
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ def main() -> None:
     if options.deploys >= DEPLOYS and options.rollbacks >= ROLLBACKS:
         (Path(__file__).parent / "wppackages.md").write_text(text)
         for page in PAGES:
-            into(page, "wppackages", text)
+            put_between(page, "wppackages", text)
     if wrong := unkept(rows[0]):
         sys.exit("\n".join(wrong))
 
@@ -171,6 +178,8 @@ def unkept(row: Row) -> list[str]:
         f"{row.probed['lost']} requests of the probe were lost: {row.probed['losses'][:5]}"
         if row.probed["lost"]
         else "",
+        f"{row.probed['assets']['missing']} files of pages were missing" if row.probed["assets"]["missing"] else "",
+        "the pages of the probe referred to nothing" if not row.probed["assets"]["fetched"] else "",
         f"Caddy sent {row.proxy_retries} requests again" if row.proxy_retries else "",
         f"Caddy answered {row.proxy_errors} requests with 5xx" if row.proxy_errors else "",
         "nothing was installed" if not row.sent else "",
@@ -196,6 +205,7 @@ def cells(row: Row) -> str:
         f"{(row.counted & row.sent).total():,} of {row.sent.total():,}",
         f"{row.probed['lost']:,} of {row.probed['requests']:,}",
         f"{row.probed['latency_ms']['max']:,.0f} ms",
+        f"{row.probed['assets']['missing']:,} of {row.probed['assets']['fetched']:,}",
         f"{row.proxy_retries}",
         f"{row.proxy_errors}",
     )
@@ -208,8 +218,8 @@ def report(rows: Sequence[Row]) -> str:
     cold = sum(run.kind == "cold" for run in first.runs)
     lines = [
         "Two Composers without rest, one with cold caches and one with warm ones, and a probe that never retries, "
-        f"{RATE} requests a second, over HTTPS through Caddy, to a host that the playbook made; each deploy is another "
-        "version. `make wppackages` makes this table.",
+        f"{RATE} requests a second and the files of its pages, over HTTPS through Caddy, to a host that the playbook made; "
+        "each deploy is another version. `make wppackages` makes this table.",
         "",
         f"| {' | '.join(HEADINGS)} |",
         f"|{' --- |' * len(HEADINGS)}",

@@ -26,6 +26,8 @@ DOMAIN = re.compile(rf"(\*\.)?({LABEL}\.)*{LABEL}")
 HEADER = re.compile("[A-Za-z][A-Za-z0-9-]*")
 # Less what a Caddyfile takes for more than text: placeholders and variables { }, quotes " `, \\, ends of lines.
 PLAIN = re.compile(r"[^{}\"`\\\x00-\x1f\x7f]*")
+# Where public files are in URLs, and in a release: what nobody has to quote, in a Caddyfile or in a URL.
+PREFIX = re.compile(r"(/[A-Za-z0-9._~@-]+)+")
 PROXIED = re.compile("/run/[A-Za-z0-9][A-Za-z0-9._-]*")
 # systemd.service(5) takes a leading @ - : + ! or | for an order of its own, "run it as root" among them.
 # All that stands in one line of a unit file or of an HTTP request; the other settings may have several lines.
@@ -134,6 +136,16 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     extra: str = ""
 
 
+class Assets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Directories of public files in a release, by their prefixes in URLs; written in TOML as `"/static" = "static"`.
+
+    They stay reachable as long as their release is kept, and for `age` after it was the current one.
+    """
+
+    paths: dict[str, str] = {}
+    age: Seconds = Seconds(7 * 86400)
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
 
@@ -154,6 +166,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     processes: dict[Name, Process] = {}
     timers: dict[Name, Timer] = {}
     sandbox: Sandbox = Sandbox()
+    assets: Assets = Assets()
     proxy: Proxy = Proxy()
 
     @property
@@ -225,6 +238,8 @@ def parse(text: str, path: Path) -> Config:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise GaplessError("read", str(path), f"it is not valid TOML: {error}", status=2) from error
+    if isinstance(table := raw.get("assets"), dict):
+        raw["assets"] = _with_paths(table)
     known = _without_unknown_keys(raw, Config, path)
     try:
         config = msgspec.convert(known, Config, dec_hook=_decode)
@@ -237,9 +252,16 @@ def parse(text: str, path: Path) -> Config:
     return config
 
 
+def _with_paths(table: dict[str, Any]) -> dict[str, Any]:
+    """[assets] with its prefixes in a table of their own, beside what is a setting."""
+    paths = {key: value for key, value in table.items() if key.startswith("/")}
+    rest = {key: value for key, value in table.items() if key not in paths}
+    return rest | {"paths": rest.get("paths", {}) | paths} if paths else rest
+
+
 def _problem(config: Config) -> tuple[str, str]:
     """What types alone cannot say: the cause and what to try; empty if nothing is wrong."""
-    for check in (_of_texts, _of_commands, _of_check, _of_places, _of_environment, _of_proxy):
+    for check in (_of_texts, _of_commands, _of_check, _of_places, _of_environment, _of_assets, _of_proxy):
         if (found := check(config)) != NOTHING:
             return found
     return NOTHING
@@ -323,6 +345,20 @@ def _of_environment(config: Config) -> tuple[str, str]:
         if not SECRET.fullmatch(name) or not file:
             hint = 'for example: database-password = "secrets/database-password"'
             return f"`secrets.{name}` is not a name (letters, digits, _ and -) with the path of a file", hint
+    return NOTHING
+
+
+def _of_assets(config: Config) -> tuple[str, str]:
+    example = 'for example: "/static" = "static"'
+    for prefix, directory in config.assets.paths.items():
+        if not PREFIX.fullmatch(prefix) or {".", ".."} & {*prefix.split("/")}:
+            return f"`assets`: {prefix!r} is not where files can be in a URL", example
+        parts = directory.split("/")
+        if {"", ".", ".."} & {*parts}:
+            return f"`assets.{prefix}`: {directory!r} is not a directory inside a release", example
+        for other in config.assets.paths:
+            if other.startswith(f"{prefix}/"):
+                return f"`assets`: {other!r} is in {prefix!r}", "let neither be in the other"
     return NOTHING
 
 

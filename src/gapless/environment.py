@@ -163,9 +163,10 @@ def handed_over(home: Home, release: str) -> dict[str, str]:
     return {variables.RELEASE: release, variables.SHARED: str(home.shared.absolute())}
 
 
-def for_server(config: Config, private: str) -> dict[str, str]:
+def for_server(home: Home, config: Config, private: str) -> dict[str, str]:
     """Name the variables that only the server of a release gets; without a `private` socket it is rehearsed."""
     return {
+        **({variables.ASSETS: str(home.public.absolute())} if config.assets.paths else {}),
         **({variables.PRIVATE: private} if private else {}),
         variables.CHECK: config.check.path,
         variables.CHECK_HOST: config.check.host,

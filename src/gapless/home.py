@@ -68,6 +68,16 @@ class Home:
         return self.root / "secrets"
 
     @property
+    def assets(self) -> Path:
+        """The public files of releases, and which of them has which."""
+        return self.root / "assets"
+
+    @property
+    def public(self) -> Path:
+        """The tree of public files, as URLs name them: of the current release, and of those before."""
+        return self.assets / "files"
+
+    @property
     def reports(self) -> Path:
         """What probes saw of switchovers."""
         return self.root / "reports"
@@ -166,7 +176,7 @@ class Home:
     @property
     def temporaries(self) -> list[tuple[Path, str]]:
         """Where files are made that are then renamed, each directory with a pattern of their passing names."""
-        return [(self.env, ".*-*"), (self.secrets, ".*-*"), (self.log, ".*.log.new")]
+        return [(self.env, ".*-*"), (self.secrets, ".*-*"), (self.log, ".*.log.new"), (self.assets, ".new")]
 
     def current(self) -> str | None:
         """The release that the commit file names, or None before the first commit."""

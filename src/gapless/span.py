@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse(written: object) -> float:
-    """Seconds of a number, or of "250ms", "30s", "5m", "1h"; raises ValueError with a sentence for people."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", str(written).strip())
+    """Seconds of a number, or of "250ms", "30s", "5m", "1h", "7d"; raises ValueError with a sentence for people."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", str(written).strip())
     if not match or isinstance(written, bool):
         raise ValueError(f'{written!r} is not a span of time; write it like "250ms", "30s", "5m" or 30')
     return float(match[1]) * UNITS[match[2] or "s"]

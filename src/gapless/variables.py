@@ -12,6 +12,7 @@ PRIVATE = f"{PREFIX}PRIVATE"  # the path of the private socket
 CHECK = f"{PREFIX}CHECK"  # the path that must answer before the first visitor
 CHECK_HOST = f"{PREFIX}CHECK_HOST"
 CHECK_TIMEOUT = f"{PREFIX}CHECK_TIMEOUT"
+ASSETS = f"{PREFIX}ASSETS"  # the directory of public files, of this release and of those before
 LINGER = f"{PREFIX}LINGER"
 REQUESTS = f"{PREFIX}REQUESTS"
 STREAMS = f"{PREFIX}STREAMS"

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     "--kinds",
     default="new,get,pause",
     show_default=True,
-    help="Kinds of requests and their weights: new, get, post, pause, slow, long, ws; for example get=3,post.",
+    help="Kinds of requests and their weights: new, get, post, pause, slow, long, page, ws; for example get=3,post.",
 )
-@click.option("--path", default="/", show_default=True, help="Path of new, get and pause.")
+@click.option("--path", default="/", show_default=True, help="Path of new, get, pause and page.")
 @click.option("--post-path", default="/", show_default=True, help="Path of post and slow.")
 @click.option("--long-path", default="/slow", show_default=True, help="Path of long: a page that takes its time.")
 @click.option("--ws-path", default="/ws", show_default=True, help="Path of ws, which must echo.")
+@click.option("--assets", is_flag=True, help="Get pages, too, and what they refer to (href, src): kind page.")
+@click.option("--assets-within", type=SPAN, default="60s", show_default=True, help="Fetch that no later than this.")
 @click.option("--timeout", type=SPAN, default="10s", show_default=True, help="A slower answer is lost.")
 @click.option("--max-latency", type=SPAN, help="A slower answer is delayed: exit status 1.")
 @click.option("--header", multiple=True, metavar="NAME=VALUE", help="Send this header. Repeatable.")
@@ -63,11 +65,13 @@ def command(
     post_path: str,
     long_path: str,
     ws_path: str,
+    assets: bool,
+    assets_within: float,
 ) -> None:  # fmt: skip -- one line an option would hide what it does
     """Requests leave on schedule, whatever the server does; none is tried again. post and slow send {"id": …}.
     Exit status 1 if anything was lost or delayed. Ctrl-C ends it with the result so far.
     """
-    from gapless.prove.kinds import parse_kinds
+    from gapless.prove.kinds import Kind, parse_kinds
     from gapless.prove.verdict import judge
     from gapless.prove.workload import Workload
 
@@ -76,11 +80,12 @@ def command(
         url,
         rate=rate,
         duration_seconds=duration,
-        kinds=parse_kinds(kinds),
+        kinds=({Kind.PAGE: 1.0} if assets else {}) | parse_kinds(kinds),
         path=path,
         post_path=post_path,
         long_path=long_path,
         ws_path=ws_path,
+        assets_seconds=assets_within,
         timeout_seconds=timeout,
         headers=headers,
     )
@@ -149,6 +154,9 @@ def summary(verdict: Verdict) -> list[str]:
         lines.append(f"  {when} {sample.kind} {sample.failure}: {sample.detail}")
     if verdict.delayed:
         lines.append(f"delayed: {verdict.delayed:,} slower than {verdict.max_latency_seconds or 0:g} s")
+    if verdict.assets:
+        none = "" if verdict.assets.fetched else ": the pages refer to nothing here, so that nothing is proven"
+        lines.append(f"files of pages: {verdict.assets.fetched:,} fetched, {verdict.assets.missing:,} missing{none}")
     if verdict.restarted:
         lines.append(f"WebSockets told to come back (1012): {verdict.restarted:,}")
     if verdict.releases:

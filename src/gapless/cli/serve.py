@@ -62,6 +62,14 @@ from gapless.errors import GaplessError
     help="Private Unix socket for the check and the status document.",
 )
 @click.option(
+    "--assets",
+    envvar=variables.ASSETS,
+    show_envvar=True,
+    default="",
+    metavar="DIR",
+    help="What the app answers 404 to is looked for here: public files of this release and of those before.",
+)
+@click.option(
     "--linger",
     type=SPAN,
     envvar=variables.LINGER,

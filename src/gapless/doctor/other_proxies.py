@@ -66,4 +66,4 @@ def _judge(name: str, kept: float, linger: float, where: str) -> Finding:
 def _seconds(written: str, unit: str) -> float:
     """A span as both write it, `1m30s`; a bare number counts `unit`."""
     parts = re.findall(r"(\d+)(ms|s|m|h|d)?", written)
-    return sum(float(number) * (UNITS | {"d": 86400.0})[named or unit] for number, named in parts)
+    return sum(float(number) * UNITS[named or unit] for number, named in parts)

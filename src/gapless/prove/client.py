@@ -14,6 +14,8 @@ from gapless.errors import GaplessError
 from gapless.prove.kinds import Answer, Failure, RequestLost
 from gapless.prove.workload import Workload
 
+LONGEST = 1 << 20  # bytes of a page that are looked at
+
 
 class Lane(asyncio.Protocol):
     """A connection whose `outcome` becomes the Answer to the request sent, or raises RequestLost.
@@ -23,6 +25,7 @@ class Lane(asyncio.Protocol):
     """
 
     outcome: asyncio.Future[Answer]
+    keeps_body = False
 
     def __init__(self, release_header: str, open_lanes: set[Lane]) -> None:
         self._http = h11.Connection(h11.CLIENT)
@@ -37,6 +40,7 @@ class Lane(asyncio.Protocol):
         self._heard = False  # a byte of the response
         self._status = 0
         self._release = ""
+        self._body = bytearray()
 
     def send(self, *events: h11.Event) -> None:
         """Write the events in one piece; a lane that is already lost or answered writes nothing."""
@@ -126,9 +130,11 @@ class Lane(asyncio.Protocol):
             for name, value in event.headers:
                 if name == self._release_header:
                     self._release = sys.intern(value.decode("latin-1"))
+        elif isinstance(event, h11.Data) and self.keeps_body:
+            self._body += event.data[: LONGEST - len(self._body)]
         elif isinstance(event, h11.EndOfMessage):
             if 200 <= self._status < 300:
-                self.outcome.set_result(Answer(self._status, self._release))
+                self.outcome.set_result(Answer(self._status, self._release, body=bytes(self._body)))
             else:
                 self._lose(Failure.STATUS, f"status {self._status}")
         elif isinstance(event, h11.ConnectionClosed):
@@ -138,7 +144,8 @@ class Lane(asyncio.Protocol):
         if self.outcome.done():
             return
         if self._status and not 200 <= self._status < 300:
-            failure, detail = Failure.STATUS, f"status {self._status}; {detail}"  # a 502 cut short is a 502
+            cut = "" if failure is Failure.STATUS else f"; {detail}"
+            failure, detail = Failure.STATUS, f"status {self._status}{cut}"  # a 502 cut short is a 502
         self.outcome.set_exception(RequestLost(failure, detail, self._status, self._release))
         self.outcome.exception()  # seen: an idle lane may be lost without anybody asking
 

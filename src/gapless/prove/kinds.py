@@ -19,6 +19,8 @@ class Kind(StrEnum):
     PAUSE = "pause"  # connects, waits, and only then sends its GET: accepted but unread
     SLOW = "slow"  # a POST with its own id whose body arrives in pieces
     LONG = "long"  # GETs on connections that stay open, of a page that takes the app a while
+    PAGE = "page"  # a new connection for each GET of a page, whose files are then fetched
+    ASSET = "asset"  # a file that a page refers to, at once or a while later; it comes with `page`
     WS = "ws"  # a WebSocket message that waits for its echo
 
 
@@ -71,6 +73,7 @@ class Answer:
     status: int
     release: str
     resent: int = 0
+    body: bytes = b""  # of a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Sample:
     to the complete response (or to the loss). `late_seconds` is how late the probe itself was to start
     it, and is part of the latency. `status` is 0 when no response came. `id` is the unique id in the body
     of a post or slow. `resent` counts how often a ws message was sent again after close code 1012.
+    `waited_seconds` is how long after its page an asset was due.
     """
 
     kind: Kind
@@ -94,6 +98,7 @@ class Sample:
     detail: str = ""
     late_seconds: float = 0.0
     resent: int = 0
+    waited_seconds: float = 0.0
 
     @property
     def ended_at(self) -> float:

@@ -41,6 +41,23 @@ class HttpLoad:
         finally:
             lane.close()
 
+    async def page(self, due: float, id_: str) -> Answer:  # noqa: ARG002
+        lane = await self._dialer.dial()
+        lane.keeps_body = True
+        try:
+            lane.send(self._request(Kind.PAGE), h11.EndOfMessage())
+            return await lane.outcome
+        finally:
+            lane.close()
+
+    async def asset(self, target: str) -> Answer:
+        lane = await self._dialer.dial()
+        try:
+            lane.send(h11.Request(method="GET", target=target, headers=[*self._headers.items()]), h11.EndOfMessage())
+            return await lane.outcome
+        finally:
+            lane.close()
+
     async def get(self, due: float, id_: str) -> Answer:  # noqa: ARG002
         return await self._keep_alive(Kind.GET, self._request(Kind.GET), h11.EndOfMessage())
 

@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
+from gapless.prove.assets import references
 from gapless.prove.client import Dialer, resolve
 from gapless.prove.kinds import Answer, Failure, Kind, RequestLost, Result, Sample, lost_to
 from gapless.prove.lanes import HttpLoad
@@ -18,6 +19,7 @@ from gapless.prove.websocket import Channel
 from gapless.prove.workload import Workload
 
 _Send = Callable[[float, str], Awaitable[Answer]]
+GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly, however many there are
 
 
 async def probe(
@@ -78,7 +80,8 @@ class _Run:
         self._closes: Counter[int] = Counter()
         self._under_way = 0
         self._dialer = Dialer(workload, address)
-        http = HttpLoad(workload, self._dialer)
+        self._http = http = HttpLoad(workload, self._dialer)
+        self._assets = itertools.count(1)
         self._channels = [Channel(workload, address, self._closes) for _ in range(workload.lanes)]
         self._turns = itertools.cycle(self._channels)
         self._senders: dict[Kind, _Send] = {
@@ -88,11 +91,13 @@ class _Run:
             Kind.PAUSE: http.pause,
             Kind.SLOW: http.slow,
             Kind.LONG: http.long,
+            Kind.PAGE: self._page,
             Kind.WS: self._message,
         }
 
     async def follow_schedule(self, under_way: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         workload = self._workload
+        self._tasks, self._stop = under_way, stop
         end = self._start + workload.duration_seconds if workload.duration_seconds else float("inf")
         for offset, kind in schedule(workload.kinds, workload.rate):
             due = self._start + offset
@@ -132,10 +137,40 @@ class _Run:
             self._under_way -= 1
         self._record(kind, due, id_ if kind is not Kind.WS else "", outcome, late)
 
+    async def _page(self, due: float, id_: str) -> Answer:
+        """Get a page, and have what it refers to fetched: most of it soon, as browsers do, the rest a while later."""
+        workload = self._workload
+        answer = await self._http.page(due, id_)
+        hosts = {workload.authority, *(value for name, value in workload.headers.items() if name.lower() == "host")}
+        page = f"{'https' if workload.tls else 'http'}://{workload.authority}{workload.target(Kind.PAGE)}"
+        for target in references(answer.body, page, hosts):
+            wait = workload.assets_seconds * (next(self._assets) * GOLDEN % 1) ** 3
+            self._tasks.create_task(self._asset(target, self._loop.time(), wait, answer.release))
+        return answer
+
+    async def _asset(self, target: str, since: float, wait: float, release: str) -> None:
+        due = since + wait
+        if await _set_before(due, self._stop):
+            return
+        late = self._loop.time() - due
+        try:
+            async with asyncio.timeout_at(due + self._workload.timeout_seconds):
+                outcome: Answer | RequestLost = await self._http.asset(target)
+        except RequestLost as lost:
+            what = f"{lost.detail}: {target}, {wait:.1f} s after its page" + (f" of {release}" if release else "")
+            outcome = RequestLost(lost.failure, what, lost.status, lost.release)
+        except TimeoutError:
+            outcome = RequestLost(Failure.TIMEOUT, f"no complete response in {self._workload.timeout_seconds:g} s")
+        except OSError as error:
+            outcome = lost_to(error)
+        self._record(Kind.ASSET, due, "", outcome, late, wait)
+
     async def _message(self, due: float, id_: str) -> Answer:  # noqa: ARG002  (all kinds are called alike)
         return await next(self._turns).ask(id_)
 
-    def _record(self, kind: Kind, due: float, id_: str, outcome: Answer | RequestLost, late: float) -> None:
+    def _record(
+        self, kind: Kind, due: float, id_: str, outcome: Answer | RequestLost, late: float, waited: float = 0.0
+    ) -> None:
         moment = due + self._workload.lead_seconds(kind)
         lost = outcome if isinstance(outcome, RequestLost) else None
         sample = Sample(
@@ -150,6 +185,7 @@ class _Run:
             detail=lost.detail if lost else "",
             late_seconds=max(late, 0.0),
             resent=outcome.resent if isinstance(outcome, Answer) else 0,
+            waited_seconds=waited,
         )
         self._samples.append(sample)
         if self._on_sample is not None:

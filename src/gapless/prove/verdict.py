@@ -14,6 +14,7 @@ from gapless.prove.kinds import Failure, Kind, Result, Sample
 T = TypeVar("T")
 
 LISTED_LOSSES = 100
+MISSING = 404
 _HOUR_US = 3_600_000_000  # the histogram's range: 1 microsecond to 1 hour, to 3 significant digits
 
 
@@ -49,6 +50,14 @@ class ReleaseSpan:
 
 
 @dataclass(frozen=True)
+class Assets:
+    """Files that pages referred to: how many were `fetched`, and how many of these were `missing` (404)."""
+
+    fetched: int
+    missing: int
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a probe proves. Times in unix seconds, durations in seconds; see `to_json` for each field's sense."""
 
@@ -68,11 +77,13 @@ class Verdict:
     latency_by_kind: Mapping[Kind, Latency]
     probe_late: Latency
     releases: tuple[ReleaseSpan, ...]
+    assets: Assets | None = None
 
     @property
     def ok(self) -> bool:
-        """Nothing lost, nothing delayed, and something was sent: no requests prove nothing."""
-        return self.requests > 0 and self.lost == 0 and self.delayed == 0
+        """Nothing lost, nothing delayed, and something was sent: no requests, or pages without files, prove nothing."""
+        proves = self.requests > 0 and (self.assets is None or self.assets.fetched > 0)
+        return proves and self.lost == 0 and self.delayed == 0
 
     @property
     def bound(self) -> str:
@@ -93,6 +104,8 @@ class Verdict:
         - `latency_ms`: of the answered requests, from the moment they were due; `latency_by_kind_ms`: by kind;
           each with `count`, `p50`, `p99`, `p99.9`, `max`.
         - `probe_late_ms`: the part of these latencies that is the probe's own lateness to start a request.
+        - `assets`: null without pages; else how many files that they refer to were `fetched`, and how many of them
+          were `missing` (404; these are lost, too).
         - `releases`: in the order they were first seen: `release`, `first_seen`, `last_seen`, `count`.
         """
         return {
@@ -113,6 +126,7 @@ class Verdict:
             "latency_ms": self.latency.to_json(),
             "latency_by_kind_ms": {str(kind): one.to_json() for kind, one in self.latency_by_kind.items()},
             "probe_late_ms": self.probe_late.to_json(),
+            "assets": {"fetched": self.assets.fetched, "missing": self.assets.missing} if self.assets else None,
             "releases": [
                 {
                     "release": span.release,
@@ -178,6 +192,7 @@ def judge(result: Result, max_latency_seconds: float | None = None) -> Verdict:
         },
         probe_late=_latency(samples, lambda sample: sample.late_seconds),
         releases=_releases(answered),
+        assets=_assets(samples),
     )
 
 
@@ -217,6 +232,13 @@ def _latency(
     # A bucket's upper edge can lie above the slowest sample, which is known exactly.
     p50, p99, p999 = (min(histogram.get_value_at_percentile(at) / 1e6, worst) for at in (50, 99, 99.9))
     return Latency(len(samples), p50, p99, p999, worst)
+
+
+def _assets(samples: Sequence[Sample]) -> Assets | None:
+    if not any(sample.kind is Kind.PAGE for sample in samples):
+        return None
+    fetched = [sample for sample in samples if sample.kind is Kind.ASSET]
+    return Assets(len(fetched), sum(sample.status == MISSING for sample in fetched))
 
 
 def _releases(answered: Sequence[Sample]) -> tuple[ReleaseSpan, ...]:

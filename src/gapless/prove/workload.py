@@ -24,10 +24,11 @@ class Workload:
     - `url`: `http://host:port` or https (ws and wss mean the same); a path in it is put before the others.
     - `rate`: requests per second, all kinds together. `kinds`: the weight of each kind in it.
     - `duration_seconds`: None goes on until stopped.
-    - `path` for new, get and pause, `post_path` for post and slow, `long_path`, `ws_path`.
+    - `path` for new, get, pause and page, `post_path` for post and slow, `long_path`, `ws_path`.
     - `timeout_seconds`: from the moment a request is due to its complete response.
     - `pause_seconds`: how long `pause` waits between connecting and sending.
     - `upload_seconds`: how long the body of `slow` takes; `upload_pieces`: in how many writes (2 or more).
+    - `assets_seconds`: how long after its page, at most, a file that a page refers to is fetched.
     - `lanes`: connections that each of get, post and ws keeps open; more are opened while all are busy.
     - `max_under_way`: requests under way at once; one that is due beyond that is lost as `overrun`.
     - `release_header`: the response header that names the release.
@@ -48,6 +49,7 @@ class Workload:
     pause_seconds: float = 0.5
     upload_seconds: float = 1.0
     upload_pieces: int = 5
+    assets_seconds: float = 60.0
     lanes: int = 4
     max_under_way: int = 900
     release_header: str = "gapless-release"
@@ -63,8 +65,11 @@ class Workload:
             raise _unusable("duration_seconds", f"{self.duration_seconds} is not above 0")
         if self.upload_pieces < 2:
             raise _unusable("upload_pieces", "an upload in pieces has 2 or more")
-        if not self.pause_seconds >= 0:
-            raise _unusable("pause_seconds", f"{self.pause_seconds} is below 0")
+        for name in ("pause_seconds", "assets_seconds"):
+            if not getattr(self, name) >= 0:
+                raise _unusable(name, f"{getattr(self, name)} is below 0")
+        if Kind.ASSET in self.kinds:
+            raise _unusable("kinds", "assets come with the pages that refer to them: name `page`")
         if not sum(self.kinds.values()) > 0 or not all(weight >= 0 for weight in self.kinds.values()):
             raise _unusable("kinds", "no kind has a weight above 0, or one is below 0")
 

@@ -44,6 +44,7 @@ def site(config: Config, home: SystemdHome, version: tuple[int, int]) -> str:
         defaults={name: value for name, value in defaults.items() if name.lower() not in own},
         headers=proxy.headers,
         extra=proxy.extra.rstrip("\n"),
+        assets=home.public if config.assets.paths else "",
         upstream=upstream(config),
         keepalive=keepalive(config.drain.linger),
         streams=_span(config.drain.streams),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,18 +11,21 @@ from pathlib import Path
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.release import making, operators, recovery
+from gapless.release.assets import Assets
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
 from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
 from gapless.release.owner import account
+from gapless.release.pointers import some
 from gapless.release.prune import remove_old
-from gapless.release.takeover import switch_over
+from gapless.release.takeover import settle_assets, switch_over
 from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
 from gapless.switch.job import Jobs, Kind
 
 MIGRATE = "migrate"  # a phase
+PUBLISH = "publish"  # a phase
 TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
 
 
@@ -56,6 +60,7 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
             making.finish(target, attempt, jobs)
             _migrate(attempt, config, lock, jobs)
             making.warn_of_data(target, attempt.previous)
+            _publish(target, attempt, config)
             switch_over(target, attempt, config, lock, watch)
         _prune(target, attempt, config)
     return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
@@ -84,6 +89,10 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
             operators.refuse_other_rights(config, target.home.config(current) if current else None)
         lock.name(release=release)
         with Attempt(target, "rollback", release, current, _revision(target, release)) as attempt:
+            try:
+                _publish(target, attempt, config)
+            except GaplessError as error:  # most of them are there, and what is worse than this made somebody go back
+                target.observer.warning(str(error))
             switch_over(target, attempt, config, lock, watch)
     return Result(release, current, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
 
@@ -91,7 +100,11 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
 def prune(target: Target, keep: int) -> list[str]:
     """Remove every release but the newest `keep` good ones and those in use; returns what went."""
     with _locked(target, "prune"):
-        return remove_old(target.store, target.ledger, target.manager, keep)
+        gone = remove_old(target.store, target.ledger, target.manager, keep)
+        if current := target.manager.current():
+            Assets(target.home, target.clock).settle(current)  # should somebody have removed any
+            _expire(target, target.home.config(current))
+        return gone
 
 
 def pick(target: Target, current: str | None, to: str | None) -> str:
@@ -129,6 +142,7 @@ def _locked(target: Target, verb: str) -> Iterator[DeployLock]:
             elif killed.switched and current == killed.from_ != killed.to:  # the same, of turning back
                 target.ledger.append(Phase(killed.id, TURN_BACK, now, 0.0, Outcome.SUCCEEDED))
             target.ledger.append(Finished(killed.id, now, Outcome.INTERRUPTED, f"the {killed.verb} was killed"))
+            settle_assets(target)
         engine.repair(target.manager)
         yield lock
 
@@ -149,10 +163,29 @@ def _migrate(attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs) -> 
             lock.name(phase="")
 
 
+def _publish(target: Target, attempt: Attempt, config: Config) -> None:
+    """Let the public files be there before the first page that refers to them."""
+    if config.assets.paths:
+        assets, paths = Assets(target.home, target.clock), config.assets.paths
+        with attempt.phase(PUBLISH):
+            if attempt.previous:
+                with contextlib.suppress(GaplessError):  # it has links there, or is gone: its pages do as until now
+                    assets.adopt(attempt.previous, paths)
+            links = assets.publish(attempt.release, paths, attempt.previous)
+        if links:
+            target.observer.warning(f"{some(links)} in {attempt.release}: links are not published ([assets])")
+
+
+def _expire(target: Target, config: Config) -> None:
+    assets, current = Assets(target.home, target.clock), target.manager.current()
+    assets.expire(target.store.names(), current, config.assets.age)
+
+
 def _prune(target: Target, attempt: Attempt, config: Config) -> None:
     try:
         with attempt.phase("prune"):
             remove_old(target.store, target.ledger, target.manager, config.release.keep)
+            _expire(target, config)
     except Exception as error:  # the deploy itself succeeded, whatever it is
         target.observer.warning(str(error))
 

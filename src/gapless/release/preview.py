@@ -39,6 +39,7 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
         plan.append(f"Build it within {config.build.timeout:g} s: {_shown(config.build.run)}")
     if config.release.migrate:
         plan.append(f"Migrate within {config.release.timeout:g} s: {_shown(config.release.migrate)}")
+    plan += [f"Publish {directory} as {prefix}." for prefix, directory in config.assets.paths.items()]
     plan += _switch(release, current, config.check.timeout, watch)
     in_use = {*target.manager.in_use(), *filter(None, [current])}
     present = [*target.store.names(), release]

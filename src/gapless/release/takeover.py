@@ -10,6 +10,7 @@ from gapless import timeouts
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.linux.files import tail
+from gapless.release.assets import Assets
 from gapless.release.attempt import Attempt, Target
 from gapless.release.ledger import SWITCH, TURN_BACK
 from gapless.release.lock import DeployLock
@@ -62,6 +63,7 @@ def _commit(target: Target, attempt: Attempt, switchover: engine.Switchover) -> 
             interrupt = None if isinstance(error, Exception) else error
         if not attempt.committed:
             raise _not_switched(target, attempt, switchover)
+    settle_assets(target)
     if interrupt is not None:  # raised here: the switchover itself was complete, and is recorded so
         raise interrupt
 
@@ -97,9 +99,18 @@ def _turn_back(target: Target, attempt: Attempt, switchover: engine.Switchover, 
         if not switchover.turn_back(timeout):
             cause += f"; {previous} could not serve again ({switchover.cause}), so {attempt.release} goes on serving"
             raise GaplessError("turn back from", attempt.release, cause, hint, details=details)
+    settle_assets(target)
     if watch.monitor:
         target.clock.sleep(AFTER)
     raise GaplessError("keep", attempt.release, f"{cause}; {previous} serves again", hint, details=details)
+
+
+def settle_assets(target: Target) -> None:
+    """Let files of one name be those of the release that serves now; what goes wrong does not change that it serves."""
+    try:
+        Assets(target.home, target.clock).settle(target.manager.current())
+    except GaplessError as error:
+        target.observer.warning(str(error))
 
 
 def _not_switched(target: Target, attempt: Attempt, switchover: engine.Switchover) -> GaplessError:

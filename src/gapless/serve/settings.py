@@ -18,6 +18,7 @@ class Settings:
     warm: tuple[str, ...] = ()
     release: str = ""
     private: str = ""  # path of the private Unix socket
+    assets: str = ""  # directory of public files, for what the app does not find
     linger: float = 35.0
     requests: float = 30.0
     streams: float = 300.0

@@ -52,7 +52,7 @@ def environment(home: EmbeddedHome, record: Record, config: Config) -> dict[str,
         "NOTIFY_SOCKET": "@" + home.notify(record.id)[1:],
         "WATCHDOG_USEC": str(int(WATCHDOG * 1_000_000)),
         **fixed.handed_over(home, record.release),
-        **fixed.for_server(config, record.private),
+        **fixed.for_server(home, config, record.private),
     }
 
 

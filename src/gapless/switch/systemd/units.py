@@ -57,7 +57,7 @@ def service(config: Config, home: SystemdHome, instance: str, socket: str = "") 
     release = release_of(instance)
     about = _common(config, home, release, config.argv)
     about["start_timeout"] = config.check.timeout + timeouts.MANAGER
-    about["for_server"] = environment.for_server(config, "" if socket else home.private(instance)) | _trust(home)
+    about["for_server"] = environment.for_server(home, config, "" if socket else home.private(instance)) | _trust(home)
     return _render("service", instance=instance, socket=socket or home.socket, **about)
 
 

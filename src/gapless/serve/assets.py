@@ -1,0 +1,47 @@
+"""Public files of this release and of those before, for what the app itself does not know any more, or not yet."""
+
+from __future__ import annotations
+
+import stat
+from typing import Any
+
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from gapless.serve.app import ASGIApp
+
+
+class Assets:
+    """An ASGI app: in the place of a 404 of `app` to a GET or HEAD comes the file of that path in `directory`."""
+
+    def __init__(self, app: ASGIApp, directory: str) -> None:
+        self.app = app
+        self._files = StaticFiles(directory=directory, check_dir=False)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            await self.app(scope, receive, send)
+            return
+        asked = dict(scope)  # as it came: what an app mounts, it may find by changing that
+        replaced = False
+
+        async def pass_on(message: Any) -> None:
+            nonlocal replaced
+            missing = message["type"] == "http.response.start" and message["status"] == 404
+            if missing and (response := self._find(asked)):
+                replaced = True
+                await response(asked, receive, send)
+            if not replaced:
+                await send(message)
+
+        await self.app(scope, receive, pass_on)
+
+    def _find(self, scope: Any) -> Response | None:
+        """The answer with the file that was asked for; None where there is none."""
+        try:
+            path, found = self._files.lookup_path(self._files.get_path(scope))
+        except (OSError, ValueError):  # nothing that can be the name of a file
+            return None
+        if found is None or not stat.S_ISREG(found.st_mode) or scope["path"].endswith("/"):
+            return None
+        return self._files.file_response(path, found, scope)
