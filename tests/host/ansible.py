@@ -14,7 +14,10 @@ from tests.host.host import PROJECT, REQUIREMENTS, Host
 from tests.host.lan import Lan
 
 COLLECTION = PROJECT / "ansible"
-BARE = "rm -rf /opt/gapless /usr/local/bin/gapless /etc/caddy /etc/timezone; userdel caddy 2> /dev/null || :"
+BARE = """
+rm -rf /opt/gapless /usr/local/bin/gapless /etc/caddy /var/log/caddy /var/lib/caddy /etc/timezone
+userdel caddy 2> /dev/null || :
+"""
 RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
 
 
