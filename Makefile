@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SUITE ?= trixie
 V := .venv/bin
-.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills bench-wppackages restore docs lock clean release
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills bench-wppackages restore wppackages docs lock clean release
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -32,7 +32,7 @@ test-debian: compiled  # as root: the host tests on another Debian, with the whe
 	LOWER=$(CURDIR)/.debian/$(SUITE) $(V)/pytest tests/host --ignore tests/host/test_servers.py \
 	  --ignore tests/host/test_build_tools.py --ignore-glob 'tests/host/test_*prox*' \
 	  --ignore tests/host/test_held_ports.py --ignore tests/host/test_wppackages.py \
-	  --deselect tests/host/test_quick_forms.py::test_bench_hosts
+	  --deselect tests/host/test_quick_forms.py::test_bench_hosts --deselect tests/host/test_quick_forms.py::test_wppackages
 
 bench: compiled
 	$(V)/python -m bench
@@ -45,6 +45,9 @@ bench-wppackages: compiled  # wants wrk
 
 restore: compiled  # as root
 	$(V)/python -m bench.restore
+
+wppackages: compiled  # as root
+	$(V)/python -m bench.wppackages
 
 kills: compiled
 	$(V)/python -m bench.kills --count 200

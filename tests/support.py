@@ -47,10 +47,10 @@ def wait_until(condition: Callable[[], T | None], seconds: float = 30.0, what: s
         time.sleep(0.01)
 
 
-def program(module: str, *argv: str, statuses: Sequence[int] = (0,)) -> str:
-    """What `python -m module` prints in the project; fails the test on another exit status, or after 170 seconds."""
+def program(module: str, *argv: str, statuses: Sequence[int] = (0,), seconds: float = 170) -> str:
+    """What `python -m module` prints in the project; fails the test on another exit status, or after `seconds`."""
     command = [sys.executable, "-m", module, *argv]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=170)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
     assert done.returncode in statuses, done.stdout + done.stderr
     return done.stdout
 

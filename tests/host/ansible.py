@@ -9,11 +9,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.host.host import PROJECT
+from tests.host import debs, packages
+from tests.host.host import PROJECT, REQUIREMENTS, Host
 from tests.host.lan import Lan
 
 COLLECTION = PROJECT / "ansible"
-CACHE = PROJECT / ".packages"
+BARE = """
+rm -rf /opt/gapless /usr/local/bin/gapless /etc/caddy /var/log/caddy /var/lib/caddy /etc/timezone
+userdel caddy 2> /dev/null || :
+"""
 RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
 
 
@@ -31,14 +35,27 @@ def install_collection(folder: Path) -> Path:
     return collections
 
 
-def wheel() -> Path:
-    """Build gapless's wheel. Raises CalledProcessError."""
-    folder = CACHE / "wheel"
-    for old in folder.glob("*.whl"):
-        old.unlink()
-    _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
-    [built] = folder.glob("*.whl")
-    return built
+def make_bare(host: Host) -> None:
+    """Take from `host` what a fresh Debian lacks, and offer its apt what is installed on one.
+
+    Raises CalledProcessError.
+    """
+    subprocess.run([REQUIREMENTS, "fleet"], check=True, timeout=300)
+    debs.download()
+    debs.offer(host)
+    host.run("sh", "-c", BARE)
+
+
+def installing(folder: Path) -> dict[str, str]:
+    """The variables that have playbooks install this gapless, with versions as in tests; `folder` is theirs."""
+    lines = (PROJECT / "requirements-dev.txt").read_text().splitlines()
+    versions = folder / "versions.txt"
+    versions.write_text("".join(f"{line.rstrip(chr(92)).strip()}\n" for line in lines if line[:1].isalnum()))
+    return {
+        "host_gapless": f"{packages.build(packages.FOLDER / 'wheel')}[serve,cli]",
+        "host_constraints": str(versions),
+        "host_wheels_cache": str(packages.FOLDER / "fleet"),
+    }
 
 
 def _run(*argv: str) -> None:

@@ -10,15 +10,17 @@ from tests.host.host import LOWER, PROJECT, Host
 
 FOLDER = PROJECT / ".packages" / "debs"
 SEEN = Path(f"{LOWER}{FOLDER}")  # from this machine
+# What the playbooks and the guide install.
+PACKAGES = ("unattended-upgrades", "nftables", "python3-apt", "python3-venv", "tzdata", "restic", "git", "caddy")
 SOURCES = f"deb [trusted=yes] file:{FOLDER} ./\n"
 
 
-def download(*packages: str) -> None:
-    """Fill FOLDER, of the userland that hosts boot, with those of `packages`, and what they need, that it lacks.
+def download() -> None:
+    """Fill FOLDER, of the userland that hosts boot, with PACKAGES and what they need, as far as it lacks them.
 
     Raises CalledProcessError.
     """
-    full, wanted = SEEN / "full", " ".join(packages)
+    full, wanted = SEEN / "full", " ".join(PACKAGES)
     if full.exists() and full.read_text() == wanted:
         return
     (SEEN / "partial").mkdir(parents=True, exist_ok=True)
@@ -34,7 +36,7 @@ def download(*packages: str) -> None:
         "--reinstall",
         "--no-install-recommends",
         *where,
-        *packages,
+        *PACKAGES,
     ]
     subprocess.run(argv, check=True, timeout=240, stdout=subprocess.DEVNULL)
     (SEEN / "Packages").write_text("".join(_entry(path) for path in sorted(SEEN.glob("*.deb"))))

@@ -128,7 +128,14 @@ class Lan:
         assert not check or done.returncode == 0, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done
 
-    def ssh(self, name: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def ssh(self, name: str, *argv: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run `argv` on the host `name` as root, over SSH."""
-        options = ("-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "BatchMode=yes")
-        return self.run("ssh", *options, f"root@{self.addresses[name]}", *argv, check=check)
+        return self.run("ssh", *self._options, f"root@{self.addresses[name]}", *argv, check=check, timeout=timeout)
+
+    def send(self, name: str, path: Path, to: str) -> None:
+        """Copy the controller's file `path` to `to` on the host `name`, over SSH."""
+        self.run("scp", "-q", *self._options, str(path), f"root@{self.addresses[name]}:{to}")
+
+    @property
+    def _options(self) -> tuple[str, ...]:
+        return ("-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "BatchMode=yes")

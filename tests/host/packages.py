@@ -6,8 +6,9 @@ import subprocess
 import sys
 import tarfile
 from importlib import metadata
+from pathlib import Path
 
-from tests.host.host import PROJECT
+from tests.host.host import LOWER, PROJECT
 
 FOLDER = PROJECT / ".packages"
 PYTHON = "/usr/bin/python3"  # which builds find on a host
@@ -23,20 +24,35 @@ ABOUT = (
 
 def download() -> None:
     """Fill FOLDER where it is not full; the gapless in it is always this one. Raises CalledProcessError."""
-    FOLDER.mkdir(exist_ok=True)
-    for old in FOLDER.glob("gapless-*.whl"):
-        old.unlink()
-    _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(FOLDER))
-    [ours] = FOLDER.glob("gapless-*.whl")
-    needed = (one for one in metadata.requires("gapless") or () if "serve" in one)
-    full, wanted = FOLDER / "full", " ".join((version(), *needed, *WHEELS, NODE))
+    wheels(FOLDER, *WHEELS)
+    full, wanted = FOLDER / "full", f"{version()} {NODE}"
     if full.exists() and full.read_text() == wanted:
         return
-    about = ["--disable-pip-version-check", "--only-binary=:all:", f"--python-version={version()}", f"--dest={FOLDER}"]
-    _run(sys.executable, "-m", "pip", "download", "-qq", *about, f"{ours}[serve]", *WHEELS)
     _run("npm", "pack", "--silent", f"--pack-destination={FOLDER}", NODE)
     _pack()
     full.write_text(wanted)
+
+
+def wheels(folder: Path, *wanted: str) -> None:
+    """Fill `folder` with wheels: `gapless[serve,cli]`, `wanted`, and what they need. Raises CalledProcessError."""
+    ours = build(folder)
+    needed = (one for one in metadata.requires("gapless") or () if "serve" in one or "cli" in one)
+    full, names = folder / "wheels", " ".join((version(), *needed, *wanted))
+    if full.exists() and full.read_text() == names:
+        return
+    about = ["--disable-pip-version-check", "--only-binary=:all:", f"--python-version={version()}", f"--dest={folder}"]
+    _run(sys.executable, "-m", "pip", "download", "-qq", *about, f"{ours}[serve,cli]", *wanted)
+    full.write_text(names)
+
+
+def build(folder: Path) -> Path:
+    """Build gapless's wheel into `folder`, where no other is then. Raises CalledProcessError."""
+    for old in folder.glob("gapless-*.whl"):
+        old.unlink()
+    argv = (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
+    subprocess.run(argv, cwd=PROJECT, check=True, timeout=120, capture_output=True)
+    [ours] = folder.glob("gapless-*.whl")
+    return ours
 
 
 def version() -> str:
@@ -58,7 +74,7 @@ def _kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def _about() -> list[str]:
-    return _run(PYTHON, "-c", ABOUT).split()
+    return _run("chroot", LOWER or "/", PYTHON, "-c", ABOUT).split()
 
 
 def _run(*argv: str) -> str:

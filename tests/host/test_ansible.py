@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.host import debs
-from tests.host.ansible import CACHE, Playbooks, install_collection, wheel
-from tests.host.host import PROJECT, REQUIREMENTS, Host
+from tests.host.ansible import Playbooks, install_collection, installing, make_bare
+from tests.host.host import PROJECT, Host
 from tests.host.lan import Lan
 from tests.host.life import APP
 from tests.host.traffic import traffic
@@ -46,7 +45,6 @@ CADDYFILE = """
 	}
 }
 """
-BARE = "rm -rf /opt/gapless /usr/local/bin/gapless /etc/caddy /etc/timezone; userdel caddy 2> /dev/null || :"
 # Every file with its size and time, but for those that Ansible and systemd have for themselves.
 LISTING = (
     "find /etc /opt /srv /usr/local /var/lib /root -xdev -path '*/.ansible*' -prune -o -type f -printf '%p %s %T@\\n'"
@@ -95,28 +93,15 @@ class Site:
         self.changed[name] = changed["web1"]
 
 
-def _versions(folder: Path) -> Path:
-    """What the tests run with, as constraints for pip."""
-    lines = (PROJECT / "requirements-dev.txt").read_text().splitlines()
-    path = folder / "versions.txt"
-    path.write_text("".join(f"{line.rstrip(chr(92)).strip()}\n" for line in lines if line[:1].isalnum()))
-    return path
-
-
 @pytest.fixture(scope="module")
 def site(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A host that was bare: looked at with --check, provisioned, and provisioned again."""
-    subprocess.run([REQUIREMENTS, "fleet"], check=True, timeout=300)
-    debs.download("unattended-upgrades", "nftables", "python3-apt", "tzdata", "restic")
-    debs.offer(host)
-    host.run("sh", "-c", BARE)
+    make_bare(host)
     folder = tmp_path_factory.mktemp("controller")
     checkout = folder / "shop"
     subprocess.run(["git", "init", "--quiet", str(checkout)], check=True, timeout=60)
     variables = {
-        "host_gapless": f"{wheel()}[serve,cli]",
-        "host_constraints": str(_versions(folder)),
-        "host_wheels_cache": str(CACHE / "fleet"),
+        **installing(folder),
         "host_timezone": "Europe/Berlin",
         "host_firewall": True,
         "app_name": "shop",

@@ -34,3 +34,12 @@ def test_host_kills() -> None:
     assert "1 × power" in said  # whether there was a candidate to kill depends on the machine
     assert re.search(r"\d+ requests without a loss", said), said
     assert re.search(r"[1-9]\d* POSTs acknowledged, 0 not once", said), said
+
+
+def test_wppackages() -> None:
+    """Invariants 1, 6 and 10: Composer never asks twice, each of its installs is counted once, the probe loses none."""
+    said = program("bench.wppackages", "--deploys", "1", "--rollbacks", "1", seconds=400)
+    assert re.search(r"^\| gapless deploy \| 1 \| 1 \| [1-9]\d* \| 0 \| 0 \| 0 \|", said, re.M), said
+    none = r"([1-9][\d,]*) of \1 \| 0 of [\d,]+ \| [\d,]+ ms \| 0 of [1-9][\d,]* \| 0 \| 0"
+    assert re.search(rf"\| {none} \|$", said, re.M), said
+    assert re.search(r"^\| systemctl restart, held socket \| 1 \| 1 \| [1-9]", said, re.M), said

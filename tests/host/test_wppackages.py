@@ -48,6 +48,7 @@ def service(host: Host) -> Iterator[Shop]:
     text = re.sub(r'calendar = ".*?"', 'calendar = "*-*-* *:*:0/3"', text).replace("python -m", f"{sys.executable} -m")
     migrate = json.dumps([sys.executable, "-m", "wppackages", "migrate"])  # as a list its program is known, and shown
     text = text.replace(f'"{sys.executable} -m wppackages migrate"', migrate)
+    host.run(sys.executable, "-m", "wppackages", "assets", "public/static", cwd=one.project)
     host.write(f"{one.project}/gapless.toml", text.replace("[drain]", '[drain]\nlinger = "1s"'))
     yield one
     one.remove()

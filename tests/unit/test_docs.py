@@ -39,6 +39,13 @@ def test_the_readme_has_the_table_that_the_bench_wrote() -> None:
     assert f"<!-- bench: begin -->\n{figures}<!-- bench: end -->" in readme
 
 
+@pytest.mark.parametrize("page", ["examples/wppackages/README.md", "docs/why.md"])
+def test_pages_have_the_table_that_make_wppackages_wrote(page: str) -> None:
+    """Figures of the example come from `make wppackages` alone."""
+    figures = (ROOT / "bench" / "wppackages.md").read_text()
+    assert f"<!-- wppackages: begin -->\n{figures}<!-- wppackages: end -->" in (ROOT / page).read_text()
+
+
 def test_the_page_of_servers_has_the_commands_that_are_tested() -> None:
     """Each command line of another server's example is there as it is deployed in the tests, and no other."""
     text = (ROOT / "docs" / "servers.md").read_text()

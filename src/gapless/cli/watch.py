@@ -8,6 +8,7 @@ import click
 
 from gapless.cli.options import Function, Project
 from gapless.cli.types import SPAN
+from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.release.watch import Watch
 
@@ -21,7 +22,7 @@ _OPTIONS: list[Callable[[Function], Function]] = [
     click.option(
         "--prove",
         is_flag=True,
-        help="Send the public address 50 GETs a second of [check] path; turn back if one is lost, and keep a report.",
+        help="Send 50 GETs a second of [check] path, as visitors do; turn back if one is lost, and keep a report.",
     ),
     click.option(
         "--watch",
@@ -50,17 +51,26 @@ def wanted_watch(
     from gapless.prove.live import LiveProbe
     from gapless.prove.workload import Workload
 
-    check = project.config.check
-    # Asked past the proxy, the app gets the host name that its own check is asked with.
-    headers = {} if prove_url else {"host": check.host}
-    workload = Workload(prove_url or _url(project.config.addresses[0]), path=check.path or "/", headers=headers)
+    config = project.config
+    url, headers = (prove_url, {}) if prove_url else public(config)
+    workload = Workload(url, path=config.check.path or "/", headers=headers)
     return Watch(AFTER if watch is None else watch, LiveProbe(workload, max_latency))
 
 
-def _url(address: str) -> str:
+def public(config: Config) -> tuple[str, dict[str, str]]:
+    """Where visitors reach the app, and the headers that a request there takes.
+
+    That is its first address, or behind a Unix socket its site in Caddy. Raises GaplessError (status 2) where there is
+    neither.
+    """
+    address = config.addresses[0]
     if address.startswith("unix:"):
-        hint = "name the address of the proxy in front: --prove-url http://127.0.0.1:80"
-        raise GaplessError("prove through", address, "it is a Unix socket", hint, status=2)
+        domain = next((one for one in config.proxy.domains if not one.startswith("*")), "")
+        if not domain:
+            hint = "name the address of the proxy in front: --prove-url http://127.0.0.1:80"
+            raise GaplessError("prove through", address, "it is a Unix socket", hint, status=2)
+        return f"{'http' if config.proxy.tls == 'off' else 'https'}://{domain}", {}
     from gapless.address import Address  # only a proof pays for it
 
-    return f"http://{Address.parse(address).reached}"
+    # Asked past the proxy, the app gets the host name that its own check is asked with.
+    return f"http://{Address.parse(address).reached}", {"host": config.check.host}
