@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from gapless import span, timeouts
+from gapless.address import clash
 from gapless.errors import GaplessError
 from gapless.linux.files import open_regular
 
@@ -137,12 +138,14 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
 
+    `id` tells the project from another one of its `name`: of two that have one, only the same may deploy there.
     `env_file` and the files of `secrets` are relative to the project's directory; see environment.py.
     """
 
     name: Name
     command: Command
     listen: str | list[str] = "127.0.0.1:8000"
+    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")] = ""
     manager: Literal["auto", "systemd", "embedded"] = "auto"
     env_file: str = ""
     env: dict[str, str] = {}
@@ -308,6 +311,8 @@ def _of_places(config: Config) -> tuple[str, str]:
         return "`listen` has an empty address in it", 'for example: listen = "127.0.0.1:8000"'
     if not config.addresses:
         return "`listen` is empty", 'for example: listen = "127.0.0.1:8000"'
+    if again := clash(config.addresses):
+        return f"`listen`: {again}", "write each address once"
     for name, timer in config.timers.items():
         if not timer.calendar.strip():
             return f"`timers.{name}.calendar` is empty", 'for example: calendar = "daily"; see systemd.time(7)'

@@ -37,7 +37,11 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
     found += _guarded("command", lambda: [command.wrapper(config.argv)])
     if there:
         found.append(commit)
-        found += _guarded("programs", lambda: [_programs(config, project, home, current)])
+        found += _guarded("ledger", lambda: [leftovers.ledger(target.ledger.unknown(target.store.names()))])
+        if current:
+            found += _guarded("current release", lambda: [leftovers.current_release(home, current)])
+        if current is None or (home.releases / current).is_dir():
+            found += _guarded("programs", lambda: [_programs(config, project, home, current)])
         found += _guarded("leftovers", lambda: _leftovers(target, app, current))
     found += _guarded("Caddy", lambda: proxy.examine(config, home if isinstance(home, SystemdHome) else None))
     return found + _guarded("proxies", lambda: other_proxies.examine(config.addresses, config.drain.linger))

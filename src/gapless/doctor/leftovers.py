@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gapless.doctor.finding import Finding, Severity
+from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.release.store import INCOMING, REMOVING
 from gapless.switch.app import Unneeded
@@ -27,6 +28,30 @@ def commit(file: Path, named: str | None, current: str | None) -> Finding:
     return Finding(
         "commit", Severity.FAILED, what, "gapless prune"
     )  # as each command that changes something, it writes it
+
+
+def current_release(home: Home, current: str) -> Finding:
+    """Whether all is there from which the `current` release would be started again."""
+    directory = home.releases / current
+    what = ""
+    if not directory.is_dir():
+        what = f"{directory} is gone: {current} could not be started again, after a crash or a boot"
+    else:
+        try:
+            home.config(current)
+        except GaplessError as error:
+            what = error.cause
+    if what:
+        return Finding("current release", Severity.FAILED, what, "gapless deploy")
+    return Finding("current release", Severity.OK, f"{current} is whole")
+
+
+def ledger(unknown: Sequence[str]) -> Finding:
+    """Judge whether the ledger tells of each release that is there; `unknown` are those of which it does not."""
+    if not unknown:
+        return Finding("ledger", Severity.OK, "it tells of every release")
+    what = f"the ledger was lost or damaged: it does not tell of {', '.join(unknown[:SHOWN])}"
+    return Finding("ledger", Severity.WARNING, what, "gapless prune")  # as each command that changes something
 
 
 def instances(running: Sequence[Instance]) -> Finding:

@@ -119,18 +119,27 @@ def _locked(target: Target, verb: str) -> Iterator[DeployLock]:
             target.observer.warning(str(error))
         recovery.restore(target)
         current = target.manager.current()
-        for killed in target.ledger.unfinished():
-            now = target.clock.now()
-            if current and killed.to == current:
-                _finish_commit(target, current)
-            if killed.to == current and killed.from_ != current and not killed.switched:
-                # It died between the commit and the record of it.
-                target.ledger.append(Phase(killed.id, SWITCH, now, 0.0, Outcome.SUCCEEDED))
-            elif killed.switched and current == killed.from_ != killed.to:  # the same, of turning back
-                target.ledger.append(Phase(killed.id, TURN_BACK, now, 0.0, Outcome.SUCCEEDED))
-            target.ledger.append(Finished(killed.id, now, Outcome.INTERRUPTED, f"the {killed.verb} was killed"))
+        try:
+            _record_killed(target, current)
+            recovery.restore_ledger(target)
+        except GaplessError as error:  # the disk is full: a prune must be possible all the same
+            target.observer.warning(str(error))
         engine.repair(target.manager)
         yield lock
+
+
+def _record_killed(target: Target, current: str | None) -> None:
+    """Finish what killed deployers began, and record how it ended. Raises GaplessError."""
+    for killed in target.ledger.unfinished():
+        now = target.clock.now()
+        if current and killed.to == current:
+            _finish_commit(target, current)
+        if killed.to == current and killed.from_ != current and not killed.switched:
+            # It died between the commit and the record of it.
+            target.ledger.append(Phase(killed.id, SWITCH, now, 0.0, Outcome.SUCCEEDED))
+        elif killed.switched and current == killed.from_ != killed.to:  # the same, of turning back
+            target.ledger.append(Phase(killed.id, TURN_BACK, now, 0.0, Outcome.SUCCEEDED))
+        target.ledger.append(Finished(killed.id, now, Outcome.INTERRUPTED, f"the {killed.verb} was killed"))
 
 
 def _finish_commit(target: Target, current: str) -> None:

@@ -36,6 +36,8 @@ def switch_over(target: Target, attempt: Attempt, config: Config, lock: DeployLo
             if state is engine.Step.PROVEN:
                 must_be_well(monitor, attempt.release, f"{attempt.previous} goes on serving")
 
+    if watch and attempt.previous:
+        target.home.config(attempt.previous)  # now: what cannot be read could not be turned back to
     timeout = config.check.timeout + timeouts.DEPLOYER
     switchover = engine.Switchover(
         target.manager, attempt.release, timeout, moved, keep=watch is not None, known=attempt.previous
@@ -107,7 +109,7 @@ def _not_switched(target: Target, attempt: Attempt, switchover: engine.Switchove
     serving = f"{attempt.previous} goes on serving" if attempt.previous else "no release serves"
     cause = f"{switchover.cause}; {serving}"
     last = switchover.log or tail(log)
-    hint = f"{of_sealed(last)}all its output: `gapless logs {attempt.release}`"
+    hint = switchover.hint or f"{of_sealed(last)}all its output: `gapless logs {attempt.release}`"
     return GaplessError("switch over to", attempt.release, cause, hint, details=last)
 
 

@@ -12,15 +12,6 @@ from gapless.linux import procfs
 from gapless.listen import BACKLOG
 
 
-def taken(addresses: Iterable[str]) -> str:
-    """Which of `addresses` others listen on, and who; empty when none is known."""
-    found = []
-    for address in map(Address.parse, addresses):
-        if isinstance(address.name, tuple) and (who := procfs.listener(address.name[1])):
-            found.append(f"{address.written} is in use by {who}")
-    return "; ".join(found)
-
-
 def inode(held: socket.socket) -> int:
     """The number that /proc shows for the socket: the same in every process that has it."""
     return os.fstat(held.fileno()).st_ino

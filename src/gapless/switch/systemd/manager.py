@@ -9,8 +9,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gapless import environment
+from gapless.address import Address
 from gapless.config import Config
 from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.linux.files import clear_way, replace
 from gapless.switch import held, orders
 from gapless.switch.manager import Instance, Readiness, Role, Started
@@ -20,6 +22,7 @@ from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.first import FirstCandidate
 from gapless.switch.systemd.home import SystemdHome, release_of
 from gapless.switch.systemd.instances import SHOWN, ending, read_instance
+from gapless.switch.systemd.listeners import taken
 from gapless.switch.systemd.systemctl import GONE
 
 LEAVE = 3.0  # seconds from SIGTERM to SIGKILL for an instance that was never ready
@@ -61,7 +64,7 @@ class SystemdManager:
                 return Started(None, Readiness.EXITED, problem, log)
             instance = self._prepare(config, release, {one.unit for one in instances})
         except OSError as error:
-            raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
+            raise refusal("write", f"the units of {release}", error) from error
         unit = self.home.unit(instance)
         if first := self._first(unit):
             deadman = stopped_with_us(self.ctl, self.home.socket, unit, remove=[first.file], named=first.named)
@@ -136,6 +139,7 @@ class SystemdManager:
 
         Raises OSError when the disk refuses; then nothing changed.
         """
+        self.home.release(release)  # it must be there: the next boot starts what the commit names
         config = self.home.config(release)
         ready = [one for one in self.instances() if one.release == release and one.role is not Role.RETIRING]
         instance = self.home.instance(ready[-1].unit) if ready else release
@@ -224,7 +228,10 @@ class SystemdManager:
 
     def _settle_beside(self, release: str) -> None:
         """Have the processes and timers of the current release run, and no others'."""
-        config = self.home.config(release)
+        try:
+            config = self.home.config(release)
+        except GaplessError:  # nobody knows any more which it has: that must not keep another from going, or coming
+            return
         companions.settle(self.home, config, release, lambda: {one.release for one in self.instances()})
 
     def _write(self, texts: Mapping[str, str]) -> None:
@@ -246,7 +253,10 @@ class SystemdManager:
                 return f"systemd does not accept {unit['Id']}: `systemd-analyze verify {unit['Id']}` says why"
         if known[0]["ActiveState"] == "active" or self.ctl.attempt("start", self.home.socket).returncode == 0:
             return ""
-        why = held.taken(config.addresses) or f"`journalctl -u {self.home.socket}` says why"
+        why = (
+            taken(self.ctl, map(Address.parse, config.addresses), self.home.socket)
+            or f"`journalctl -u {self.home.socket}` says why"
+        )
         return f"{self.home.socket} cannot listen: {why}"
 
     def _units(self, instances: str) -> list[dict[str, str]]:
