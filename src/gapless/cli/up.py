@@ -6,7 +6,7 @@ import os
 
 import click
 
-from gapless import address
+from gapless import address, timeouts
 from gapless.cli.deploy import lock_wait, switched, take_over
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
 from gapless.cli.output import Output
@@ -22,6 +22,7 @@ from gapless.release.lock import deploy_lock
 from gapless.release.preview import preview_deploy
 from gapless.switch.systemd.app import SystemdApp
 from gapless.switch.systemd.home import SystemdHome
+from gapless.switch.systemd.manager import SystemdManager
 
 
 @click.command()
@@ -90,7 +91,7 @@ def command(
 
 
 def _refuse_to_close(socket: SocketUnit) -> None:
-    if moved := socket.moved():
+    if moved := socket.closes():
         hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
         raise GaplessError("change", "the held socket", f"{moved}: it must be closed for that", hint)
 
@@ -134,11 +135,14 @@ def _changes(target: Target, project: Project, current: str) -> list[str] | None
 
 def _install(output: Output, target: Target, installation: Installation, missing: list[str]) -> None:
     with deploy_lock(target.home.root, why="up", wait=target.lock_wait):
-        socket, current = installation.socket, installation.socket.current
-        reopens = current and (bool(socket.moved()) or socket.is_shut())
+        socket, current = installation.socket, installation.socket.current or ""
+        reopens = bool(current) and (bool(socket.moved()) or socket.is_shut())
         recovery.restore(target)
         installation.make()
         for sentence in missing:
             output.say(sentence)
-        if reopens:
+        if reopens and any(one.ready for one in target.manager.instances()):
+            timeout = target.home.config(current).check.timeout + timeouts.DEPLOYER
+            SystemdManager(installation.home).renew(current, timeout)
+        elif reopens:
             socket.reopen()

@@ -48,6 +48,13 @@ class SocketUnit:
         """Why the held socket would have to be closed: its addresses are not the configured ones; "" when they are."""
         return address.moved(units.listens(units.installed_socket(self.home)), self.config.addresses)
 
+    def closes(self) -> str:
+        """Why visitors would be refused for that, as `moved`; "" when it only gets more addresses."""
+        installed = units.listens(units.installed_socket(self.home))
+        wanted = {address.Address.parse(one).name for one in self.config.addresses}
+        stays = all(one.name in wanted and not isinstance(one.name, str) for one in installed)
+        return "" if stays else self.moved()
+
     def is_shut(self) -> bool:
         """Whether the socket is closed: somebody stopped it, or killed an `up` that had closed it."""
         return self.home.ctl.show(["ActiveState"], self.home.socket)[0]["ActiveState"] in {"inactive", "failed"}

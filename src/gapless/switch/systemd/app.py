@@ -47,7 +47,12 @@ class SystemdApp:
         state = self.home.ctl.show(["ActiveState"], unit)[0]["ActiveState"]
         trouble = None
         if state != "active":
-            trouble = GaplessError("hold", "the socket", f"{unit} is {state}", f"`journalctl -u {unit}` says why")
+            trouble = GaplessError(
+                "hold",
+                "the socket",
+                f"{unit} is {state}",
+                f"`gapless up` opens it again; `journalctl -u {unit}` says why",
+            )
         return Look(self.manager.instances(), trouble)
 
     def log(self, release: str, lines: int) -> list[str]:

@@ -17,6 +17,7 @@ from gapless.linux.files import clear_way, replace
 from gapless.switch import held, orders
 from gapless.switch.manager import Instance, Readiness, Role, Started
 from gapless.switch.systemd import companions, journal, rehearsal, units
+from gapless.switch.systemd.beside import move_on, open_beside
 from gapless.switch.systemd.boot_priority import booting_behind
 from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.first import FirstCandidate
@@ -55,6 +56,25 @@ class SystemdManager:
         instances = self.instances()
         if live := next((one for one in instances if one.release == release and one.role is Role.LIVE), None):
             raise GaplessError("start", release, f"it is the current release and runs already (pid {live.pid})")
+        return self._boot(config, release, timeout, instances)
+
+    def renew(self, release: str, timeout: float) -> None:
+        """Replace what runs of the current `release` by another instance of it, on the socket as its unit is now.
+
+        Raises GaplessError when that does not become ready; then what serves goes on.
+        """
+        started = self._boot(self.home.config(release), release, timeout, self.instances())
+        if started.instance is None or started.readiness is not Readiness.READY:
+            if started.instance:
+                self.stop(started.instance)
+            cause = f"{started.cause or started.readiness}; what serves goes on"
+            raise GaplessError("open", self.home.socket, cause, f"all its output: `gapless logs {release}`")
+        self.point(release)
+        for one in self.instances():
+            if one.id != started.instance.id and one.role is not Role.RETIRING:
+                self.retire(one)
+
+    def _boot(self, config: Config, release: str, timeout: float, instances: Sequence[Instance]) -> Started:
         try:
             rehearsal.clear(self.home)
             problem, log = units.unfit(config, self.home, release), tuple[str, ...]()
@@ -153,6 +173,9 @@ class SystemdManager:
             self.ctl.do("start", "--no-block", self.home.socket)
         if not self.home.enabled:  # not before the first commit: a boot would open a port that nobody answers
             self.ctl.do("enable", self.home.socket)
+        if ready:
+            others = [one for one in self.instances() if one.id != ready[-1].id]
+            move_on(ready[-1], others, config.addresses)
         self._settle_beside(release)
         self.home.point(release)
 
@@ -251,7 +274,14 @@ class SystemdManager:
         for unit in known:
             if unit["LoadState"] in {"bad-setting", "error"}:
                 return f"systemd does not accept {unit['Id']}: `systemd-analyze verify {unit['Id']}` says why"
-        if known[0]["ActiveState"] == "active" or self.ctl.attempt("start", self.home.socket).returncode == 0:
+        if known[0]["ActiveState"] == "active":
+            return ""
+        # While a service has the socket, systemd does not open its own again.
+        if running := [one for one in self.instances() if one.ready]:
+            if not (said := open_beside(self.home, names[0], running, config.addresses)):
+                return ""
+            return f"{self.home.socket} cannot listen: {said}"
+        if self.ctl.attempt("start", self.home.socket).returncode == 0:
             return ""
         why = (
             taken(self.ctl, map(Address.parse, config.addresses), self.home.socket)
