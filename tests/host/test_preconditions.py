@@ -53,7 +53,11 @@ def another_app(shop: Shop) -> Callable[[], None]:
     shop.host.write(f"{unit}.service", "[Service]\nExecStart=/bin/sleep 1000\n")
     shop.host.run("systemctl", "daemon-reload")
     shop.host.run("systemctl", "start", "elsewhere.socket")
-    return lambda: shop.host.run("sh", "-c", f"systemctl stop elsewhere.socket && rm {unit}.*") and None
+
+    def end() -> None:
+        shop.host.run("sh", "-c", f"systemctl stop elsewhere.socket && rm {unit}.*")
+
+    return end
 
 
 def unix_socket(shop: Shop) -> Callable[[], None]:

@@ -1,9 +1,9 @@
 """A second socket at the address of one that instances still have, and the way from the one to the other.
 
-systemd cannot take a socket back from a service: when it has lost its own (`systemctl restart` of the socket unit closes
-it, and does not open it while the service runs), or is to have another address as well, it opens a new one beside it
-(SO_REUSEPORT, socket(7)). The kernel would spread new connections over both. So they go to the old one until its
-successor is the live one, then to the new one, and the old one is left when nothing waits there.
+systemd cannot take a socket back from a service: when it has lost its own (`systemctl restart` of the socket unit
+closes it, and does not open it while the service runs), or is to have another address as well, it opens a new one
+beside it (SO_REUSEPORT, socket(7)). The kernel would spread new connections over both. So they go to the old one until
+its successor is the live one, then to the new one, and the old one is left when nothing waits there.
 """
 
 from __future__ import annotations
