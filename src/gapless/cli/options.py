@@ -127,6 +127,11 @@ class Project:
             return self.manager.current()
 
     @property
+    def first(self) -> str:
+        """The command that makes the first release."""
+        return "`gapless deploy`" if self.app.kind == "systemd" else "`gapless run`"
+
+    @property
     def _operator(self) -> pwd.struct_passwd | None:
         """Who typed sudo, if he may act on one app alone; root itself may do anything."""
         uid = int(os.environ.get("SUDO_UID") or 0)
