@@ -97,10 +97,14 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Timer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command that systemd runs at each `calendar` moment (systemd.time(7)), in the current release."""
+    """A command that systemd runs at each `calendar` moment (systemd.time(7)), in the current release.
+
+    `persistent`: also once after a boot, where a moment passed while the machine was off.
+    """
 
     command: Command
     calendar: str
+    persistent: bool = False
 
     @property
     def argv(self) -> list[str]:

@@ -227,7 +227,7 @@ def test_a_socket_that_is_open_before_there_is_a_release(new: Shop) -> None:
 def test_a_live_unit_that_does_not_run(shop: Shop) -> None:
     """doctor's advice shows why, and where to go back to."""
     before = shop.current()
-    shop.write(app="import os, threading; threading.Timer(0.5, lambda: os._exit(7)).start()")
+    shop.write(app="import os, threading; threading.Timer(4, lambda: os._exit(7)).start()")
     bad = shop.deploy()
     wait_until(lambda: shop.show(f"shop@{bad}.service", "SubState") == "auto-restart")
     found = wait_until(lambda: one if (one := doctor(shop)["live unit"])["state"] == "failed" else None)
@@ -250,7 +250,7 @@ def test_outside_of_a_project(host: Host) -> None:
     host.run("mkdir", "-p", "/opt/gapless-tests/empty")
     one = Shop(host, "empty", 8004)
     follow(one, hint(one.fails("status")).replace("run ", ""))
-    assert "app" in host.read(f"{one.project}/gapless.toml")
+    assert "MODULE:APP" in host.read(f"{one.project}/gapless.toml")
 
 
 def test_without_a_supervisor(host: Host) -> None:

@@ -112,4 +112,5 @@ def _leftovers(target: Target, app: App, current: str | None) -> list[Finding]:
 
 def _running(target: Target, app: App, current: str | None) -> list[Finding]:
     running = recovery.seen(target.manager.instances(), current)
-    return [leftovers.instances(running), leftovers.unneeded(app.unneeded())]
+    beside = [leftovers.companions(app.manager.companions())] if app.kind == "systemd" else []
+    return [leftovers.instances(running), *beside, leftovers.unneeded(app.unneeded())]

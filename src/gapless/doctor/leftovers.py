@@ -12,7 +12,7 @@ from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.release.store import INCOMING, REMOVING
 from gapless.switch.app import Unneeded
-from gapless.switch.manager import Instance, Role
+from gapless.switch.manager import Companion, Instance, Role
 
 SHOWN = 3  # paths that a message names
 
@@ -66,6 +66,20 @@ def instances(running: Sequence[Instance]) -> Finding:
         )
     what = f"{', '.join(one.id for one in left)} should not run: an ended deploy left it, and it may serve"
     return Finding("instances", Severity.FAILED, what, "`gapless prune` ends it")
+
+
+def companions(found: Sequence[Companion]) -> Finding:
+    """Judge the processes and timers."""
+    bad = [one for one in found if one.trouble]
+    if not bad:
+        return Finding("processes", Severity.OK, "every process and timer of the current release is as it should be")
+    first = bad[0]
+    what = "; ".join(f"the {one.kind} {one.name} of {one.release} {one.trouble}" for one in bad)
+    hint = f"`systemctl reset-failed {first.unit}` forgets it; `journalctl -u {first.unit}` says why"
+    if first.kind == "process" and first.state != "failed":
+        hint = f"`journalctl -u {first.unit}` says why; `gapless rollback` goes back"
+        return Finding("processes", Severity.FAILED, what, hint)
+    return Finding("processes", Severity.WARNING, what, hint)
 
 
 def unneeded(found: Unneeded) -> Finding:

@@ -105,6 +105,7 @@ class SocketUnit:
         found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
         jobs = (home.volatile / home.job(kind) for kind in Kind)  # of a killed deployer; they do not run any more
         found += [path for path in jobs if path.exists()]
+        found += home.stamps.glob(f"stamp-{home.other('*', '*', 'timer')}")
         for path in found:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return [str(path) for path in found]

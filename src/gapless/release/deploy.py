@@ -22,6 +22,7 @@ from gapless.switch import engine
 from gapless.switch.job import Jobs, Kind
 
 MIGRATE = "migrate"  # a phase
+LOOK_BESIDE = 1.5  # seconds after the commit in which a process that cannot start has shown it
 TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
 
 
@@ -57,7 +58,9 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
             _migrate(attempt, config, lock, jobs)
             making.warn_of_data(target, attempt.previous)
             switch_over(target, attempt, config, lock, watch)
+        committed = target.clock.monotonic()
         _prune(target, attempt, config)
+        _look_beside(target, config, committed + LOOK_BESIDE)
     return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
 
 
@@ -156,6 +159,20 @@ def _migrate(attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs) -> 
             lock.name(phase=MIGRATE)
             jobs.run(Kind.MIGRATION, shell(config.release.migrate), attempt.release, config.release.timeout)
             lock.name(phase="")
+
+
+def _look_beside(target: Target, config: Config, until: float) -> None:
+    """Warn of processes and timers that are not as they should be; those of the new release had a moment to fail."""
+    while config.processes and target.clock.monotonic() < until:
+        target.clock.sleep(0.1)
+    try:
+        for one in target.manager.companions():
+            if one.trouble:
+                target.observer.warning(
+                    f"the {one.kind} {one.name} of {one.release} {one.trouble}: see `journalctl -u {one.unit}`"
+                )
+    except GaplessError as error:  # the deploy itself succeeded
+        target.observer.warning(str(error))
 
 
 def _prune(target: Target, attempt: Attempt, config: Config) -> None:

@@ -53,7 +53,7 @@ class SystemdApp:
                 f"{unit} is {state}",
                 f"`gapless up` opens it again; `journalctl -u {unit}` says why",
             )
-        return Look(self.manager.instances(), trouble)
+        return Look(self.manager.instances(), trouble, companions=self.manager.companions())
 
     def log(self, release: str, lines: int) -> list[str]:
         """What its build and migration wrote to a file, then what systemd ran, from the journal."""

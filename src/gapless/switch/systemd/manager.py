@@ -15,7 +15,7 @@ from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import clear_way, replace
 from gapless.switch import held, orders
-from gapless.switch.manager import Instance, Readiness, Role, Started
+from gapless.switch.manager import Companion, Instance, Readiness, Role, Started
 from gapless.switch.systemd import companions, journal, rehearsal, units
 from gapless.switch.systemd.beside import move_on, open_beside
 from gapless.switch.systemd.boot_priority import booting_behind
@@ -143,6 +143,10 @@ class SystemdManager:
         ]
         return sorted(found, key=lambda one: one.since)
 
+    def companions(self) -> Sequence[Companion]:
+        """The processes and timers of the current release, and those of others that ended badly."""
+        return companions.look(self.home, self.current())
+
     def in_use(self) -> Collection[str]:
         """The releases of which any unit or process runs."""
         shown = self.ctl.show(["Id", "ActiveState"], *self.home.patterns)
@@ -152,6 +156,7 @@ class SystemdManager:
     def tidy(self) -> None:
         """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
         for path, _release in self.home.orphans():
+            (self.home.stamps / f"stamp-{path.name}").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
 
     def point(self, release: str) -> None:
