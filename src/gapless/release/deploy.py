@@ -16,6 +16,7 @@ from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
 from gapless.release.owner import account
 from gapless.release.prune import remove_old
+from gapless.release.room import empty_cache, must_have_room
 from gapless.release.takeover import switch_over
 from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
@@ -45,11 +46,17 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
     """
     if target.home.builder:
         account(target.home.builder)  # before anything is made of which it is to be the owner
+    if not target.home.root.exists():
+        target.manager.instances()  # who cannot be asked is not to leave anything behind
     with _locked(target, "deploy") as lock:
         found = making.find(target, project, source)
         release = target.store.new_name(target.clock.now(), found.short)
         lock.name(release=release)
-        with Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt:
+        must_have_room(target)
+        with (
+            _clearing_up(target, release),
+            Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt,
+        ):
             with attempt.phase("install"):
                 config = making.install(target, project, found, release)
             jobs = target.jobs or OwnJobs(target.store, lock)
@@ -175,10 +182,26 @@ def _look_beside(target: Target, config: Config, until: float) -> None:
         target.observer.warning(str(error))
 
 
+@contextmanager
+def _clearing_up(target: Target, release: str) -> Iterator[None]:
+    """Inside the block, an error removes releases as a success would; the failed one stays to be looked at."""
+    try:
+        yield
+    except Exception:
+        try:
+            keep = target.home.config(release).release.keep
+            remove_old(target.store, target.ledger, target.manager, keep, but=release)
+        except (GaplessError, OSError) as error:
+            target.observer.warning(str(error))
+        raise
+
+
 def _prune(target: Target, attempt: Attempt, config: Config) -> None:
     try:
         with attempt.phase("prune"):
             remove_old(target.store, target.ledger, target.manager, config.release.keep)
+            if config.build.run and (freed := empty_cache(target.home)):
+                target.observer.warning(f"the cache of builds had {freed >> 20} MiB, and was emptied")
     except Exception as error:  # the deploy itself succeeded, whatever it is
         target.observer.warning(str(error))
 

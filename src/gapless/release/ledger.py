@@ -14,13 +14,17 @@ import msgspec
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux.disk import refusal
-from gapless.linux.files import sync
+from gapless.linux.files import replace, sync
 from gapless.release.lock import holder
 
 FOUND = "found"  # the verb of an entry for a release that is there, and whose own entry was lost
 MADE = {"deploy", FOUND}  # the verbs after which a release is there
 SWITCH = "switch over"  # the phase that, once it succeeded, makes a release a good one
 TURN_BACK = "turn back"  # the phase that, once it succeeded, makes it a bad one after all
+
+
+LARGEST = 4 << 20  # bytes
+KEPT = 2000  # attempts of a ledger that had grown too large
 
 
 class Outcome(enum.StrEnum):
@@ -142,6 +146,24 @@ class Ledger:
                 sync(self.home)
         except OSError as error:
             raise refusal("write", "the ledger", error) from error
+
+    def shorten(self, present: Collection[str]) -> None:
+        """Forget the oldest attempts where the file is too large, but not those to the releases `present`.
+
+        Only under the deploy lock. Raises GaplessError.
+        """
+        try:
+            if not self.path.exists() or self.path.stat().st_size <= LARGEST:
+                return
+            records = self._records()
+            recent = {one.attempt for one in [one for one in records if isinstance(one, Started)][-KEPT:]}
+            recent |= {one.attempt for one in records if isinstance(one, Started) and one.to in present}
+            kept = [msgspec.json.encode(one).decode() + "\n" for one in records if one.attempt in recent]
+            mode = self.path.stat().st_mode
+            replace(self.path, "".join(kept))
+            self.path.chmod(mode & 0o777)
+        except OSError as error:
+            raise refusal("shorten", "the ledger", error) from error
 
     def entries(self) -> list[Deploy]:
         """Every attempt, oldest first; unreadable lines are passed over. Raises GaplessError.

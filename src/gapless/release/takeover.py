@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from gapless import timeouts
 from gapless.config import Config
-from gapless.errors import GaplessError
+from gapless.errors import GaplessError, in_words
 from gapless.linux.files import tail
 from gapless.release.attempt import Attempt, Target
 from gapless.release.ledger import SWITCH, TURN_BACK
@@ -60,7 +60,7 @@ def _commit(target: Target, attempt: Attempt, switchover: engine.Switchover) -> 
             attempt.committed = _committed(target, switchover)
             if not attempt.committed:
                 raise
-            target.observer.warning(f"{attempt.release} is the current release, but then: {error!r}")
+            target.observer.warning(f"{attempt.release} is the current release, but then: {in_words(error)}")
             interrupt = None if isinstance(error, Exception) else error
         if not attempt.committed:
             raise _not_switched(target, attempt, switchover)
@@ -80,7 +80,7 @@ def _try(
     except TurnBackError as unfit:
         _turn_back(target, attempt, switchover, watch, unfit.cause)
     except BaseException as error:
-        said = "" if isinstance(error, KeyboardInterrupt) else f": {error!r}"
+        said = "" if isinstance(error, KeyboardInterrupt) else f": {in_words(error)}"
         target.observer.warning(f"{attempt.release} is live and stays so, but its watch was cut short{said}")
         with contextlib.suppress(GaplessError):  # the manager cannot be reached: the next command repairs
             engine.repair(target.manager)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gapless.config import Check
-from gapless.errors import GaplessError
+from gapless.errors import GaplessError, in_words
 from gapless.linux.disk import refusal
 from gapless.linux.unix_http import STATUS_PATH, get
 from gapless.release.attempt import Attempt, Target
@@ -185,5 +185,5 @@ def _ask(private: str, path: str, host: str) -> str:
     except TimeoutError:
         return f"no answer within {CHECK_TIMEOUT:g} s"
     except OSError as error:
-        return str(error) or type(error).__name__
+        return in_words(error)
     return "" if 200 <= status < 300 else f"status {status}"
