@@ -227,15 +227,18 @@ def test_a_socket_that_is_open_before_there_is_a_release(new: Shop) -> None:
 def test_a_live_unit_that_does_not_run(shop: Shop) -> None:
     """doctor's advice shows why, and where to go back to."""
     before = shop.current()
-    shop.write(app="import os, threading; threading.Timer(4, lambda: os._exit(7)).start()")
+    shop.write(app="if os.path.exists(os.environ['GAPLESS_SHARED'] + '/broken'): raise SystemExit('it is broken')")
     bad = shop.deploy()
+    shop.host.run("touch", "/srv/shop/shared/broken")
+    shop.host.run("kill", "-KILL", str(shop.live()["pid"]))
     wait_until(lambda: shop.show(f"shop@{bad}.service", "SubState") == "auto-restart")
     found = wait_until(lambda: one if (one := doctor(shop)["live unit"])["state"] == "failed" else None)
     commands = found["hint"].split("`")[1::2]
     assert commands == [f"systemctl status shop@{bad}.service", "gapless logs", "gapless rollback"]
-    shop("logs")
+    assert "it is broken" in shop("logs").stdout
     follow(shop, "gapless rollback")
     wait_until(lambda: shop.live()["release"] == before)
+    shop.host.run("rm", "/srv/shop/shared/broken")
     shop.write()
     shop.deploy()
     shop.settled()

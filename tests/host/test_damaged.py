@@ -24,7 +24,7 @@ LEDGERS = {
 @pytest.fixture(scope="module")
 def shop(host: Host) -> Iterator[Shop]:
     """An app with four releases, on a small disk of its own; each test leaves it whole."""
-    host.run("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", "/srv")
+    host.run("mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", "/srv")
     one = Shop(host, "shop", 8000)
     one.write()
     host.run("sh", "-c", f"head -c 1M /dev/urandom > {one.project}/ballast")
@@ -126,9 +126,9 @@ def test_a_disk_that_is_full(shop: Shop) -> None:
         assert found["hint"].startswith("`gapless prune --keep 2` removes old releases")
         shop("prune", "--keep", "2")
         assert len(releases(shop)) == 2
-        shop.deploy()
         shop("rollback")
         shop.host.run("rm", "/srv/ballast")
+        shop.deploy()
         shop.settled()
         assert wrong(shop) == {}
     assert seen.losses == []

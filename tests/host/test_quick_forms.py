@@ -27,3 +27,11 @@ def test_host_kills() -> None:
     assert "1 × power" in said  # whether there was a candidate to kill depends on the machine
     assert re.search(r"\d+ requests without a loss", said), said
     assert re.search(r"[1-9]\d* POSTs acknowledged, 0 not once", said), said
+
+
+def test_chaos() -> None:
+    """Invariants 1, 3, 5, 11 and 12: whatever is done to a host, nothing is lost but what was in killed hands."""
+    said = program("bench.chaos", "--steps", "20", "--seed", "3")
+    assert "20 steps: " in said
+    assert re.search(r"\d+ requests without a loss", said), said
+    assert re.search(r"[1-9]\d* POSTs acknowledged, 0 not once", said), said
