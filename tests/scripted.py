@@ -13,7 +13,7 @@ import msgspec
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux.files import replace
-from gapless.switch.manager import Instance, Readiness, Role, Started
+from gapless.switch.manager import Companion, Instance, Readiness, Role, Started
 
 NOBODY = 1 << 22  # no process has this pid or a higher one: PID_MAX_LIMIT of the kernel
 
@@ -42,6 +42,7 @@ class ScriptedManager:
         self.home = Home(home) if home else None
         self.commit = home.parent.with_suffix(".commit") if home else Path("commit")
         self.hooks = hooks or {}
+        self.beside: list[Companion] = []
         self.readiness = Readiness.READY  # of the next candidates
         self.drains = True  # who retires has requests under way until `end_retired`; else it is gone at once
         self.can_stand_by = False
@@ -163,6 +164,10 @@ class ScriptedManager:
     def instances(self) -> Sequence[Instance]:
         with self.called("instances"):
             return [self._seen(one) for one in self.running]
+
+    def companions(self) -> Sequence[Companion]:
+        """None but those of the test."""
+        return self.beside
 
     def in_use(self) -> Collection[str]:
         return {one.release for one in self.instances()}

@@ -9,7 +9,10 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gapless.errors import GaplessError
 from gapless.listen import parse, unusable
+
+ANY = ("0.0.0.0", "::")  # noqa: S104 -- read
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,45 @@ class Address:
         """Whether `held` listens here."""
         name = held.getsockname()
         return held.family == self.family and (name if isinstance(name, str) else name[:2]) == self.name
+
+
+def clash(addresses: Iterable[str]) -> str:
+    """Say which of `addresses` cannot both be had; "" when all can, or are none."""
+    seen: list[Address] = []
+    for written in addresses:
+        try:
+            one = Address.parse(written)
+        except GaplessError:  # who is to listen there says what is wrong with it
+            continue
+        for other in seen:
+            if one.name == other.name:
+                return f"{one.written} is there twice"
+            if one.family == other.family and one.name[1] == other.name[1] and {*ANY} & {one.name[0], other.name[0]}:
+                return f"{other.written} and {one.written} are one port of one address"
+        seen.append(one)
+    return ""
+
+
+def in_use(addresses: Iterable[str]) -> list[Address]:
+    """List those of `addresses` on which somebody listens; nothing is opened."""
+    return [one for one in map(Address.parse, addresses) if _in_use(one)]
+
+
+def _in_use(address: Address) -> bool:
+    with socket.socket(address.family) as probe:
+        try:
+            if isinstance(address.name, str):
+                probe.connect(address.name)  # systemd would take the path from whoever has it
+                return True
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # connections that have ended are in nobody's way
+            if address.family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(address.name)
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def absent(addresses: Iterable[str]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from gapless import span, timeouts
+from gapless.address import clash
 from gapless.errors import GaplessError
 from gapless.linux.files import open_regular
 
@@ -104,10 +105,14 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Timer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command that systemd runs at each `calendar` moment (systemd.time(7)), in the current release."""
+    """A command that systemd runs at each `calendar` moment (systemd.time(7)), in the current release.
+
+    `persistent`: also once after a boot, where a moment passed while the machine was off.
+    """
 
     command: Command
     calendar: str
+    persistent: bool = False
 
     @property
     def argv(self) -> list[str]:
@@ -177,12 +182,14 @@ class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
 
+    `id` tells the project from another one of its `name`: of two that have one, only the same may deploy there.
     `env_file` and the files of `secrets` are relative to the project's directory; see environment.py.
     """
 
     name: Name
     command: Command
     listen: str | list[str] = "127.0.0.1:8000"
+    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")] = ""
     manager: Literal["auto", "systemd", "embedded"] = "auto"
     env_file: str = ""
     env: dict[str, str] = {}
@@ -370,6 +377,8 @@ def _of_places(config: Config) -> tuple[str, str]:
         return "`listen` has an empty address in it", 'for example: listen = "127.0.0.1:8000"'
     if not config.addresses:
         return "`listen` is empty", 'for example: listen = "127.0.0.1:8000"'
+    if again := clash(config.addresses):
+        return f"`listen`: {again}", "write each address once"
     for name, timer in config.timers.items():
         if not timer.calendar.strip():
             return f"`timers.{name}.calendar` is empty", 'for example: calendar = "daily"; see systemd.time(7)'

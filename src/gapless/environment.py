@@ -92,6 +92,14 @@ def differences(
     return [*changed, *(f"secret {name}" for name in had | wanted if had.get(name) != wanted.get(name))]
 
 
+def check(config: Config, project: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> None:
+    """Refuse what `fix` would refuse of the files in `project`, before there is a release. Raises GaplessError."""
+    try:
+        _wanted(Path(), "the next release", config, project, read)
+    except OSError as error:
+        raise refusal("fix the environment of", "the next release", error) from error
+
+
 def _wanted(
     home: Path, release: str, config: Config, project: Path, read: Callable[[Path], bytes]
 ) -> tuple[str, dict[str, bytes]]:

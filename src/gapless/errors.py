@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 
+def in_words(error: BaseException) -> str:
+    """Say what an exception means, in no language's own names."""
+    if isinstance(error, KeyboardInterrupt):
+        return "it was interrupted"
+    if isinstance(error, SystemExit):
+        return "it was told to end"
+    if isinstance(error, TimeoutError):
+        return str(error) or "there was no answer in time"
+    return str(error) or "an unexpected error without a text"
+
+
 class GaplessError(Exception):
     """An operation failed and nothing was lost; the message names operation, object and cause, the hint what to try.
 

@@ -98,6 +98,11 @@ class Home:
         return self.root / "holder.json"
 
     @property
+    def identity(self) -> Path:
+        """The `id` of the project that the app is of, where that has one."""
+        return self.root / "id"
+
+    @property
     def migration(self) -> Path:
         """What a migration keeps locked, should its deployer be killed."""
         return self.root / "migration.lock"
@@ -135,7 +140,7 @@ class Home:
     @property
     def kept(self) -> tuple[Path, ...]:
         """What outlives `gapless down`."""
-        return self.shared, self.ledger
+        return self.shared, self.ledger, self.identity
 
     @property
     def is_foreign(self) -> bool:
@@ -163,15 +168,23 @@ class Home:
     def config(self, release: str) -> Config:
         """Read the configuration of `release` from its copy, once: a release does not change. Raises GaplessError.
 
-        Releases that an older gapless made have none, and what the app's user can write decides nothing.
+        Releases that an older gapless made have none, and what the app's user can write decides nothing. A release
+        whose directory somebody removed may still serve: its copy is enough.
         """
         if release not in self._configs:
-            directory, copy = self.release(release), self.settings(release)
-            if not copy.exists() and self.owner:
+            copy = self.settings(release)
+            there = _is_name(release) and copy.exists()
+            if not there and self.release(release) and self.owner:
                 cause = f"there is no copy of its {configuration.FILE}, and {self.owner} can write the one in it"
                 raise GaplessError("configure", release, cause, "`sudo gapless up` makes one of what is in it now")
-            path = copy if copy.exists() else directory / configuration.FILE
-            self._configs[release] = configuration.read(path)
+            try:
+                self._configs[release] = configuration.read(
+                    copy if there else self.releases / release / configuration.FILE
+                )
+            except GaplessError as error:
+                cause = f"its settings are damaged: {error}"
+                hint = "`gapless deploy` makes a release with settings of its own; `gapless releases` lists the others"
+                raise GaplessError("configure", release, cause, hint) from error
         return self._configs[release]
 
     def of_unit(self, unit: str) -> str:  # noqa: ARG002 -- where systemd runs no release

@@ -43,3 +43,11 @@ def test_wppackages() -> None:
     none = r"([1-9][\d,]*) of \1 \| 0 of [\d,]+ \| [\d,]+ ms \| 0 of [1-9][\d,]* \| 0 \| 0"
     assert re.search(rf"\| {none} \|$", said, re.M), said
     assert re.search(r"^\| systemctl restart, held socket \| 1 \| 1 \| [1-9]", said, re.M), said
+
+
+def test_chaos() -> None:
+    """Invariants 1, 3, 5, 11 and 12: whatever is done to a host, nothing is lost but what was in killed hands."""
+    said = program("bench.chaos", "--steps", "20", "--seed", "3")
+    assert "20 steps: " in said
+    assert re.search(r"\d+ requests without a loss", said), said
+    assert re.search(r"[1-9]\d* POSTs acknowledged, 0 not once", said), said

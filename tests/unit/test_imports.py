@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "linux": {"errors"},
     "address": {"errors", "listen"},
     "home": {"config", "errors"},
-    "config": {"errors", "linux", "span", "timeouts"},
+    "config": {"address", "errors", "linux", "span", "timeouts"},
     "variables": set[str](),
     "destination": {"config", "errors"},
     "environment": {"errors", "config", "home", "linux", "variables"},

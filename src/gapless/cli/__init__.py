@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from gapless.cli.output import Output
-from gapless.errors import GaplessError
+from gapless.errors import GaplessError, in_words
 from gapless.linux import standard
 
 VERBS = {  # in the order of the story; a verb's module is imported when it is called
@@ -105,6 +105,28 @@ class Verbs(click.Group):
         except KeyboardInterrupt:
             ctx.obj.interrupted()
             ctx.exit(130)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:  # nobody reads any more: click's own way
+            raise
+        except Exception as error:  # a person is never shown a traceback that he did not ask for
+            refused = _unexpected(ctx, error)
+            ctx.obj.error(refused)
+            ctx.exit(refused.status)
+
+
+def _unexpected(ctx: click.Context, error: Exception) -> GaplessError:
+    """What the system refused, or a mistake of ours, as an error for people."""
+    what = f"`gapless {ctx.invoked_subcommand}`"
+    if isinstance(error, OSError):
+        from gapless.linux.disk import refusal  # only a failure pays for it
+
+        return refusal("run", what, error)
+    import traceback  # the same
+
+    details = tuple(line for text in traceback.format_exception(error) for line in text.splitlines())
+    hint = "the same with -v shows where: that belongs into a report to gapless's authors"
+    return GaplessError("run", what, in_words(error), hint, details=details if ctx.obj.verbose else ())
 
 
 def _missing_extra(missing: ModuleNotFoundError) -> GaplessError:

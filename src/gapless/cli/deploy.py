@@ -13,19 +13,24 @@ from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
 from gapless.cli.types import SPAN
 from gapless.cli.watch import wanted_watch, watch_options
+from gapless.provision.identity import Identity
 from gapless.release import deploy
 from gapless.release.preview import preview_deploy
 from gapless.switch.engine import Outcome
+from gapless.switch.systemd.home import SystemdHome
 
 lock_wait = click.option(
     "--lock-wait", type=SPAN, default=0.0, metavar="TIME", help="Wait this long for another deploy to end."
 )
+
+take_over = click.option("--take-over", is_flag=True, help="Let the name be this project's, though another has it.")
 
 
 @click.command()
 @click.argument("source", required=False)
 @watch_options
 @click.option("--without-backup", is_flag=True, help="Migrate also where the replica of the database is behind.")
+@take_over
 @dry_run
 @lock_wait
 @common
@@ -35,6 +40,7 @@ def command(
     /,
     project: Project,
     source: str | None,
+    take_over: bool,
     dry_run: bool,
     lock_wait: float,
     watch: float | None,
@@ -47,6 +53,7 @@ def command(
 
     A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
     """
+    project.take_over = take_over
     target = project.target(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
     target = replace(target, backup=None) if without_backup else target
     on = wanted_watch(project, watch, prove, prove_url, max_latency)
@@ -60,6 +67,8 @@ def command(
     go_on_without_terminal()
     os.nice(10)  # neither this nor a build may delay those who serve
     result = deploy.deploy(target, project.directory, source, on)
+    if isinstance(target.home, SystemdHome):
+        Identity(project.config, target.home).make()
     document, lines = switched(result)
     output.result(document, *lines)
     _warn_of_other_address(output, project)

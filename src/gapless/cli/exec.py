@@ -24,7 +24,7 @@ def command(project: Project, release: str | None, argv: tuple[str, ...]) -> Non
     target = project.target(SILENT)
     wanted = release or project.current
     if wanted is None:
-        raise GaplessError("run", argv[0], "nothing was deployed yet", "gapless run, or gapless deploy")
+        raise GaplessError("run", argv[0], "nothing was deployed yet", project.first)
     project.app.home.release(wanted)  # says which there are
     stop_like_ctrl_c()
     sys.exit(interact(argv, store=target.store, release=wanted, owner=target.owner))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from importlib import metadata
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gapless.config import FILE, parse
 
 TEXT = """\
 name = "{name}"
+id = "{id}"            # tells this project from another one of its name; keep it
 command = "gapless serve {app}"
 listen = "127.0.0.1:8000"
 {build}
@@ -59,7 +61,7 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
         return
     name = re.sub(r"[^a-z0-9-]+", "-", project.directory.name.lower()).strip("-0123456789")[:32].rstrip("-") or "app"
     found = find_app(project.directory)
-    text = TEXT.format(name=name, app=found or "MODULE:APP", build=_build(project.directory))
+    text = TEXT.format(name=name, id=secrets.token_hex(4), app=found or "MODULE:APP", build=_build(project.directory))
     parse(text, path)
     if not dry_run:
         path.write_text(text)

@@ -23,7 +23,7 @@ def command(output: Output, /, project: Project, release: str | None, follow: bo
     """Without RELEASE: the current one. Its build and migration are in its log, too."""
     wanted = release or project.current
     if wanted is None:
-        raise GaplessError("show", "the log", "nothing was deployed yet", "gapless run, or gapless deploy")
+        raise GaplessError("show", "the log", "nothing was deployed yet", project.first)
     last = project.app.log(wanted, lines)
     output.result({"release": wanted, "lines": last}, *last)
     if follow:

@@ -22,6 +22,7 @@ from gapless.config import FILE, Config, content
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.upwards import upwards
+from gapless.provision.identity import Identity
 from gapless.release.attempt import Observer, Target
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
@@ -40,6 +41,7 @@ class Project:
     directory: Path
     only: str = ""  # the one app that the caller may act on, as --app says; "" is any
     destination: str = ""  # whose settings lie over gapless.toml; "" is none's
+    take_over: bool = False  # whether the app may be another project's until now
 
     @cached_property
     def config(self) -> Config:
@@ -62,11 +64,18 @@ class Project:
 
     @cached_property
     def installed(self) -> SystemdHome | None:
-        """Find where `gapless up` installed the app under systemd; None: nowhere, or the app is not to be there."""
+        """Find where `gapless up` installed the app under systemd; None: nowhere, or the app is not to be there.
+
+        Raises GaplessError where that is another project's app.
+        """
         if self.only:  # an operator's own manager, or supervisor, is nothing of root's
-            home = SystemdHome(self.only)
-            return home if home.installed and self.config else None
-        return None if self.config.manager == "embedded" else systemd.find(self.config.name)
+            home: SystemdHome | None = SystemdHome(self.only)
+            home = home if home and home.installed and self.config else None
+        else:
+            home = None if self.config.manager == "embedded" else systemd.find(self.config.name)
+        if home:
+            Identity(self.config, home).refuse_another(take_over=self.take_over)
+        return home
 
     @cached_property
     def app(self) -> App:
@@ -116,6 +125,11 @@ class Project:
             return current(self)
         except UnreachableError:  # no supervisor runs, so there is nobody to ask what serves
             return self.manager.current()
+
+    @property
+    def first(self) -> str:
+        """The command that makes the first release."""
+        return "`gapless deploy`" if self.app.kind == "systemd" else "`gapless run`"
 
     @property
     def _operator(self) -> pwd.struct_passwd | None:

@@ -54,6 +54,7 @@ def command(output: Output, /, project: Project) -> None:
         "locked_by": msgspec.to_builtins(holder) if holder else None,
         "paused": {"who": paused.who, "since": paused.since, "until": paused.until} if paused else None,
         "last": _last(last),
+        "companions": [msgspec.to_builtins(one) for one in look.companions],
         "instances": [
             msgspec.to_builtins(one) | {"memory": procfs.memory(one.pid), "status": details[one.id]}
             for one in instances
@@ -66,6 +67,9 @@ def command(output: Output, /, project: Project) -> None:
         lines += ["", *output.table(headings, [_row(one, details[one.id]) for one in instances])]
     else:
         lines.append("No instance runs.")
+    if look.companions:
+        rows = [(one.name, one.kind, one.release, one.trouble or one.state) for one in look.companions]
+        lines += ["", *output.table(("BESIDE", "KIND", "RELEASE", "STATE"), rows)]
     if holder:
         lines.append(f"Locked: {holder}.")
     if paused:

@@ -6,26 +6,30 @@ import os
 
 import click
 
-from gapless import address
-from gapless.cli.deploy import lock_wait, switched
+from gapless import address, timeouts
+from gapless.cli.deploy import lock_wait, switched, take_over
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
 from gapless.errors import GaplessError
 from gapless.provision import host
+from gapless.provision.identity import Identity
 from gapless.provision.install import Installation
+from gapless.provision.socket import SocketUnit
 from gapless.release import deploy, difference, recovery
 from gapless.release.attempt import Target
 from gapless.release.lock import deploy_lock
 from gapless.release.preview import preview_deploy
 from gapless.switch.systemd.app import SystemdApp
 from gapless.switch.systemd.home import SystemdHome
+from gapless.switch.systemd.manager import SystemdManager
 
 
 @click.command()
 @click.argument("source", required=False)
 @click.option("--user", is_flag=True, help="Under your own systemd manager instead of the machine's: no root needed.")
 @click.option("--close-socket", is_flag=True, help="Let a new address close the old one: new visitors are refused.")
+@take_over
 @click.option("--existing-user", is_flag=True, help="Run the app as a user of its name that is there already.")
 @dry_run
 @lock_wait
@@ -38,6 +42,7 @@ def command(
     source: str | None,
     user: bool,
     close_socket: bool,
+    take_over: bool,
     existing_user: bool,
     dry_run: bool,
     lock_wait: float,
@@ -49,6 +54,7 @@ def command(
     host.require_systemd(home)
     app = SystemdApp(home)
     host.refuse_foreign(home)
+    Identity(project.config, home).refuse_another(take_over=take_over)
     target = Target(
         home,
         app.manager,
@@ -63,14 +69,14 @@ def command(
     installation = Installation(project.config, home, current, adopt=existing_user, project=project.directory)
     if os.geteuid() == 0:
         installation.site.judge()
-    missing, moved = installation.missing(), installation.socket.moved()
+    missing = installation.missing()
     if lost:
         missing.insert(0, f"Write {app.manager.commit} again: it is to name {current}.")
-    if moved and not close_socket:
-        hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
-        raise GaplessError("change", "the held socket", f"{moved}: it must be closed for that", hint)
+    if current and not close_socket:  # before the first release nobody is refused who was served
+        _refuse_to_close(installation.socket)
+    steps = preview_deploy(target, project.directory, source).steps if first else []  # refused before anything is made
     if dry_run:
-        plan = [*missing, *(preview_deploy(target, project.directory, source).steps if first else [])]
+        plan = [*missing, *steps]
         _tell(output, installation, plan, current, _changes(target, project, current))
         return
     if home.owner:
@@ -87,9 +93,22 @@ def command(
     lines = ["Already up: nothing to change." if not missing else f"{home.name} is up."]
     if first:
         document["deployed"], lines = switched(deploy.deploy(target, project.directory, source))
-    elif home.config(current) != project.config:
+    elif _differs(home, current, project):
         lines.append("Other settings reach the next release: `gapless deploy`.")
     _answer(output, document, lines, installation.site.blocked)
+
+
+def _refuse_to_close(socket: SocketUnit) -> None:
+    if moved := socket.closes():
+        hint = "`gapless up --close-socket` does it: visitors are refused from then until the release listens there"
+        raise GaplessError("change", "the held socket", f"{moved}: it must be closed for that", hint)
+
+
+def _differs(home: SystemdHome, current: str, project: Project) -> bool:
+    try:
+        return home.config(current) != project.config
+    except GaplessError:  # they are damaged, as doctor says: the next release has its own
+        return True
 
 
 def _answer(output: Output, document: dict[str, object], lines: list[str], blocked: GaplessError | None) -> None:
@@ -124,11 +143,14 @@ def _changes(target: Target, project: Project, current: str) -> list[str] | None
 
 def _install(output: Output, target: Target, installation: Installation, missing: list[str]) -> None:
     with deploy_lock(target.home.root, why="up", wait=target.lock_wait):
-        socket, current = installation.socket, installation.socket.current
-        reopens = bool(socket.moved()) or (current and socket.is_shut())
+        socket, current = installation.socket, installation.socket.current or ""
+        reopens = bool(current) and (bool(socket.moved()) or socket.is_shut())
         recovery.restore(target)
         installation.make()
         for sentence in missing:
             output.say(sentence)
-        if reopens:
+        if reopens and any(one.ready for one in target.manager.instances()):
+            timeout = target.home.config(current).check.timeout + timeouts.DEPLOYER
+            SystemdManager(installation.home).renew(current, timeout)
+        elif reopens:
             socket.reopen()

@@ -38,7 +38,11 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
     found += _guarded("command", lambda: [command.wrapper(config.argv)])
     if there:
         found.append(commit)
-        found += _guarded("programs", lambda: [_programs(config, project, home, current)])
+        found += _guarded("ledger", lambda: [leftovers.ledger(target.ledger.unknown(target.store.names()))])
+        if current:
+            found += _guarded("current release", lambda: [leftovers.current_release(home, current)])
+        if current is None or (home.releases / current).is_dir():
+            found += _guarded("programs", lambda: [_programs(config, project, home, current)])
         found += _guarded("assets", lambda: _assets(target, current))
         found += _guarded("leftovers", lambda: _leftovers(target, app, current))
     found += _guarded("replica", lambda: database.examine(config, home if isinstance(home, SystemdHome) else None))
@@ -118,4 +122,5 @@ def _leftovers(target: Target, app: App, current: str | None) -> list[Finding]:
 
 def _running(target: Target, app: App, current: str | None) -> list[Finding]:
     running = recovery.seen(target.manager.instances(), current)
-    return [leftovers.instances(running), leftovers.unneeded(app.unneeded())]
+    beside = [leftovers.companions(app.manager.companions())] if app.kind == "systemd" else []
+    return [leftovers.instances(running), *beside, leftovers.unneeded(app.unneeded())]

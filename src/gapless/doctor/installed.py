@@ -10,6 +10,7 @@ from gapless.config import Config
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.provision.install import Installation
+from gapless.switch.systemd import units as units_of
 from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.systemctl import GONE
 
@@ -39,7 +40,7 @@ def units(home: SystemdHome, current: str | None) -> list[Finding]:
     held = home.ctl.show([*STATES, "Upholds", *SOCKET], home.socket)[0]
     live = held["Upholds"]  # the commit says so; Triggers= also has those that drain
     found = [
-        socket(home, held) if live or current else first_socket(home, held),
+        socket(home, held, live) if live or current else first_socket(home, held),
         settings("socket settings", home, held, SOCKET, f"{_up(home)} (after removing what changed it)"),
     ]
     if not live and current:
@@ -51,12 +52,16 @@ def units(home: SystemdHome, current: str | None) -> list[Finding]:
     return [*found, service(home, unit), settings("service settings", home, unit, SERVICE, "gapless deploy")]
 
 
-def socket(home: SystemdHome, unit: Mapping[str, str]) -> Finding:
-    """Whether the socket unit holds the socket, now and after a boot."""
+def socket(home: SystemdHome, unit: Mapping[str, str], live: str) -> Finding:
+    """Whether the socket unit holds the socket, now and after a boot; `live` is the unit of the current release."""
     name = home.socket
     if unit["ActiveState"] != "active":
         what = f"{name} is {unit['ActiveState']}: connections are refused"
-        return Finding("socket", Severity.FAILED, what, f"{_ctl(home)} start {name}; `journalctl -u {name}` says why")
+        over_tcp = not any(isinstance(one.name, str) for one in units_of.listens(units_of.installed_socket(home)))
+        if over_tcp and live and home.ctl.show(["ActiveState"], live)[0]["ActiveState"] == "active":
+            what = f"{name} is {unit['ActiveState']}: {live} answers on a socket that ends with it"
+        hint = f"`{_up(home)}` opens it again; `journalctl -u {name}` says why it closed"
+        return Finding("socket", Severity.FAILED, what, hint)
     if unit["UnitFileState"] != "enabled":
         what = f"{name} is {unit['UnitFileState'] or 'not enabled'}: it will not be there after a boot"
         return Finding("socket", Severity.FAILED, what, f"{_ctl(home)} enable {name}")
@@ -95,6 +100,10 @@ def settings(name: str, home: SystemdHome, unit: Mapping[str, str], wanted: Mapp
         return Finding(name, Severity.FAILED, changed, f"{_ctl(home)} daemon-reload")
     others = [path for path in map(Path, shlex.split(unit["DropInPaths"])) if path not in ours]
     wrong = [key for key, value in wanted.items() if unit.get(key) != value]
+    if not wrong and (over := {path: keys for path in others if (keys := _overrides(home, what, path))}):
+        changed = "; ".join(f"{path} sets {', '.join(sorted(keys))}" for path, keys in over.items())
+        mend = f"rm {shlex.join(map(str, over))} && {_ctl(home)} daemon-reload"
+        return Finding(name, Severity.WARNING, f"{what} is not as gapless.toml says: {changed}", mend)
     if not wrong:
         also = f"; drop-ins of others change nothing of it: {', '.join(map(str, others))}" if others else ""
         return Finding(
@@ -105,6 +114,18 @@ def settings(name: str, home: SystemdHome, unit: Mapping[str, str], wanted: Mapp
     hint = f"rm {shlex.join(map(str, guilty))} && {_ctl(home)} daemon-reload" if guilty else renew
     blame = f" (by {', '.join(map(str, guilty))})" if guilty else ""
     return Finding(name, Severity.FAILED, f"{what}: {told}{blame}", hint)
+
+
+def _overrides(home: SystemdHome, unit: str, path: Path) -> set[str]:
+    """The settings of the socket unit that gapless.toml decides, and a drop-in changes."""
+    if unit != home.socket:
+        return set()
+    ours = {"Service", "ListenDatagram"} | _keys(units_of.installed_socket(home))
+    return ours & _keys(path.read_text("utf-8", "replace")) - {"Description", "WantedBy"}
+
+
+def _keys(text: str) -> set[str]:
+    return {line.partition("=")[0].strip() for line in text.splitlines() if "=" in line and line[0] not in "#;["}
 
 
 def _key(shown: str) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gapless.doctor.finding import Finding, Severity
+from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.release.store import INCOMING, REMOVING
 from gapless.switch.app import Unneeded
-from gapless.switch.manager import Instance, Role
+from gapless.switch.manager import Companion, Instance, Role
 
 SHOWN = 3  # paths that a message names
 
@@ -38,6 +39,30 @@ def assets(public: Path, missing: Sequence[str]) -> Finding:
     return Finding("assets", Severity.FAILED, what, "gapless prune")
 
 
+def current_release(home: Home, current: str) -> Finding:
+    """Whether all is there from which the `current` release would be started again."""
+    directory = home.releases / current
+    what = ""
+    if not directory.is_dir():
+        what = f"{directory} is gone: {current} could not be started again, after a crash or a boot"
+    else:
+        try:
+            home.config(current)
+        except GaplessError as error:
+            what = error.cause
+    if what:
+        return Finding("current release", Severity.FAILED, what, "gapless deploy")
+    return Finding("current release", Severity.OK, f"{current} is whole")
+
+
+def ledger(unknown: Sequence[str]) -> Finding:
+    """Judge whether the ledger tells of each release that is there; `unknown` are those of which it does not."""
+    if not unknown:
+        return Finding("ledger", Severity.OK, "it tells of every release")
+    what = f"the ledger was lost or damaged: it does not tell of {', '.join(unknown[:SHOWN])}"
+    return Finding("ledger", Severity.WARNING, what, "gapless prune")  # as each command that changes something
+
+
 def instances(running: Sequence[Instance]) -> Finding:
     """Judge the instances that are neither live nor retiring, while no deploy is under way."""
     left = [one for one in running if one.role is Role.CANDIDATE]
@@ -50,6 +75,20 @@ def instances(running: Sequence[Instance]) -> Finding:
         )
     what = f"{', '.join(one.id for one in left)} should not run: an ended deploy left it, and it may serve"
     return Finding("instances", Severity.FAILED, what, "`gapless prune` ends it")
+
+
+def companions(found: Sequence[Companion]) -> Finding:
+    """Judge the processes and timers."""
+    bad = [one for one in found if one.trouble]
+    if not bad:
+        return Finding("processes", Severity.OK, "every process and timer of the current release is as it should be")
+    first = bad[0]
+    what = "; ".join(f"the {one.kind} {one.name} of {one.release} {one.trouble}" for one in bad)
+    hint = f"`systemctl reset-failed {first.unit}` forgets it; `journalctl -u {first.unit}` says why"
+    if first.kind == "process" and first.state != "failed":
+        hint = f"`journalctl -u {first.unit}` says why; `gapless rollback` goes back"
+        return Finding("processes", Severity.FAILED, what, hint)
+    return Finding("processes", Severity.WARNING, what, hint)
 
 
 def unneeded(found: Unneeded) -> Finding:

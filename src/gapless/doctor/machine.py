@@ -20,6 +20,7 @@ from gapless.switch.systemd.home import SystemdHome
 MB = 1_000_000
 LEAST_SPACE, LEAST_SHARE = 200 * MB, 0.02  # below either a deploy fails, and so may the app
 LOW_SPACE, LOW_SHARE = 1000 * MB, 0.10  # below either it is time to do something
+AHEAD = 60.0  # seconds: deploys that follow one another within a second have the names of the next ones
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 
 
@@ -102,7 +103,7 @@ def space(path: str, found: os.statvfs_result) -> Finding:
 def clock(synchronized: str | None, now: float, newest: str | None) -> Finding:
     """`synchronized` is timedatectl's answer (None: there was none), `now` Unix time, `newest` a release's name."""
     hint = "timedatectl set-ntp true"
-    if newest is not None and (made(newest) or 0.0) > now:  # None: somebody made that directory by hand
+    if newest is not None and (made(newest) or 0.0) > now + AHEAD:  # None: somebody made that directory by hand
         what = f"the clock is behind: the newest release, {newest}, would be from the future"
         return Finding("clock", Severity.FAILED, what, hint)
     if synchronized == "yes":

@@ -8,7 +8,7 @@ import os
 from gapless.errors import GaplessError
 
 HINTS = {
-    errno.ENOSPC: "free some space there (`df -h` shows the file systems), then repeat the command",
+    errno.ENOSPC: "free some space there (`gapless prune --keep 2` removes old ones, `df -h` shows more), then repeat",
     errno.EDQUOT: "the disk quota is used up: free some space, then repeat the command",
     errno.EROFS: "the file system is mounted read-only: `dmesg` says why; remount it read-write",
     errno.EACCES: "run the command as the user who owns that directory",

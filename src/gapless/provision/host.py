@@ -7,12 +7,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from gapless.address import Address
+from gapless.address import Address, in_use
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.provision.account import Account
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome, ours
+from gapless.switch.systemd.listeners import taken
 
 OLDEST = 249  # Upholds= came with it
 
@@ -54,6 +55,16 @@ def refuse_taken(config: Config, home: SystemdHome) -> None:
                 cause = f"{unit.stem} holds it already ({unit})"
                 hint = f"give {home.name} or {unit.stem} another `listen`"
                 raise GaplessError("hold", f"{held.written} for {home.name}", cause, hint)
+
+
+def refuse_in_use(config: Config, home: SystemdHome, current: str | None) -> None:
+    """Refuse an address on which somebody else listens, before anything is made. Raises GaplessError."""
+    own = {one.name for one in units.listens(units.installed_socket(home))} if current else set()
+    found = [one for one in in_use(config.addresses) if one.name not in own]
+    if found:
+        cause = taken(home.ctl, found, home.socket) or f"{found[0].written} is in use"
+        hint = f"give {home.name} another `listen`, or end who has that"
+        raise GaplessError("hold", f"{found[0].written} for {home.name}", cause, hint)
 
 
 def _refuse_accounts(home: SystemdHome) -> None:

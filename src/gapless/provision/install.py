@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from gapless.config import Config
-from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.provision import host
 from gapless.provision.account import Account
 from gapless.provision.directories import Directories
+from gapless.provision.identity import Identity
 from gapless.provision.litestream import LitestreamPiece
 from gapless.provision.pieces import Piece
 from gapless.provision.processes import Processes
@@ -47,6 +48,7 @@ class Installation:
             Directories(home),
             Processes(accounts),
             Settings(home),
+            Identity(config, home),
             LitestreamPiece(config, home, first=not current, project=project),
             self.socket,
             self.site,
@@ -56,6 +58,7 @@ class Installation:
         """What `make` would do, in sentences. Raises GaplessError when something foreign is in the way."""
         host.refuse_foreign(self.home)
         host.refuse_taken(self.config, self.home)
+        host.refuse_in_use(self.config, self.home, self.socket.current)
         return [sentence for piece in self.pieces for sentence in piece.missing()]
 
     def make(self) -> None:
@@ -65,7 +68,7 @@ class Installation:
             for piece in self.pieces:
                 piece.make()
         except OSError as error:
-            raise GaplessError("install", self.home.name, str(error), "run it as root") from error
+            raise refusal("install", self.home.name, error) from error
 
     def remove(self, *, data: bool) -> list[str]:
         """Remove all, the last piece first; what went. Raises GaplessError."""
@@ -73,4 +76,4 @@ class Installation:
             gone = [one for piece in reversed(self.pieces) for one in piece.remove(data=data)]
             return gone + self.socket.forget()  # last: until then a killed `down` can be repeated
         except OSError as error:
-            raise GaplessError("remove", self.home.name, str(error), "run it as root; it can be repeated") from error
+            raise refusal("remove", self.home.name, error) from error

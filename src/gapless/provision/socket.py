@@ -48,6 +48,13 @@ class SocketUnit:
         """Why the held socket would have to be closed: its addresses are not the configured ones; "" when they are."""
         return address.moved(units.listens(units.installed_socket(self.home)), self.config.addresses)
 
+    def closes(self) -> str:
+        """Why visitors would be refused for that, as `moved`; "" when it only gets more addresses."""
+        installed = units.listens(units.installed_socket(self.home))
+        wanted = {address.Address.parse(one).name for one in self.config.addresses}
+        stays = all(one.name in wanted and not isinstance(one.name, str) for one in installed)
+        return "" if stays else self.moved()
+
     def is_shut(self) -> bool:
         """Whether the socket is closed: somebody stopped it, or killed an `up` that had closed it."""
         return self.home.ctl.show(["ActiveState"], self.home.socket)[0]["ActiveState"] in {"inactive", "failed"}
@@ -99,6 +106,7 @@ class SocketUnit:
         found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
         jobs = (home.volatile / home.job(kind) for kind in Kind)  # of a killed deployer; they do not run any more
         found += [path for path in jobs if path.exists()]
+        found += home.stamps.glob(f"stamp-{home.other('*', '*', 'timer')}")
         for path in found:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return [str(path) for path in found]

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gapless.config import Config
-from gapless.errors import GaplessError
+from gapless.errors import GaplessError, in_words
 from gapless.home import Home
 from gapless.release.clock import CLOCK, Clock
 from gapless.release.ledger import Backup, Finished, Ledger, Outcome, Phase
@@ -118,7 +118,7 @@ class Attempt:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        text = "" if error is None else str(error) or type(error).__name__
+        text = "" if error is None else in_words(error)
         text = text.encode(errors="backslashreplace").decode()  # a file's name in it may be no text
         finished = Finished(self._id, self.target.clock.now(), ending(error), text, self.report)
         self._record(lambda: self.target.ledger.append(finished), error)

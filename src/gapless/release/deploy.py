@@ -19,12 +19,14 @@ from gapless.release.lock import DeployLock, deploy_lock
 from gapless.release.owner import account
 from gapless.release.pointers import some
 from gapless.release.prune import remove_old
+from gapless.release.room import empty_cache, must_have_room
 from gapless.release.takeover import settle_assets, switch_over
 from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
 from gapless.switch.job import Jobs, Kind
 
 BACK_UP, MIGRATE, PUBLISH = "back up", "migrate", "publish"  # phases
+LOOK_BESIDE = 1.5  # seconds after the commit in which a process that cannot start has shown it
 TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
 
 
@@ -47,11 +49,17 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
     """
     if target.home.builder:
         account(target.home.builder)  # before anything is made of which it is to be the owner
+    if not target.home.root.exists():
+        target.manager.instances()  # who cannot be asked is not to leave anything behind
     with locked(target, "deploy") as lock:
         found = making.find(target, project, source)
         release = target.store.new_name(target.clock.now(), found.short)
         lock.name(release=release)
-        with Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt:
+        must_have_room(target)
+        with (
+            _clearing_up(target, release),
+            Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt,
+        ):
             with attempt.phase("install"):
                 config = making.install(target, project, found, release)
             jobs = target.jobs or OwnJobs(target.store, lock)
@@ -61,7 +69,9 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
             making.warn_of_data(target, attempt.previous)
             _publish(target, attempt, config)
             switch_over(target, attempt, config, lock, watch)
+        committed = target.clock.monotonic()
         _prune(target, attempt, config)
+        _look_beside(target, config, committed + LOOK_BESIDE)
     return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
 
 
@@ -132,19 +142,28 @@ def locked(target: Target, verb: str) -> Iterator[DeployLock]:
             target.observer.warning(str(error))
         recovery.restore(target)
         current = target.manager.current()
-        for killed in target.ledger.unfinished():
-            now = target.clock.now()
-            if current and killed.to == current:
-                _finish_commit(target, current)
-            if killed.to == current and killed.from_ != current and not killed.switched:
-                # It died between the commit and the record of it.
-                target.ledger.append(Phase(killed.id, SWITCH, now, 0.0, Outcome.SUCCEEDED))
-            elif killed.switched and current == killed.from_ != killed.to:  # the same, of turning back
-                target.ledger.append(Phase(killed.id, TURN_BACK, now, 0.0, Outcome.SUCCEEDED))
-            target.ledger.append(Finished(killed.id, now, Outcome.INTERRUPTED, f"the {killed.verb} was killed"))
-            settle_assets(target)
+        try:
+            _record_killed(target, current)
+            recovery.restore_ledger(target)
+        except GaplessError as error:  # the disk is full: a prune must be possible all the same
+            target.observer.warning(str(error))
         engine.repair(target.manager)
         yield lock
+
+
+def _record_killed(target: Target, current: str | None) -> None:
+    """Finish what killed deployers began, and record how it ended. Raises GaplessError."""
+    for killed in target.ledger.unfinished():
+        now = target.clock.now()
+        if current and killed.to == current:
+            _finish_commit(target, current)
+        if killed.to == current and killed.from_ != current and not killed.switched:
+            # It died between the commit and the record of it.
+            target.ledger.append(Phase(killed.id, SWITCH, now, 0.0, Outcome.SUCCEEDED))
+        elif killed.switched and current == killed.from_ != killed.to:  # the same, of turning back
+            target.ledger.append(Phase(killed.id, TURN_BACK, now, 0.0, Outcome.SUCCEEDED))
+        target.ledger.append(Finished(killed.id, now, Outcome.INTERRUPTED, f"the {killed.verb} was killed"))
+        settle_assets(target)
 
 
 def _finish_commit(target: Target, current: str) -> None:
@@ -202,11 +221,41 @@ def _back_up(backup: Callable[[Config], str], release: str, config: Config) -> s
         raise GaplessError("migrate to", release, cause, hint, details=error.details) from error
 
 
+def _look_beside(target: Target, config: Config, until: float) -> None:
+    """Warn of processes and timers that are not as they should be; those of the new release had a moment to fail."""
+    while config.processes and target.clock.monotonic() < until:
+        target.clock.sleep(0.1)
+    try:
+        for one in target.manager.companions():
+            if one.trouble:
+                target.observer.warning(
+                    f"the {one.kind} {one.name} of {one.release} {one.trouble}: see `journalctl -u {one.unit}`"
+                )
+    except GaplessError as error:  # the deploy itself succeeded
+        target.observer.warning(str(error))
+
+
+@contextmanager
+def _clearing_up(target: Target, release: str) -> Iterator[None]:
+    """Inside the block, an error removes releases as a success would; the failed one stays to be looked at."""
+    try:
+        yield
+    except Exception:
+        try:
+            keep = target.home.config(release).release.keep
+            remove_old(target.store, target.ledger, target.manager, keep, but=release)
+        except (GaplessError, OSError) as error:
+            target.observer.warning(str(error))
+        raise
+
+
 def _prune(target: Target, attempt: Attempt, config: Config) -> None:
     try:
         with attempt.phase("prune"):
             remove_old(target.store, target.ledger, target.manager, config.release.keep)
             _expire(target, config)
+            if config.build.run and (freed := empty_cache(target.home)):
+                target.observer.warning(f"the cache of builds had {freed >> 20} MiB, and was emptied")
     except Exception as error:  # the deploy itself succeeded, whatever it is
         target.observer.warning(str(error))
 

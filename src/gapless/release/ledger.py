@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,17 @@ import msgspec
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux.disk import refusal
-from gapless.linux.files import sync
+from gapless.linux.files import replace, sync
 from gapless.release.lock import holder
 
+FOUND = "found"  # the verb of an entry for a release that is there, and whose own entry was lost
+MADE = {"deploy", FOUND}  # the verbs after which a release is there
 SWITCH = "switch over"  # the phase that, once it succeeded, makes a release a good one
 TURN_BACK = "turn back"  # the phase that, once it succeeded, makes it a bad one after all
+
+
+LARGEST = 4 << 20  # bytes
+KEPT = 2000  # attempts of a ledger that had grown too large
 
 
 class Outcome(enum.StrEnum):
@@ -149,6 +156,24 @@ class Ledger:
         except OSError as error:
             raise refusal("write", "the ledger", error) from error
 
+    def shorten(self, present: Collection[str]) -> None:
+        """Forget the oldest attempts where the file is too large, but not those to the releases `present`.
+
+        Only under the deploy lock. Raises GaplessError.
+        """
+        try:
+            if not self.path.exists() or self.path.stat().st_size <= LARGEST:
+                return
+            records = self._records()
+            recent = {one.attempt for one in [one for one in records if isinstance(one, Started)][-KEPT:]}
+            recent |= {one.attempt for one in records if isinstance(one, Started) and one.to in present}
+            kept = [msgspec.json.encode(one).decode() + "\n" for one in records if one.attempt in recent]
+            mode = self.path.stat().st_mode
+            replace(self.path, "".join(kept))
+            self.path.chmod(mode & 0o777)
+        except OSError as error:
+            raise refusal("shorten", "the ledger", error) from error
+
     def entries(self) -> list[Deploy]:
         """Every attempt, oldest first; unreadable lines are passed over. Raises GaplessError.
 
@@ -211,14 +236,22 @@ class Ledger:
 
         Raises GaplessError.
         """
-        return {entry.to: entry for entry in self.entries() if entry.verb == "deploy" or entry.turned_back}
+        return {entry.to: entry for entry in self.entries() if entry.verb in MADE or entry.turned_back}
+
+    def unknown(self, present: Collection[str]) -> list[str]:
+        """Name those of the releases `present` of which no entry tells: the ledger was lost, or a part of it.
+
+        Raises GaplessError.
+        """
+        known = {entry.to for entry in self.entries()}
+        return [release for release in present if release not in known]
 
     def switched_to(self) -> str | None:
         """The release that became current last; None when none did. Raises GaplessError."""
         for entry in reversed(self.entries()):
             if entry.turned_back:
                 return entry.from_
-            if entry.switched:
+            if entry.switched and entry.verb != FOUND:
                 return entry.to
         return None
 
@@ -232,21 +265,21 @@ class Ledger:
         return deploy is not None and deploy.bad
 
     def rollback_target(self, current: str | None, present: list[str]) -> str:
-        """The release to go back to: the newest good one of `present` that was deployed before `current`.
+        """The release to go back to: the newest good one of `present` that was made before `current`.
 
-        Never one that was itself rolled back from, or turned back. Raises GaplessError when there is none.
+        Never one that was itself rolled back from, or turned back; one that was made before has the lesser name.
+        Raises GaplessError when there is none.
         """
         entries = self.entries()
-        order = [entry.to for entry in entries if entry.verb == "deploy" and entry.switched]
+        good = {entry.to for entry in entries if entry.verb in MADE and entry.switched} | {*self.unknown(present)}
         failed = {entry.to for entry in entries if entry.turned_back}
         left: set[str] = set()
         for entry in (entry for entry in entries if entry.verb == "rollback" and entry.switched):
             left.discard(entry.to)  # somebody asked for it by name again
-            if entry.from_ in order and entry.to in order[: order.index(entry.from_)]:
+            if entry.from_ in good and entry.to in good and entry.to < entry.from_:
                 left.add(entry.from_)
-        older = order[: order.index(current)] if current in order else order
-        for release in reversed(older):
-            if release in present and release not in left | failed and release != current:
+        for release in sorted(good & {*present} - left - failed, reverse=True):
+            if release != current and (current not in good or release < current):
                 return release
         cause = "there is no older good release to go back to"
         hint = "`gapless releases` lists what there is; deploy a corrected one instead"

@@ -140,7 +140,8 @@ def deploy_lock(
             clock.sleep(POLL)
         lock = DeployLock(home, _me_as_holder(why, clock))
         try:
-            lock.name()
+            with contextlib.suppress(GaplessError):  # the disk is full: a prune must be possible all the same
+                lock.name()
             yield lock
         finally:
             with contextlib.suppress(OSError):  # the name says nothing once it is unlocked

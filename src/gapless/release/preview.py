@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from gapless import timeouts
+from gapless import environment, timeouts
 from gapless.config import Command
 from gapless.linux.files import not_too_deep
 from gapless.release import content, difference, making, recovery
@@ -32,6 +32,7 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
     with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch, not_too_deep("read", str(project)):
         config = making.unpack(target, found, Path(scratch))
         digest = content.digest(Path(scratch))
+    environment.check(config, project, making.reader(target, project))
     current = recovery.current(target)
     release = target.store.new_name(target.clock.now(), found.short)
     plan = [f"Install {found.what} ({found.revision}) as release {release}."]

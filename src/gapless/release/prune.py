@@ -11,19 +11,25 @@ from gapless.release.store import Store
 from gapless.switch.manager import Manager
 
 
-def remove_old(store: Store, ledger: Ledger, manager: Manager, keep: int) -> list[str]:
-    """Remove the releases that `superfluous` names; returns them.
+def remove_old(store: Store, ledger: Ledger, manager: Manager, keep: int, but: str = "") -> list[str]:
+    """Remove the releases that `superfluous` names, and what is left of those that are gone; returns both. `but` stays.
 
     Raises GaplessError for the first that cannot be removed, once the others are.
     """
     gone, failed = [], []
-    for release in superfluous(ledger, store.names(), manager.current(), manager.in_use(), keep):
+    current, in_use = manager.current(), {*manager.in_use(), but}
+    old = superfluous(ledger, store.names(), current, in_use, keep)
+    for release in [*old, *(one for one in store.traces() if one not in {current, *in_use})]:
         try:
             if store.remove(release, manager.in_use):
                 gone.append(release)
         except GaplessError as error:
             failed.append(error)
     manager.tidy()
+    try:
+        ledger.shorten(store.names())
+    except GaplessError as error:
+        failed.append(error)
     if failed:
         raise failed[0]
     return gone

@@ -13,7 +13,8 @@ from typing import Protocol
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.release.attempt import Target
-from gapless.release.ledger import Ledger
+from gapless.release.ledger import FOUND, Finished, Ledger, Outcome
+from gapless.release.lock import me
 from gapless.release.store import Store
 from gapless.switch.manager import Instance, Manager, Role
 
@@ -63,6 +64,18 @@ def seen(instances: Iterable[Instance], release: str | None) -> list[Instance]:
         replace(one, role=Role.LIVE) if one.role is Role.CANDIDATE and one.ready and one.release == release else one
         for one in instances
     ]
+
+
+def restore_ledger(target: Target) -> None:
+    """Record again the releases that the ledger lost: they count as good ones. Only under the deploy lock.
+
+    Raises GaplessError.
+    """
+    for release in target.ledger.unknown(target.store.names()):
+        now = target.clock.now()
+        attempt = target.ledger.start(FOUND, me(), now, None, release, release.partition("-")[2])
+        target.ledger.append(Finished(attempt, now, Outcome.SUCCEEDED, ""))
+        target.observer.warning(f"the ledger had lost {release}; now it is a good release again")
 
 
 def restore(target: Target) -> None:

@@ -119,6 +119,13 @@ class Store:
             raise refusal("remove", f"release {release}", error) from error
         return True
 
+    def traces(self) -> list[str]:
+        """Name the releases that somebody removed by hand: what they ran with, or their logs, are still there."""
+        home, present = Home(self.home), {*self.names()}
+        kept = [path for where in (home.env, home.secrets, home.log, home.reports) for path in where.glob("[!.]*")]
+        names = {path.name.partition(".")[0] for path in kept}
+        return sorted(name for name in names - present if made(name) is not None)
+
     def clean(self) -> list[str]:
         """Delete what a killed command left half-added, half-removed or not yet current; returns its names.
 

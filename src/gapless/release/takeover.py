@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from gapless import timeouts
 from gapless.config import Config
-from gapless.errors import GaplessError
+from gapless.errors import GaplessError, in_words
 from gapless.linux.files import tail
 from gapless.release.assets import Assets
 from gapless.release.attempt import Attempt, Target
@@ -37,6 +37,8 @@ def switch_over(target: Target, attempt: Attempt, config: Config, lock: DeployLo
             if state is engine.Step.PROVEN:
                 must_be_well(monitor, attempt.release, f"{attempt.previous} goes on serving")
 
+    if watch and attempt.previous:
+        target.home.config(attempt.previous)  # now: what cannot be read could not be turned back to
     timeout = config.check.timeout + timeouts.DEPLOYER
     switchover = engine.Switchover(
         target.manager, attempt.release, timeout, moved, keep=watch is not None, known=attempt.previous
@@ -59,7 +61,7 @@ def _commit(target: Target, attempt: Attempt, switchover: engine.Switchover) -> 
             attempt.committed = _committed(target, switchover)
             if not attempt.committed:
                 raise
-            target.observer.warning(f"{attempt.release} is the current release, but then: {error!r}")
+            target.observer.warning(f"{attempt.release} is the current release, but then: {in_words(error)}")
             interrupt = None if isinstance(error, Exception) else error
         if not attempt.committed:
             raise _not_switched(target, attempt, switchover)
@@ -80,7 +82,7 @@ def _try(
     except TurnBackError as unfit:
         _turn_back(target, attempt, switchover, watch, unfit.cause)
     except BaseException as error:
-        said = "" if isinstance(error, KeyboardInterrupt) else f": {error!r}"
+        said = "" if isinstance(error, KeyboardInterrupt) else f": {in_words(error)}"
         target.observer.warning(f"{attempt.release} is live and stays so, but its watch was cut short{said}")
         with contextlib.suppress(GaplessError):  # the manager cannot be reached: the next command repairs
             engine.repair(target.manager)
@@ -118,7 +120,7 @@ def _not_switched(target: Target, attempt: Attempt, switchover: engine.Switchove
     serving = f"{attempt.previous} goes on serving" if attempt.previous else "no release serves"
     cause = f"{switchover.cause}; {serving}"
     last = switchover.log or tail(log)
-    hint = f"{of_sealed(last)}all its output: `gapless logs {attempt.release}`"
+    hint = switchover.hint or f"{of_sealed(last)}all its output: `gapless logs {attempt.release}`"
     return GaplessError("switch over to", attempt.release, cause, hint, details=last)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gapless.config import Check
-from gapless.errors import GaplessError
+from gapless.errors import GaplessError, in_words
 from gapless.linux.disk import refusal
 from gapless.linux.unix_http import STATUS_PATH, get
 from gapless.release.attempt import Attempt, Target
@@ -106,6 +106,7 @@ def observe(target: Target, watch: Watch, proven: Instance, check: Check, lock: 
                 (f"{request.read_text() or 'somebody'} asked for it" if request.exists() else "")
                 or (watch.monitor.verdict() if watch.monitor else "")
                 or _process(target, proven)
+                or _beside(target, proven.release)
                 or checks.verdict()
             )
             left = ends - target.clock.monotonic()
@@ -134,6 +135,12 @@ def end_watch(target: Target) -> bool:
     except OSError as error:
         raise refusal("write", str(fresh), error) from error
     return True
+
+
+def _beside(target: Target, release: str) -> str:
+    """Say which process of `release` does not keep running; its timers' jobs are no reason to turn back."""
+    found = [one for one in target.manager.companions() if one.release == release and one.kind == "process"]
+    return next((f"its process {one.name} {one.trouble}" for one in found if one.trouble), "")
 
 
 def _process(target: Target, proven: Instance) -> str:
@@ -178,5 +185,5 @@ def _ask(private: str, path: str, host: str) -> str:
     except TimeoutError:
         return f"no answer within {CHECK_TIMEOUT:g} s"
     except OSError as error:
-        return str(error) or type(error).__name__
+        return in_words(error)
     return "" if 200 <= status < 300 else f"status {status}"

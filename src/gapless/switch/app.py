@@ -12,7 +12,7 @@ from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.switch.job import Jobs
-from gapless.switch.manager import Instance, Manager
+from gapless.switch.manager import Companion, Instance, Manager
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Look:
     instances: Sequence[Instance]
     trouble: GaplessError | None = None
     supervisor: dict[str, object] | None = None
+    companions: Sequence[Companion] = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.switch.manager import Instance, Manager, Readiness, Role
 
 
@@ -70,6 +71,7 @@ class Switchover:
     known: str | None = None  # the current release as the caller saw it: its file may be lost since
     state: Step = field(default=Step.STARTING, init=False)
     cause: str = field(default="", init=False)
+    hint: str = field(default="", init=False)  # what to try, where it is not the release that is at fault
     log: tuple[str, ...] = field(default=(), init=False)  # a failed candidate's last lines
     instance: Instance | None = field(default=None, init=False)  # of `release`, as it was proven
     previous: str | None = field(default=None, init=False)
@@ -152,7 +154,8 @@ class Switchover:
             self.manager.point(release)
         except (GaplessError, OSError) as error:
             if self.manager.current() != release:  # else only what follows the rename failed: it is made
-                self.cause = str(error)
+                refused = refusal("commit", release, error) if isinstance(error, OSError) else error
+                self.cause, self.hint = str(error), refused.hint
                 return False
         self.known = release
         return True

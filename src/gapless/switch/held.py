@@ -5,20 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from gapless.address import Address
 from gapless.linux import procfs
 from gapless.listen import BACKLOG
-
-
-def taken(addresses: Iterable[str]) -> str:
-    """Which of `addresses` others listen on, and who; empty when none is known."""
-    found = []
-    for address in map(Address.parse, addresses):
-        if isinstance(address.name, tuple) and (who := procfs.listener(address.name[1])):
-            found.append(f"{address.written} is in use by {who}")
-    return "; ".join(found)
 
 
 def inode(held: socket.socket) -> int:
@@ -35,6 +26,12 @@ def restore(held: Iterable[socket.socket]) -> None:
 
 def restore_in(pid: int, addresses: Iterable[str]) -> None:
     """Undo what an instance did to its sockets at `addresses`, as process `pid` has them; none is no error."""
+    for one in listening(pid, addresses):
+        restore([one])
+
+
+def listening(pid: int, addresses: Iterable[str]) -> Iterator[socket.socket]:
+    """Yield the sockets of process `pid` that listen at `addresses`, each open until the next; it may have ended."""
     wanted = [Address.parse(written) for written in addresses]
     try:
         pidfd = os.pidfd_open(pid)
@@ -44,7 +41,7 @@ def restore_in(pid: int, addresses: Iterable[str]) -> None:
         for descriptor in procfs.sockets(pid).values():
             with contextlib.suppress(OSError), socket.socket(fileno=procfs.take(pidfd, descriptor)) as one:
                 if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and any(each.is_of(one) for each in wanted):
-                    restore([one])
+                    yield one
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended while we looked
     finally:

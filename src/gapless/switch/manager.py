@@ -63,6 +63,22 @@ class Started:
     log: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Companion:
+    """A process or a timer of a release. `trouble` says in words what is wrong with it; "" is nothing.
+
+    `state` is as the manager says it; `restarts` are those since the release became the current one.
+    """
+
+    name: str
+    kind: str  # "process" or "timer"
+    release: str
+    unit: str
+    state: str
+    restarts: int
+    trouble: str
+
+
 class Manager(Protocol):
     """Holds the sockets and runs instances. Contract (tests/contract runs it on every manager):
 
@@ -110,6 +126,9 @@ class Manager(Protocol):
 
     def instances(self) -> Sequence[Instance]:
         """Every instance that runs, oldest first, those that only drain included."""
+
+    def companions(self) -> Sequence[Companion]:
+        """The processes and timers of the current release, and those of others that are not as they should be."""
 
     def in_use(self) -> Collection[str]:
         """The releases of which anything runs: a server, a drain, a worker, a job, an exec, what they started."""

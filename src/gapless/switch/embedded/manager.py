@@ -14,7 +14,7 @@ from gapless.switch import orders
 from gapless.switch.embedded import control
 from gapless.switch.embedded.control import About
 from gapless.switch.embedded.home import EmbeddedHome
-from gapless.switch.manager import Instance, Started
+from gapless.switch.manager import Companion, Instance, Started
 
 
 class EmbeddedManager:
@@ -73,6 +73,10 @@ class EmbeddedManager:
     def instances(self) -> Sequence[Instance]:
         """Every instance that runs, oldest first."""
         return msgspec.convert(control.ask(self._home, control.Instances()), list[Instance])
+
+    def companions(self) -> Sequence[Companion]:
+        """None: the supervisor runs servers alone."""
+        return []
 
     def in_use(self) -> Collection[str]:
         """The releases of which any process runs."""

@@ -57,8 +57,13 @@ class SystemdApp:
         state = self.home.ctl.show(["ActiveState"], unit)[0]["ActiveState"]
         trouble = None
         if state != "active":
-            trouble = GaplessError("hold", "the socket", f"{unit} is {state}", f"`journalctl -u {unit}` says why")
-        return Look(self.manager.instances(), trouble)
+            trouble = GaplessError(
+                "hold",
+                "the socket",
+                f"{unit} is {state}",
+                f"`gapless up` opens it again; `journalctl -u {unit}` says why",
+            )
+        return Look(self.manager.instances(), trouble, companions=self.manager.companions())
 
     def log(self, release: str, lines: int) -> list[str]:
         """What its build and migration wrote to a file, then what systemd ran, from the journal."""

@@ -68,6 +68,15 @@ class SystemdHome(Home):
         """The unit of a release's process or timer; no app has a dot in its name, so it is nobody else's."""
         return f"{self.name}.{what}@{release}.{kind}"
 
+    def what(self, unit: str) -> str:
+        """The name of the process or timer whose unit it is."""
+        return unit.partition("@")[0].removeprefix(f"{self.name}.")
+
+    @property
+    def stamps(self) -> Path:
+        """Where systemd keeps when it ran persistent timers last."""
+        return (_xdg("XDG_DATA_HOME", ".local/share") if self.user else Path("/var/lib")) / "systemd/timers"
+
     @property
     def patterns(self) -> tuple[str, ...]:
         """Names of all the units that releases have."""

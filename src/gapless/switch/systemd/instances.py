@@ -23,7 +23,7 @@ def read_instance(home: SystemdHome, unit: Mapping[str, str], current: str | Non
         release=release_of(name),
         role=Role.of(current=name == current, retiring=unit["ActiveState"] == "deactivating"),
         pid=int(unit["MainPID"]),
-        since=_since(unit["InactiveExitTimestamp"]),
+        since=moment(unit["InactiveExitTimestamp"]),
         ready=unit["ActiveState"] in {"active", "reloading", "deactivating"},
         private=home.private(name),
         unit=unit["Id"],
@@ -43,6 +43,9 @@ def ending(unit: Mapping[str, str]) -> str:
     return ""
 
 
-def _since(written: str) -> float:
-    """Unix time of systemd's `us+utc` style; 0 when the unit was never active."""
-    return datetime.strptime(f"{written}+0000", "%a %Y-%m-%d %H:%M:%S.%f UTC%z").timestamp() if written else 0.0
+def moment(written: str) -> float:
+    """Unix time of systemd's `us+utc` style; 0 when it never was, or will be."""
+    if written in {"", "n/a", "infinity"}:
+        return 0.0
+    whole = written if "." in written else written.replace(" UTC", ".000000 UTC")  # of a full second it says no more
+    return datetime.strptime(f"{whole}+0000", "%a %Y-%m-%d %H:%M:%S.%f UTC%z").timestamp()

@@ -9,17 +9,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gapless import environment
+from gapless.address import Address
 from gapless.config import Config
 from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.linux.files import clear_way, replace
 from gapless.switch import held, orders
-from gapless.switch.manager import Instance, Readiness, Role, Started
+from gapless.switch.manager import Companion, Instance, Readiness, Role, Started
 from gapless.switch.systemd import companions, journal, rehearsal, units, wake
+from gapless.switch.systemd.beside import move_on, open_beside
 from gapless.switch.systemd.boot_priority import booting_behind
 from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.first import FirstCandidate
 from gapless.switch.systemd.home import SystemdHome, release_of
 from gapless.switch.systemd.instances import SHOWN, ending, read_instance
+from gapless.switch.systemd.listeners import taken
 from gapless.switch.systemd.systemctl import GONE
 
 LEAVE = 3.0  # seconds from SIGTERM to SIGKILL for an instance that was never ready
@@ -52,6 +56,25 @@ class SystemdManager:
         instances = self.instances()
         if live := next((one for one in instances if one.release == release and one.role is Role.LIVE), None):
             raise GaplessError("start", release, f"it is the current release and runs already (pid {live.pid})")
+        return self._boot(config, release, timeout, instances)
+
+    def renew(self, release: str, timeout: float) -> None:
+        """Replace what runs of the current `release` by another instance of it, on the socket as its unit is now.
+
+        Raises GaplessError when that does not become ready; then what serves goes on.
+        """
+        started = self._boot(self.home.config(release), release, timeout, self.instances())
+        if started.instance is None or started.readiness is not Readiness.READY:
+            if started.instance:
+                self.stop(started.instance)
+            cause = f"{started.cause or started.readiness}; what serves goes on"
+            raise GaplessError("open", self.home.socket, cause, f"all its output: `gapless logs {release}`")
+        self.point(release)
+        for one in self.instances():
+            if one.id != started.instance.id and one.role is not Role.RETIRING:
+                self.retire(one)
+
+    def _boot(self, config: Config, release: str, timeout: float, instances: Sequence[Instance]) -> Started:
         try:
             rehearsal.clear(self.home)
             problem, log = units.unfit(config, self.home, release), tuple[str, ...]()
@@ -61,7 +84,7 @@ class SystemdManager:
                 return Started(None, Readiness.EXITED, problem, log)
             instance = self._prepare(config, release, {one.unit for one in instances})
         except OSError as error:
-            raise GaplessError("write", f"the units of {release}", str(error), "is there room on that disk?") from error
+            raise refusal("write", f"the units of {release}", error) from error
         unit = self.home.unit(instance)
         if first := self._first(unit):
             deadman = stopped_with_us(self.ctl, self.home.socket, unit, remove=[first.file], named=first.named)
@@ -132,6 +155,10 @@ class SystemdManager:
         ]
         return sorted(found, key=lambda one: one.since)
 
+    def companions(self) -> Sequence[Companion]:
+        """The processes and timers of the current release, and those of others that ended badly."""
+        return companions.look(self.home, self.current())
+
     def in_use(self) -> Collection[str]:
         """The releases of which any unit or process runs."""
         shown = self.ctl.show(["Id", "ActiveState"], *self.home.patterns)
@@ -141,6 +168,7 @@ class SystemdManager:
     def tidy(self) -> None:
         """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
         for path, _release in self.home.orphans():
+            (self.home.stamps / f"stamp-{path.name}").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
 
     def point(self, release: str) -> None:
@@ -148,6 +176,7 @@ class SystemdManager:
 
         Raises OSError when the disk refuses; then nothing changed.
         """
+        self.home.release(release)  # it must be there: the next boot starts what the commit names
         config = self.home.config(release)
         ready = [one for one in self.instances() if one.release == release and one.role is not Role.RETIRING]
         instance = self.home.instance(ready[-1].unit) if ready else release
@@ -161,6 +190,9 @@ class SystemdManager:
             self.ctl.do("start", "--no-block", self.home.socket)
         if not self.home.enabled:  # not before the first commit: a boot would open a port that nobody answers
             self.ctl.do("enable", self.home.socket)
+        if ready:
+            others = [one for one in self.instances() if one.id != ready[-1].id]
+            move_on(ready[-1], others, config.addresses)
         self._settle_beside(release)
         self.home.point(release)
 
@@ -236,7 +268,10 @@ class SystemdManager:
 
     def _settle_beside(self, release: str) -> None:
         """Have the processes and timers of the current release run, and no others'."""
-        config = self.home.config(release)
+        try:
+            config = self.home.config(release)
+        except GaplessError:  # nobody knows any more which it has: that must not keep another from going, or coming
+            return
         companions.settle(self.home, config, release, lambda: {one.release for one in self.instances()})
 
     def _write(self, texts: Mapping[str, str]) -> None:
@@ -256,9 +291,19 @@ class SystemdManager:
         for unit in known:
             if unit["LoadState"] in {"bad-setting", "error"}:
                 return f"systemd does not accept {unit['Id']}: `systemd-analyze verify {unit['Id']}` says why"
-        if known[0]["ActiveState"] == "active" or self.ctl.attempt("start", self.home.socket).returncode == 0:
+        if known[0]["ActiveState"] == "active":
             return ""
-        why = held.taken(config.addresses) or f"`journalctl -u {self.home.socket}` says why"
+        # While a service has the socket, systemd does not open its own again.
+        if running := [one for one in self.instances() if one.ready]:
+            if not (said := open_beside(self.home, names[0], running, config.addresses)):
+                return ""
+            return f"{self.home.socket} cannot listen: {said}"
+        if self.ctl.attempt("start", self.home.socket).returncode == 0:
+            return ""
+        why = (
+            taken(self.ctl, map(Address.parse, config.addresses), self.home.socket)
+            or f"`journalctl -u {self.home.socket}` says why"
+        )
         return f"{self.home.socket} cannot listen: {why}"
 
     def _units(self, instances: str) -> list[dict[str, str]]:

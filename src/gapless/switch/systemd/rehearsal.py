@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from gapless.config import Config
-from gapless.errors import GaplessError
+from gapless.errors import GaplessError, in_words
 from gapless.linux.files import clear_way, replace
 from gapless.linux.unix_http import get
 from gapless.switch.systemd import journal, units
@@ -84,7 +84,7 @@ def _check(config: Config, path: Path, deadline: float) -> str:
                 return ""
             problem = f"{what} answered {status}: {body[:EXCERPT].decode('utf-8', 'replace').strip()}"
         except OSError as error:
-            problem = f"{what} got no answer: {error or type(error).__name__}"
+            problem = f"{what} got no answer: {in_words(error)}"
         if time.monotonic() + WAIT > deadline:
             return problem
         time.sleep(WAIT)

@@ -95,7 +95,9 @@ def of_release(config: Config, home: SystemdHome, instance: str) -> dict[str, st
     for name, timer in config.timers.items():
         about = _common(config, home, release, timer.argv) | {"what": name, "leader": home.unit(instance)}
         units[home.other(name, release)] = render("process", timed=True, **about)
-        units[home.other(name, release, "timer")] = render("timer", calendar=timer.calendar, **about)
+        units[home.other(name, release, "timer")] = render(
+            "timer", calendar=timer.calendar, persistent=timer.persistent, **about
+        )
     return units
 
 

@@ -1,0 +1,181 @@
+"""A seeded walk on a real systemd host under load: deploys, kills, power cuts, damage, habits, advice; as root.
+
+python -m bench.chaos --steps 300
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import shlex
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.host.host import Host, install_requirements
+
+from bench.host_kills import Soak, Victim
+from bench.on_host import PLACE, PROJECT, OnHost
+from gapless.demo.compare import Measured, weigh
+from gapless.errors import GaplessError
+from gapless.prove.background import load
+from gapless.prove.kinds import Result
+from gapless.switch.manager import Role
+
+BOOT = 0.05  # seconds
+IDLE = 1_100  # connections on which nobody says anything: more than select(2) can see
+REPAIRS = 4  # advices that are followed after one another
+LEDGER = "/srv/demo/ledger.jsonl"
+DAMAGE = {
+    "commit reverted": f"systemctl revert {PLACE.socket}",
+    "commit empty": f": > {PLACE.commit}; systemctl daemon-reload",
+    "commit rubbish": f"head -c 4096 /dev/urandom > {PLACE.commit}",
+    "ledger gone": f"rm -f {LEDGER}",
+    "ledger rubbish": f"head -c 4096 /dev/urandom > {LEDGER}",
+    "ledger cut": f"truncate -s -200 {LEDGER}",
+}
+HABITS = {
+    "socket restarted": f"systemctl restart {PLACE.socket}",
+    "socket stopped": f"systemctl stop {PLACE.socket}",
+    "daemon-reexec": "systemctl daemon-reexec",
+    "daemon-reload": "systemctl daemon-reload",
+}
+READ_ONLY = "mount --bind /etc /etc && mount -o remount,bind,ro /etc"
+
+
+class Walk(Soak):
+    """One host, and the steps of one seed."""
+
+    def __init__(self, host: Host, way: OnHost, seed: int) -> None:
+        super().__init__(host, way, seed)
+        self.done: list[str] = []
+        self.kinds: dict[str, Callable[[], None]] = {
+            "deploy": self.way.deploy,
+            "rollback": self._rollback,
+            "service restarted": self._restart_service,
+            "idle connections": self._idle,
+            "read-only /etc": self._read_only,
+            **{f"kill {victim}": self._kill_of(victim) for victim in Victim if victim is not Victim.POWER},
+            **{name: self._shell(text) for name, text in (DAMAGE | HABITS).items()},
+        }
+
+    def walk(self, steps: int) -> tuple[Measured, int]:
+        """Take so many steps; what was measured, and how many requests were in the hands of what was killed."""
+        self.way.start()
+        self.longest = 2.0
+        plan = [self.dice.choice([*self.kinds, Victim.POWER]) for _ in range(steps)]
+        results: list[Result] = []
+        while plan or not results:
+            cut = Victim.POWER in plan
+            until = plan.index(Victim.POWER) if cut else len(plan)
+            part, plan = plan[:until], plan[until + 1 :]
+            results.append(self.host.inside(lambda: asyncio.run(self._part(part, cut=cut))))  # noqa: B023 -- called at once
+            if cut:
+                self.host.boot()
+                self.way.rebooted()
+                self.done.append(Victim.POWER)
+                self.host.inside(lambda: self._judge(f"{len(self.done)}: {Victim.POWER}"))
+        self.way.stop()
+        samples = [sample for result in results for sample in result.samples]
+        kept = [sample for sample in samples if not self.outcome.excuses(sample, self.plan)]
+        whole = Result(kept, results[0].started_at, results[-1].ended_at)
+        return weigh("chaos", whole, [], self.way.ledger), len(samples) - len(kept)
+
+    async def _part(self, names: list[str], *, cut: bool) -> Result:
+        async with load(self.plan) as running:
+            for name in names:
+                self.done.append(name)
+                print(f"\r{len(self.done)} {name:<24}", end="", flush=True)
+                await asyncio.to_thread(self._step, name)
+            cut_at = 0.0
+            while cut and not cut_at:
+                cut_at = await asyncio.to_thread(self._cut, self.dice.uniform(0, self.longest))
+        if cut:
+            self.outcome.power.append((cut_at, time.time()))
+        return running.result
+
+    def _step(self, name: str) -> None:
+        what = f"{len(self.done)}: {name}"
+        try:
+            self.kinds[name]()
+            self._follow_doctor()
+            self.way.rebooted()  # a socket that systemd had lost was opened anew
+        except (GaplessError, AssertionError) as error:
+            self.outcome.wrong.append(f"{what}: {error}")
+        self._judge(what)
+
+    def _shell(self, text: str) -> Callable[[], None]:
+        def run() -> None:
+            self.host.run("sh", "-c", text, check=False)
+
+        return run
+
+    def _kill_of(self, victim: Victim) -> Callable[[], None]:
+        return lambda: self._strike(victim, self.dice.uniform(0, self.longest))
+
+    def _rollback(self) -> None:
+        done = self.way.gapless("rollback", "-q")
+        if done.returncode and "no older good release" not in done.stderr:
+            raise GaplessError("roll back", "the demo app", done.stderr.strip())
+
+    def _restart_service(self) -> None:
+        self.host.run("systemctl", "restart", self.way.unit_of(Role.LIVE))
+
+    def _idle(self) -> None:
+        """A deploy while many connect and say nothing."""
+        with contextlib.ExitStack() as open_ones:
+            for _ in range(IDLE):
+                open_ones.enter_context(socket.socket()).connect_ex((self.host.address, self.way.port))
+            self.way.deploy()
+
+    def _read_only(self) -> None:
+        self.host.run("sh", "-c", READ_ONLY)
+        refused = self.way.gapless("deploy", "-q")
+        self.host.run("umount", "/etc")
+        if "Read-only file system" not in refused.stderr:
+            raise GaplessError("refuse", "a deploy", f"/etc was read-only, and it said: {refused.stderr.strip()}")
+
+    def _follow_doctor(self) -> None:
+        """Do blindly what doctor advises, until it finds nothing."""
+        for _ in range(REPAIRS):
+            found = json.loads(self.way.gapless("doctor", "--json").stdout)["findings"]
+            wrong = [
+                one for one in found if one["state"] in ("failed", "warning") and one["name"] not in ("clock", "disk")
+            ]
+            if not wrong:
+                return
+            hint = str(wrong[0]["hint"])
+            command = hint.split("`")[1] if "`" in hint else hint
+            command = command.replace("gapless ", f"{shlex.quote(sys.executable)} -m gapless ", 1)
+            self.host.run("sh", "-c", command, cwd=PROJECT, check=False)
+        raise GaplessError("mend", "what doctor finds", f"it still finds {wrong[0]['name']}: {wrong[0]['what']}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311 -- printed, to run it again
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    install_requirements()
+    with tempfile.TemporaryDirectory(prefix="gapless-chaos-") as folder, Host() as host:
+        walk = Walk(host, OnHost(host, Path(folder, "app"), BOOT, linger=2), options.seed)
+        measured, excused = walk.walk(options.steps)
+    print(f"\r{len(walk.done)} steps: {', '.join(sorted({*walk.done}))}")
+    print(f"{measured.verdict.bound}; {excused} more were in the hands of what was killed")
+    print(f"{measured.acknowledged} POSTs acknowledged, {len(measured.wrong)} not once in the ledger")
+    for line in walk.outcome.wrong:
+        print(line)
+    for one in measured.verdict.losses:
+        print(f"{one.kind} {one.failure} {one.detail}, at {one.ended_at - measured.verdict.started_at:.3f} s")
+    sys.exit(bool(walk.outcome.wrong) or not measured.ok)
+
+
+if __name__ == "__main__":
+    main()

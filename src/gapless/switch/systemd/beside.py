@@ -1,0 +1,85 @@
+"""A second socket at the address of one that instances still have, and the way from the one to the other.
+
+systemd cannot take a socket back from a service: when it has lost its own (`systemctl restart` of the socket unit
+closes it, and does not open it while the service runs), or is to have another address as well, it opens a new one
+beside it (SO_REUSEPORT, socket(7)). The kernel would spread new connections over both. So they go to the old one until
+its successor is the live one, then to the new one, and the old one is left when nothing waits there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+import time
+from collections.abc import Iterable, Sequence
+
+from gapless.linux.files import replace
+from gapless.switch import held
+from gapless.switch.manager import Instance
+from gapless.switch.systemd.home import SystemdHome
+
+ATTACH = 51  # SO_ATTACH_REUSEPORT_CBPF: a program says which socket of the group gets a connection
+RETURN = 0x06  # BPF_RET | BPF_K, of classic BPF
+HANDSHAKES = 0.2  # seconds: those that began at the old socket are completed there
+PATIENCE = 2.0  # seconds until nobody waits at the old socket
+UNACCEPTED = slice(24, 28)  # tcpi_unacked in TCP_INFO: of a listening socket, who waits there
+
+
+def open_beside(home: SystemdHome, unit: str, running: Iterable[Instance], addresses: Sequence[str]) -> str:
+    """Have systemd open the socket unit anew while `running` instances keep theirs, for the service `unit`.
+
+    Connections go on to theirs. Returns "" or what systemd said. Raises GaplessError, OSError.
+    """
+    old = [one for instance in running for one in _taken(instance, addresses)]
+    for one in old:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    own = home.volatile / f"{home.socket}.d" / "reopen.conf"
+    # A service that does not run: otherwise systemd refuses. The path of a Unix socket stays until the new one has it.
+    replace(own, f"[Socket]\nReusePort=yes\nRemoveOnStop=no\nService={unit}\n")
+    try:
+        home.ctl.do("daemon-reload")
+        home.ctl.do("stop", home.socket)
+        done = home.ctl.attempt("start", home.socket)
+    finally:
+        own.unlink(missing_ok=True)
+        home.ctl.do("daemon-reload")
+        for one in old:
+            _steer(one, 0)
+            one.close()
+    return done.stderr.strip() if done.returncode else ""
+
+
+def move_on(live: Instance, others: Iterable[Instance], addresses: Sequence[str]) -> None:
+    """Send connections to the sockets of the `live` instance, where `others` have older ones, and empty those."""
+    ours = {held.inode(one) for one in held.listening(live.pid, addresses)}
+    left = {held.inode(one): one for instance in others for one in _taken(instance, addresses)}
+    left = {number: one for number, one in left.items() if ours and number not in ours}
+    for one in left.values():
+        place = len({number for number, other in left.items() if other.getsockname() == one.getsockname()})
+        _steer(one, place)
+    if left:
+        time.sleep(HANDSHAKES)
+    deadline = time.monotonic() + PATIENCE
+    while any(map(_waits, left.values())) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for one in left.values():
+        one.close()
+
+
+def _taken(instance: Instance, addresses: Sequence[str]) -> list[socket.socket]:
+    """Copies of an instance's TCP sockets at `addresses`."""
+    return [one.dup() for one in held.listening(instance.pid, addresses) if one.family != socket.AF_UNIX]
+
+
+def _steer(one: socket.socket, place: int) -> None:
+    """Have every new connection of the group of `one` go to its socket number `place`, where it has a group."""
+    program = ctypes.create_string_buffer(struct.pack("HBBI", RETURN, 0, 0, place))
+    try:
+        one.setsockopt(socket.SOL_SOCKET, ATTACH, struct.pack("HxxxxxxP", 1, ctypes.addressof(program)))
+    except OSError:  # it is alone
+        return
+
+
+def _waits(one: socket.socket) -> bool:
+    return any(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[UNACCEPTED])

@@ -1,0 +1,80 @@
+"""What is kept has limits: failed releases, the ledger, the cache of builds; room is looked at before it is taken."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gapless.errors import GaplessError
+from gapless.home import Home
+from gapless.release import ledger as ledgers
+from gapless.release import room
+from gapless.release.ledger import Finished, Ledger, Outcome
+from gapless.switch.manager import Readiness
+from tests.scripted import ScriptedManager
+from tests.unit.release_kit import make_project
+from tests.unit.release_shop import Shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    project = make_project(tmp_path / "shop")
+    return Shop(project, ScriptedManager(project / ".gapless"))
+
+
+def test_failed_deploys_do_not_pile_up(shop: Shop) -> None:
+    """Invariant 12: of ten that fail the last one is there, to be looked at, and the good ones."""
+    good = shop.deploy()
+    shop.manager.readiness = Readiness.EXITED
+    for _ in range(10):
+        shop.fail("it said no")
+    last = shop.target.ledger.entries()[-1].to
+    assert shop.target.store.names() == [good, last]
+    assert not shop.observer.warnings
+
+
+def test_a_ledger_that_has_grown_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest attempts go, those to releases that are there stay, whatever their age, and nothing else changes."""
+    monkeypatch.setattr(ledgers, "LARGEST", 10_000)
+    monkeypatch.setattr(ledgers, "KEPT", 20)
+    ledger = Ledger(tmp_path)
+    for number in range(100):
+        attempt = ledger.start("deploy", "me", number, None, f"r{number:03}", "x")
+        ledger.append(Finished(attempt, number, Outcome.SUCCEEDED, ""))
+    ledger.path.chmod(0o640)
+    before = ledger.entries()
+    ledger.shorten(["r005", "r099"])
+    assert ledger.entries() == [before[5], *before[80:]]
+    assert ledger.path.stat().st_mode & 0o777 == 0o640
+    size = ledger.path.stat().st_size
+    ledger.shorten([])
+    assert ledger.path.stat().st_size == size
+
+
+def test_no_room_for_another_release(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariants 3 and 8: a deploy that the disk has no room for is refused before it writes anything."""
+    shop.deploy()
+    before = shop.files()
+    monkeypatch.setattr(room, "SPARE", 1 << 60)
+    with pytest.raises(GaplessError, match=r"No space left on device: .* MiB are free") as refused:
+        shop.deploy()
+    assert "`gapless prune --keep 2`" in refused.value.hint
+    assert {**shop.files()} == before
+
+
+def test_a_cache_that_has_grown_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What builds cached goes as a whole, and what a link of it leads to stays."""
+    home = Home(tmp_path)
+    home.builder = "builder"
+    (home.cache / "pip").mkdir(parents=True)
+    (home.cache / "pip" / "wheel").write_bytes(os.urandom(100_000))
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (home.cache / "link").symlink_to(precious)
+    assert room.empty_cache(home) == 0
+    monkeypatch.setattr(room, "LARGEST_CACHE", 50_000)
+    assert room.empty_cache(home) >= 100_000
+    assert list(home.cache.iterdir()) == []
+    assert precious.is_dir()
