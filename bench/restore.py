@@ -23,7 +23,7 @@ from tests.host.lan import Lan
 
 WRITERS = 4
 BODY = 1000  # bytes of a row
-PAUSE = 0.02  # seconds between two rows of a writer
+PAUSE = 0.05  # seconds between two rows of a writer
 AFTER = 3.0  # seconds of writing after the last sync
 WITHIN = 120.0  # seconds for a command
 CHECK = """

@@ -104,7 +104,7 @@ class Database(Shop):
 
     def copied(self) -> None:
         """Wait until the replica has all of it."""
-        wait_until(lambda: self.answer("status")["lag_seconds"] == 0, 20, "the replica has all of it")
+        wait_until(lambda: self.answer("status")["lag_seconds"] == 0, 60, "the replica has all of it")
 
     def litestream(self, verb: str) -> None:
         """Stop or start Litestream."""

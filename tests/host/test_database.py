@@ -128,6 +128,23 @@ def test_without_a_backup_nothing_is_migrated(shop: Database) -> None:
     shop.deploy()
 
 
+def test_another_replica(shop: Database) -> None:
+    """It gets all, from the first row on; the old one stays as it was."""
+    shop.add("first")
+    shop.copied()
+    other = f"{DIRECTORY}-new"
+    shop.release(f'replica = "file://{other}"')
+    shop("up")
+    shop.add("second")
+    shop.copied()
+    assert shop.answer("verify")["tables"] == 1
+    shop.lose()
+    shop("up")
+    assert rows(shop, DATABASE) == ["first", "second"]
+    assert shop.host.run("test", "-d", DIRECTORY, check=False).returncode == 0
+    shop.host.run("rm", "-rf", other)
+
+
 def test_moving_to_another_host(shop: Database, fresh_host: Host) -> None:
     """Fenced by `down`, the old host copies what came last; the new one goes on with all that was acknowledged."""
     acknowledged: list[str] = []

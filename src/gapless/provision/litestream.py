@@ -63,7 +63,11 @@ class LitestreamPiece:
         if not self.wanted:
             self.remove(data=False)
             return
+        before = _read(self.home.litestream_config)
         changed = self._write()
+        if before and f'"{self.config.database.replica}"' not in before:  # how far it is with that one, is in that one
+            self.home.ctl.end(self.home.litestream)
+            database.forget_position(self.wanted)
         if self.first:
             database.restore_missing(self.wanted)
         self.home.ctl.do("enable", self.home.litestream)

@@ -85,6 +85,11 @@ def restore_missing(one: Litestream) -> bool:
     return True
 
 
+def forget_position(one: Litestream) -> None:
+    """Let Litestream, which does not run, begin with its replica as it finds that. Raises GaplessError."""
+    _as_app(one, "forget how far Litestream is with", one.path, lambda: _forget_position(one.path))
+
+
 def swap(one: Litestream, copy: Path, kept: Path) -> None:
     """Put `copy` in the place of the database that nobody has open; the present one is `kept` beside it.
 

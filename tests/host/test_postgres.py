@@ -1,0 +1,96 @@
+"""docs/database.md on Postgres: Debian's own, on a host, as the page says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.host import PROJECT, Host
+from tests.host.life import Shop, leaving_nothing, visits
+from tests.support import wait_until
+
+PAGE = (PROJECT / "docs" / "database.md").read_text().partition("## Postgres")[2]
+# It has no driver here: psql, once a request, and again while Postgres is away.
+APP = """
+import os, subprocess, time
+RELEASE = os.environ["GAPLESS_RELEASE"]
+PSQL = ["psql", "--no-psqlrc", "-Atc", "SELECT count(*) FROM orders", os.environ["DATABASE_URL"]]
+
+def app(environ, start_response):
+    end = time.monotonic() + 15
+    while (done := subprocess.run(PSQL, capture_output=True, text=True)).returncode and time.monotonic() < end:
+        time.sleep(0.1)
+    start_response("200 OK" if done.returncode == 0 else "500 Error", [("Content-Type", "text/plain")])
+    return [f"{RELEASE} {done.stdout}{done.stderr}".encode()]
+"""
+
+
+def commands(block: str) -> list[str]:
+    """The indented lines of the page that begin with a word."""
+    return [line.strip() for line in PAGE.splitlines() if line.startswith(f"    {block}")]
+
+
+@pytest.fixture(scope="module")
+def server(host: Host) -> Host:
+    """A host with a Postgres that runs."""
+    subprocess.run([str(Path(__file__).with_name("requirements.sh")), "postgres"], check=True, timeout=300)
+    version = host.run("ls", "/usr/lib/postgresql").stdout.split()[-1]
+    if host.run("test", "-d", f"/var/lib/postgresql/{version}/main", check=False).returncode:
+        host.run("pg_createcluster", version, "main")
+    host.run("systemctl", "start", f"postgresql@{version}-main.service")
+    return host
+
+
+@pytest.fixture
+def shop(server: Host) -> Iterator[Shop]:
+    """The app, up, with the settings of the page; its role and its database are made as the page says."""
+    for command in commands("sudo -u postgres create"):
+        server.run("sh", "-c", f"cd / && {command}")
+    settings = re.findall(r"^    (\[env\].*?'''\n.*?''')$", PAGE, re.MULTILINE | re.DOTALL)[0]
+    with leaving_nothing(Shop(server, "shop", 8000)) as one:
+        one.write(config=re.sub(r"^    ", "", settings, flags=re.MULTILINE))
+        server.write(f"{one.project}/app.py", APP)
+        server.write(f"{one.project}/migrate.sql", "CREATE TABLE orders (id int); INSERT INTO orders VALUES (1), (2);")
+        one("up")
+        yield one
+    server.run("sh", "-c", "cd / && sudo -u postgres dropdb shop && sudo -u postgres dropuser shop")
+
+
+def test_a_bad_migration_is_gone_back_from(shop: Shop) -> None:
+    """The dump before it brings back what it deleted; Postgres knows the app by its system user, without a password."""
+    assert shop.get().split()[1] == "2"
+    shop.host.write(f"{shop.project}/migrate.sql", "DELETE FROM orders;")
+    bad = shop.deploy()
+    assert shop.get().split()[1] == "0"
+    shop("rollback", "--yes")
+    shop.settled()
+    for command in commands("sudo gapless "):
+        shop(*command.replace("sudo gapless ", "").replace("RELEASE", bad).split())
+    assert shop.get().split()[1] == "2"
+
+
+def test_a_dump_that_fails_keeps_from_migrating(shop: Shop) -> None:
+    """Invariant 3: nothing is migrated then, and what serves goes on."""
+    shop.host.write(f"{shop.project}/migrate.sql", "DELETE FROM orders;")
+    toml = shop.host.read(f"{shop.project}/gapless.toml")
+    shop.host.write(f"{shop.project}/gapless.toml", toml.replace("custom", "nonsense"))
+    assert "nonsense" in shop.fails("deploy")
+    assert shop.get().split()[1] == "2"
+
+
+def test_a_restart_of_postgres_under_load(shop: Shop) -> None:
+    """An app that tries again loses no visitor, also in the middle of an overlap."""
+    with visits(shop) as seen:
+        wait_until(lambda: len(seen.answers) > 10)
+        for _ in range(2):
+            shop.host.run("sh", "-c", "systemctl restart 'postgresql@*'")
+            shop.host.write(f"{shop.project}/migrate.sql", "SELECT 1;")
+            shop.deploy()
+        before = len(seen.answers)
+        wait_until(lambda: len(seen.answers) > before + 10)
+    assert seen.lost == []
+    assert len(seen.releases) == 3
