@@ -33,6 +33,14 @@ def is_queued(protocol: Any) -> bool:
     return bool(getattr(protocol, "pipeline", ()))
 
 
+def _has_part_of_a_head(protocol: Any) -> bool:
+    if hasattr(protocol, "conn"):  # h11 keeps it
+        return bool(protocol.conn.trailing_data[0])
+    return protocol.scope is not (
+        protocol.cycle and protocol.cycle.scope
+    )  # httptools makes a scope with its first byte
+
+
 def work_of(protocol: Any) -> tuple[Kind, Any]:
     """Tell what a connection is busy with, and the object that stands for it: another one is other work."""
     if is_websocket(protocol):
@@ -42,7 +50,7 @@ def work_of(protocol: Any) -> tuple[Kind, Any]:
         return Kind.STREAM, cycle
     if cycle is not None and not cycle.response_complete:
         return (Kind.STREAM if cycle.response_started else Kind.REQUEST), cycle
-    if protocol.scope is not (cycle and cycle.scope):  # a part of its head has come
+    if _has_part_of_a_head(protocol):
         return Kind.REQUEST, protocol.scope
     return (Kind.UNREAD if cycle is None else Kind.IDLE), cycle
 
