@@ -8,11 +8,12 @@ its successor is the live one, then to the new one, and the old one is left when
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import socket
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gapless.linux.files import replace
 from gapless.switch import held
@@ -31,45 +32,45 @@ def open_beside(home: SystemdHome, unit: str, running: Iterable[Instance], addre
 
     Connections go on to theirs. Returns "" or what systemd said. Raises GaplessError, OSError.
     """
-    old = [one for instance in running for one in _taken(instance, addresses)]
-    for one in old:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     own = home.volatile / f"{home.socket}.d" / "reopen.conf"
-    # A service that does not run: otherwise systemd refuses. The path of a Unix socket stays until the new one has it.
-    replace(own, f"[Socket]\nReusePort=yes\nRemoveOnStop=no\nService={unit}\n")
-    try:
-        home.ctl.do("daemon-reload")
-        home.ctl.do("stop", home.socket)
-        done = home.ctl.attempt("start", home.socket)
-    finally:
-        own.unlink(missing_ok=True)
-        home.ctl.do("daemon-reload")
+    with _taken(running, addresses) as old:
         for one in old:
-            _steer(one, 0)
-            one.close()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # A service that does not run: else systemd refuses. A Unix socket keeps its path until the new one has it.
+        replace(own, f"[Socket]\nReusePort=yes\nRemoveOnStop=no\nService={unit}\n")
+        try:
+            home.ctl.do("daemon-reload")
+            home.ctl.do("stop", home.socket)
+            done = home.ctl.attempt("start", home.socket)
+        finally:
+            own.unlink(missing_ok=True)
+            home.ctl.do("daemon-reload")
+            for one in old:
+                _steer(one, 0)
     return done.stderr.strip() if done.returncode else ""
 
 
 def move_on(live: Instance, others: Iterable[Instance], addresses: Sequence[str]) -> None:
     """Send connections to the sockets of the `live` instance, where `others` have older ones, and empty those."""
     ours = {held.inode(one) for one in held.listening(live.pid, addresses)}
-    left = {held.inode(one): one for instance in others for one in _taken(instance, addresses)}
-    left = {number: one for number, one in left.items() if ours and number not in ours}
-    for one in left.values():
-        place = len({number for number, other in left.items() if other.getsockname() == one.getsockname()})
-        _steer(one, place)
-    if left:
-        time.sleep(HANDSHAKES)
-    deadline = time.monotonic() + PATIENCE
-    while any(map(_waits, left.values())) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    for one in left.values():
-        one.close()
+    with _taken(others, addresses) as taken:
+        left = {number: one for one in taken if ours and (number := held.inode(one)) not in ours}
+        for one in left.values():
+            place = sum(other.getsockname() == one.getsockname() for other in left.values())
+            _steer(one, place)  # after those that are left: it was opened last
+        if left:
+            time.sleep(HANDSHAKES)
+        deadline = time.monotonic() + PATIENCE
+        while any(map(_waits, left.values())) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
-def _taken(instance: Instance, addresses: Sequence[str]) -> list[socket.socket]:
-    """Copies of an instance's TCP sockets at `addresses`."""
-    return [one.dup() for one in held.listening(instance.pid, addresses) if one.family != socket.AF_UNIX]
+@contextlib.contextmanager
+def _taken(instances: Iterable[Instance], addresses: Sequence[str]) -> Iterator[list[socket.socket]]:
+    """Copies of the instances' TCP sockets at `addresses`, closed again after the block."""
+    with contextlib.ExitStack() as opened:
+        found = [opened.enter_context(one.dup()) for each in instances for one in held.listening(each.pid, addresses)]
+        yield [one for one in found if one.family != socket.AF_UNIX]
 
 
 def _steer(one: socket.socket, place: int) -> None:
