@@ -62,8 +62,13 @@ def main() -> None:
         sys.exit("\n".join(wrong))
 
 
-def into_readme(name: str, text: str, page: Path = README) -> None:
-    """Put `text` into the README, or another `page`, between the markers that carry the name."""
+def into_readme(name: str, text: str) -> None:
+    """Put `text` into the README, between the markers that carry the name."""
+    put_between(README, name, text)
+
+
+def put_between(page: Path, name: str, text: str) -> None:
+    """Put `text` into a page, between the markers that carry the name."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     before, _, rest = page.read_text().partition(begin)
     page.write_text(before + begin + text + end + rest.partition(end)[2])

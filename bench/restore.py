@@ -23,7 +23,7 @@ from tests.host.databases import DATABASE, FILE, Database, bring, in_s3, install
 from tests.host.host import Host, install_requirements
 from tests.host.lan import Lan
 
-from bench.__main__ import into_readme
+from bench.__main__ import put_between
 
 PAGE = Path(__file__).parents[1] / "docs" / "database.md"
 ALL = 100  # switchovers with each kind of replica: fewer write nothing
@@ -182,7 +182,7 @@ def main() -> None:
     text = report(every)
     print(text)
     if options.switchovers >= ALL and not options.only:
-        into_readme("restore", text, PAGE)
+        put_between(PAGE, "restore", text)
     if wrong := [f"{one.replica}: {what}" for one in every for what in one.wrong]:
         sys.exit("\n".join(wrong))
 
