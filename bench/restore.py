@@ -11,16 +11,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.host.databases import DATABASE, FILE, Database, bring, in_s3, install_litestream, s3
 from tests.host.host import Host, install_requirements
 from tests.host.lan import Lan
 
+from bench.__main__ import put_between
+
+PAGE = Path(__file__).parents[1] / "docs" / "database.md"
+ALL = 100  # switchovers with each kind of replica: fewer write nothing
 WRITERS = 4
 BODY = 1000  # bytes of a row
 PAUSE = 0.05  # seconds between two rows of a writer
@@ -162,7 +168,7 @@ def writing(shop: Database, prefix: str) -> Iterator[Written]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.restore", description=__doc__)
-    parser.add_argument("--switchovers", type=int, default=100, help="with each kind of replica")
+    parser.add_argument("--switchovers", type=int, default=ALL, help="with each kind of replica")
     parser.add_argument("--losses", type=int, default=5, help="of hosts, with each kind of replica")
     parser.add_argument("--only", default="", help="only replicas whose name contains this")
     options = parser.parse_args()
@@ -173,7 +179,10 @@ def main() -> None:
             every.append(Figures(replica))
             measure(every[-1], options.switchovers, options.losses)
             print(every[-1].cells(), flush=True)
-    print(report(every))
+    text = report(every)
+    print(text)
+    if options.switchovers >= ALL and not options.only:
+        put_between(PAGE, "restore", text)
     if wrong := [f"{one.replica}: {what}" for one in every for what in one.wrong]:
         sys.exit("\n".join(wrong))
 
@@ -200,10 +209,11 @@ def at_s3(figures: Figures, switchovers: int, losses: int) -> None:
 def report(every: list[Figures]) -> str:
     """The figures as Markdown."""
     about = (
-        f"{WRITERS} clients, a row of {BODY:,} bytes each {PAUSE * 1000:g} ms, and {AFTER:g} s of it after the sync."
+        f"{WRITERS} clients, each with a row of {BODY:,} bytes after a pause of {PAUSE * 1000:g} ms; the host is lost "
+        f"{AFTER:g} s after a `gapless database sync`; {os.cpu_count()} cores. `make restore` makes this table."
     )
     rule = f"|{' --- |' * len(HEADINGS)}"
-    return "\n".join(["", about, "", f"| {' | '.join(HEADINGS)} |", rule, *(one.cells() for one in every)])
+    return "\n".join([about, "", f"| {' | '.join(HEADINGS)} |", rule, *(one.cells() for one in every)]) + "\n"
 
 
 if __name__ == "__main__":

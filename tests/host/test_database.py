@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import threading
 from collections.abc import Iterator
 
@@ -69,6 +70,12 @@ def test_the_verbs(shop: Database) -> None:
     assert (status["state"], status["problem"]) == ("active", None)
     assert status["replica_txid"] >= said["txid"]
     assert (status["replica"], status["path"]) == (f"file://{DIRECTORY}", DATABASE)
+    found = {one["name"]: one["state"] for one in json.loads(shop("doctor", "--json", check=False).stdout)["findings"]}
+    assert (found["Litestream"], found["database"], found["replica"]) == ("ok", "ok", "ok")
+    shop.host.run("cp", "-r", shop.project, "/opt/nobodys")
+    told = shop.host.gapless("doctor", cwd="/opt/nobodys", user="nobody", check=False).stdout
+    assert "only root can ask it" in told
+    shop.host.run("rm", "-r", "/opt/nobodys")
     shop.add("second")
     verified = shop.answer("verify")
     assert (verified["tables"], verified["txid"] > said["txid"]) == (1, True)

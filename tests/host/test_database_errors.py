@@ -140,6 +140,20 @@ def test_a_full_replica(server: Host) -> None:
         server.run("mount", "-o", "remount,size=20m", DIRECTORY)
         shop.copied()
         assert shop.answer("verify")["tables"] == 1
+    shop.forget_replica()
+
+
+def test_a_directory_that_the_app_may_not_write(server: Host) -> None:
+    """Invariant 8: `up` says so, before there is an app whose database nobody copies."""
+    server.run("mkdir", DIRECTORY)
+    with leaving_nothing(Database(server, "shop", 8000)) as shop:
+        shop.release()
+        assert f"Try:   chown -R shop: {DIRECTORY}" in shop.fails("up")
+        server.run("chown", "-R", "shop:", DIRECTORY)
+        shop("up")
+        shop.add("first")
+        shop.copied()
+    shop.forget_replica()
 
 
 def test_a_disk_that_fills_at_a_restore(server: Host) -> None:

@@ -22,10 +22,9 @@ def examine(config: Config, home: SystemdHome | None) -> list[Finding]:
     one = litestream.of(home, config) if home and home.installed else None
     if one is None:
         return []
-    found = [_unit(one), _log(one)]
     if os.geteuid() != 0:
-        return [*found, Finding("replica", Severity.UNKNOWN, "only root can ask it", "run it as root")]
-    return [*found, _replica(one)]
+        return [_unit(one), Finding("replica", Severity.UNKNOWN, "only root can ask it", "run it as root")]
+    return [_unit(one), _log(one), _replica(one)]
 
 
 def _unit(one: Litestream) -> Finding:

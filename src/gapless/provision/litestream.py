@@ -64,6 +64,8 @@ class LitestreamPiece:
             self.remove(data=False)
             return
         before = _read(self.home.litestream_config)
+        if self.config.database.directory and not self._has_no_place:
+            database.must_be_writable(self.wanted, Path(self.config.database.directory))
         changed = self._write()
         if before and f'"{self.config.database.replica}"' not in before:  # how far it is with that one, is in that one
             self.home.ctl.end(self.home.litestream)

@@ -85,6 +85,13 @@ def restore_missing(one: Litestream) -> bool:
     return True
 
 
+def must_be_writable(one: Litestream, directory: Path) -> None:
+    """Raises GaplessError unless the app's account may write to `directory`, where the replica is to be."""
+    if not _as_app(one, "write to", directory, lambda: os.access(directory, os.W_OK | os.X_OK)):
+        account = one.account.pw_name
+        raise GaplessError("write to", str(directory), f"{account} may not", f"chown -R {account}: {directory}")
+
+
 def forget_position(one: Litestream) -> None:
     """Let Litestream, which does not run, begin with its replica as it finds that. Raises GaplessError."""
     _as_app(one, "forget how far Litestream is with", one.path, lambda: _forget_position(one.path))
