@@ -25,7 +25,7 @@ def install_caddy(host: Host, *, newer: bool) -> None:
 
 # Those that were rolled come first, by their time; Caddy may have packed them.
 LOGGED = """
-cd /var/log/caddy && for file in $(ls "$0"-*.log* | sort) "$0.log"; do
+cd /var/log/caddy && for file in $(ls "$0"-[0-9]*T*.log* | sort) "$0.log"; do
     case $file in *.gz) zcat "$file" ;; *) cat "$file" ;; esac
 done
 """
