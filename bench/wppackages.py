@@ -96,7 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gapless-wppackages-") as folder, made(Path(folder)) as (services, clients):
         for service in services:
             rows.append(measure(service, clients, options.deploys, options.rollbacks))
-            print(cells(rows[-1]), flush=True)
+            print(cells(rows[-1]), rows[-1].probed["lost_by_failure"], rows[-1].probed["lost_by_status"], flush=True)
     text = report(rows)
     print(text)
     if options.deploys >= DEPLOYS and options.rollbacks >= ROLLBACKS:
@@ -184,6 +184,7 @@ def unkept(row: Row) -> list[str]:
         f"Caddy sent {row.proxy_retries} requests again" if row.proxy_retries else "",
         f"Caddy answered {row.proxy_errors} requests with 5xx" if row.proxy_errors else "",
         "nothing was installed" if not row.sent else "",
+        f"Caddy logged {len(row.log)} requests" if len(row.log) < row.probed["requests"] - row.probed["lost"] else "",
     ]
     for kind in KINDS:
         if not any(run.kind == kind for run in row.runs):

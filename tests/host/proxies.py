@@ -23,9 +23,17 @@ def install_caddy(host: Host, *, newer: bool) -> None:
     host.run("systemctl", "enable", "--now", "caddy.service")
 
 
+# Those that were rolled come first, by their time; Caddy may have packed them.
+LOGGED = """
+cd /var/log/caddy && for file in $(ls "$0"-[0-9]*T*.log* | sort) "$0.log"; do
+    case $file in *.gz) zcat "$file" ;; *) cat "$file" ;; esac
+done
+"""
+
+
 def logged(host: Host, app: str) -> list[dict[str, Any]]:
     """What Caddy logged of the requests to an app."""
-    text = host.run("cat", f"/var/log/caddy/{app}.log", check=False).stdout
+    text = host.run("sh", "-c", LOGGED, app, check=False).stdout
     return [json.loads(line) for line in text.splitlines()]
 
 
