@@ -55,7 +55,7 @@ def command(
     installation = Installation(project.config, home, current, adopt=existing_user)
     if os.geteuid() == 0:
         installation.site.judge()
-    missing, moved = installation.missing(), installation.socket.moved()
+    missing, moved = _missing(installation)
     if lost:
         missing.insert(0, f"Write {app.manager.commit} again: it is to name {current}.")
     if moved and not close_socket:
@@ -82,6 +82,14 @@ def command(
     elif home.config(current) != project.config:
         lines.append("Other settings reach the next release: `gapless deploy`.")
     _answer(output, document, lines, installation.site.blocked)
+
+
+def _missing(installation: Installation) -> tuple[list[str], str]:
+    try:
+        return installation.missing(), installation.socket.moved()
+    except PermissionError as error:  # Caddy's own file may be nobody else's to read
+        cause = f"{error.filename} is not yours to read"
+        raise GaplessError("plan", f"`gapless up` of {installation.home.name}", cause, "run it as root") from error
 
 
 def _answer(output: Output, document: dict[str, object], lines: list[str], blocked: GaplessError | None) -> None:
