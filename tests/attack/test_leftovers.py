@@ -40,6 +40,33 @@ def test_what_an_exec_leaves_running(host: Host) -> None:
     assert shop.left() == ""
 
 
+BOMB = """import os, resource, time
+os.setsid()
+resource.setrlimit(resource.RLIMIT_NPROC, (150, 150))
+while True:
+    try:
+        os.fork()
+    except OSError:
+        time.sleep(0.001)
+"""
+
+
+def test_an_exec_that_starts_processes_faster_than_they_are_killed(host: Host) -> None:
+    """Invariants 8 and 10: `down` ends them all in one call, as one after the other takes longer than a fork."""
+    shop = Shop(host, "bomber", 8014)
+    shop.write()
+    shop("up")
+    shop("exec", "--", "sh", "-c", 'python3 -c "$0" > /dev/null 2>&1 < /dev/null &', BOMB)
+    bombs = ("pgrep", "--full", "^python3 -c .*RLIMIT_NPROC")
+    try:
+        wait_until(lambda: len(host.run(*bombs, check=False).stdout.split()) > 120)
+        shop.remove()
+        assert host.run(*bombs, check=False).stdout == ""
+    finally:
+        host.run("sh", "-c", "pkill -STOP -f [R]LIMIT_NPROC; pkill -KILL -f [R]LIMIT_NPROC", check=False)
+    assert shop.left() == ""
+
+
 def test_shared_memory_is_each_units_own(host: Host) -> None:
     """Invariant 10: neither a later build nor the app, and nobody on the host, finds what a build has left there."""
     shop = Shop(host, "sharer", 8011)

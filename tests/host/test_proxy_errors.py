@@ -52,16 +52,21 @@ def test_a_main_file_that_is_broken(shop: Shop) -> None:
     assert found["Caddy"]["state"] == "failed"
 
 
-@pytest.mark.parametrize("text", ["", "# mine", "http://only.example {\n\trespond hello\n}"])
+@pytest.mark.parametrize("text", ["", "# mine", "{\n\temail a@b.c\n}", "http://only.example {\n\trespond hello\n}"])
 def test_a_main_file_of_somebody_elses(shop: Shop, text: str) -> None:
     """It gets a block at its start and a line at its end, and keeps mode and owner; without a last line end, too."""
     shop.host.write(MAIN, text, 0o640)
     shop.host.run("chgrp", "caddy", MAIN)
+    told = shop("up", "-n").stdout
+    assert "+\tadmin unix//var/lib/caddy/admin.sock" in told
+    words = [line for line in text.splitlines() if len(line) > 1]
+    assert not any(line in told for line in words)  # which may be secrets, and a plan goes into logs
     shop("up")
-    assert f"\n}}\n\n{text}" in shop.host.read(MAIN)
+    assert set(words) <= set(shop.host.read(MAIN).splitlines())
     assert shop.host.read(MAIN).endswith("\nimport /etc/caddy/gapless/*.caddy\n")
     assert shop.host.run("stat", "--format=%a %U %G", MAIN).stdout == "640 root caddy\n"
     assert visit(shop.host)[0] == 200
+    shop.host.run("sh", "-c", f"printf '# \\377\\n' >> {MAIN}")  # in whatever encoding
     assert "Already up: nothing to change." in shop("up").stdout
 
 
@@ -95,6 +100,10 @@ def test_without_caddy(shop: Shop) -> None:
     done = shop.host.gapless("maintenance", "on", cwd="/opt/nobodys", user="nobody", check=False)
     assert "only root may" in done.stderr
     assert "+\t\tX-Other" in _as_nobody(shop, 'headers = { X-Other = "1" }\n')
+    shop.host.run("chmod", "600", MAIN)
+    done = shop.host.gapless("up", "-n", cwd="/opt/nobodys", user="nobody", check=False)
+    assert f"{MAIN} is not yours to read" in done.stderr
+    shop.host.run("chmod", "644", MAIN)
 
 
 def _as_nobody(shop: Shop, more: str) -> str:

@@ -69,7 +69,7 @@ def command(
     installation = Installation(project.config, home, current, adopt=existing_user, project=project.directory)
     if os.geteuid() == 0:
         installation.site.judge()
-    missing = installation.missing()
+    missing = _missing(installation)
     if lost:
         missing.insert(0, f"Write {app.manager.commit} again: it is to name {current}.")
     if current and not close_socket:  # before the first release nobody is refused who was served
@@ -109,6 +109,14 @@ def _differs(home: SystemdHome, current: str, project: Project) -> bool:
         return home.config(current) != project.config
     except GaplessError:  # they are damaged, as doctor says: the next release has its own
         return True
+
+
+def _missing(installation: Installation) -> list[str]:
+    try:
+        return installation.missing()
+    except PermissionError as error:  # Caddy's own file may be nobody else's to read
+        cause = f"{error.filename} is not yours to read"
+        raise GaplessError("plan", f"`gapless up` of {installation.home.name}", cause, "run it as root") from error
 
 
 def _answer(output: Output, document: dict[str, object], lines: list[str], blocked: GaplessError | None) -> None:

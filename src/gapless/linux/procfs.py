@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 PROC = Path("/proc")
 SYS_PIDFD_GETFD = 438  # pidfd_getfd(2): the same number on every architecture
 ENVIRON = 6 << 20  # bytes: execve(2) takes no more, but who runs may say that it is anywhere, prctl(2) PR_SET_MM_MAP
+PATIENCE = 1.0  # seconds for a call that takes none
 LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -164,13 +166,37 @@ def kill_all_of(users: Collection[int]) -> list[int]:
     Such a container may have users of the same numbers. Only root can make namespaces for processes without one for
     users, user_namespaces(7): so a user's own do not hide his processes.
     """
-    found = []
+    contained, found = set(), []
     for pid in _pids():
-        if _user(pid) in users and not _is_contained(pid) and _runs(pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                found.append(pid)
+        if (user := _user(pid)) in users:
+            if _is_contained(pid):
+                contained.add(user)
+            elif _runs(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    found.append(pid)
+    for user in {*users} - contained if found else ():
+        _kill_at_once(user)
     return found
+
+
+def _kill_at_once(user: int) -> None:
+    """Send SIGKILL to every process of `user` in one call: one after the other, they may start new ones as fast.
+
+    A child becomes that user, and of all processes may signal these alone; it is not among them, kill(2).
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresuid(user, user, user)
+            if user > 0 and os.getresuid() == (user, user, user):  # as root it would be every process of the machine
+                os.kill(-1, signal.SIGKILL)
+        finally:
+            os._exit(0)
+    with open(os.pidfd_open(child), "rb") as ended:  # noqa: PTH123 -- a descriptor, for select(2)
+        if not select.select([ended], [], [], PATIENCE)[0]:  # they may have stopped it
+            os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def _is_contained(pid: int) -> bool:

@@ -69,7 +69,8 @@ class Site:
         lines: list[str] = []
         for path, text in self.changes().items():
             before = (_main() if path == MAIN else path.read_text("utf-8") if path.exists() else "").splitlines()
-            lines += difflib.unified_diff(before, text.splitlines(), str(path), "new", "", "", 3, "")
+            around = 0 if path == MAIN else 3  # somebody else's lines may be secrets, and this goes into logs
+            lines += difflib.unified_diff(before, text.splitlines(), str(path), "new", "", "", around, "")
         return lines
 
     def judge(self) -> None:
