@@ -1,0 +1,76 @@
+"""What gapless.toml is advised to say instead, said: then it is accepted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gapless import config, environment
+from gapless.address import Address
+from gapless.errors import GaplessError
+
+HERE = Path("gapless.toml")
+LEAST = 'name = "shop"\ncommand = "gapless serve shop:app"\n'
+EXAMPLE = re.compile(r"for example: (.*?)(?:;|$)")
+# What is wrong, and the text that its advice leads to; "" is that the advice has the line itself.
+ADVICE = {
+    'listen = ""': "",
+    "listen = []": "",
+    'listen = ["127.0.0.1:1", "127.0.0.1:1"]': 'listen = ["127.0.0.1:1"]',
+    "command = ''": "",
+    "check = { host = 'a b' }": "",
+    "check = { path = 'a b' }": "check = { path = '/a%20b' }",
+    "timers = { tick = { command = 'a', calendar = ' ' } }": "",
+    "secrets = { 'a b' = 'x' }": "",
+    "sandbox = { writable = ['data'] }": "sandbox = { writable = ['/data'] }",
+    "build = { run = ['a', \"b'\"] , timeot = 1 }": "build = { run = ['a'], timeout = 1 }",
+    "env = { 'A=B' = 'x' }": "env = { A = 'x' }",
+    "processes = { rehearsal = { command = 'a' } }": "processes = { rehearse = { command = 'a' } }",
+    "processes = { a = { command = 'a' } }\ntimers = { a = { command = 'a', calendar = 'daily' } }": (
+        "processes = { a = { command = 'a' } }\ntimers = { b = { command = 'a', calendar = 'daily' } }"
+    ),
+    "proxy = { domains = ['a_b'] }": "",
+    "proxy = { headers = { A = '{x}' } }": "proxy = { extra = 'header A {x}' }",
+    "listen = 'unix:/run/a/b'\nproxy = { domains = ['a.example'] }": "",
+    "drain = { linger = 'soon' }": "drain = { linger = '35s' }",
+}
+TABLES = {"calendar": "timers.tick", "host": "check", "domains": "proxy", "database-password": "secrets"}
+
+
+@pytest.mark.parametrize("wrong", ADVICE)
+def test_gapless_toml_as_it_is_advised(wrong: str) -> None:
+    """Invariant 8: the advice, an example most often, is what is accepted."""
+    least = LEAST.partition("\n")[0] + "\n" if wrong.startswith("command") else LEAST
+    with pytest.raises(GaplessError) as refused:
+        config.parse(least + wrong, HERE)
+    assert refused.value.hint
+    better = ADVICE[wrong]
+    if not better:
+        found = EXAMPLE.search(refused.value.hint)
+        assert found, refused.value.hint
+        better = found[1]
+        if table := TABLES.get(better.partition(" ")[0]):
+            better = f"[{table}]\n{better}" + ("\ncommand = 'a'" if table.startswith("timers") else "")
+    config.parse(least + better, HERE)
+
+
+@pytest.mark.parametrize("written", ["8000:", "shop:80", "unix:run/app.sock", "127.0.0.1:0"])
+def test_an_address_as_it_is_advised(written: str) -> None:
+    """Each form that the advice shows can be listened on."""
+    with pytest.raises(GaplessError) as refused:
+        Address.parse(written)
+    examples = re.findall('"(.*?)"', refused.value.hint)
+    assert len(examples) == 3
+    for one in examples:
+        Address.parse(one)
+
+
+def test_a_line_of_variables_as_it_is_advised() -> None:
+    """The example of a variable is one."""
+    with pytest.raises(GaplessError) as refused:
+        environment.parse(b"GREETING several words\n", HERE)
+    found = EXAMPLE.search(refused.value.hint)
+    assert found
+    assert environment.parse(found[1].encode(), HERE) == {"GREETING": "several words"}
