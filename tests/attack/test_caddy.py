@@ -10,6 +10,7 @@ from tests.host.conftest import _proxies
 from tests.host.host import Host
 from tests.host.life import Shop
 from tests.host.test_proxy import installed, seen, server, shop, version, visit
+from tests.support import wait_until
 
 __all__ = ["_proxies", "installed", "server", "shop", "version"]
 
@@ -94,6 +95,6 @@ def test_caddys_account_keeps_nobody_waiting(shop: Shop) -> None:
         shop.deploy()
         stops.kill()
     assert "✗ Caddy            it cannot load its configuration" in told, told
-    assert "it said nothing" in told
+    assert "it said nothing" in told or "asked as caddy, it took longer than" in told
     assert took < 90
-    assert shop.host.run("pgrep", "--full", "caddy adapt", check=False).stdout == ""
+    wait_until(lambda: shop.host.run("pgrep", "--full", "caddy adapt", check=False).stdout == "")

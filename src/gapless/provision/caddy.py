@@ -90,7 +90,8 @@ class Caddy:
         if os.geteuid() == 0:
             # As Caddy's user, which opens log files and makes certificates on the way, and may read no more than that.
             run = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]
-            about = (f"User={CADDY}", f"Group={CADDY}", f"RuntimeMaxSec={WITHIN:g}", *self.environment)
+            ends = (f"RuntimeMaxSec={WITHIN:g}", "TimeoutStopSec=1")
+            about = (f"User={CADDY}", f"Group={CADDY}", *ends, *self.environment)
             run += [f"--property={one}" for one in about]
             argv = [*run, f"--property=BindReadOnlyPaths={tree}:{MAIN.parent}", "--", *argv]
         try:
