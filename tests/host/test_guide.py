@@ -16,7 +16,7 @@ from tests.support import wait_until
 GUIDE = (PROJECT / "docs" / "guide.md").read_text()
 APP = (PROJECT / "src" / "gapless" / "demo" / "app.py").read_text().replace("ledger.db", "shop.db")
 REPOSITORY, CHECKOUT = "/root/shop", "/opt/shop"  # on the host
-[DATABASE] = re.findall(r"^    (\[database\]\n(?:    .+\n)+)", GUIDE, re.MULTILINE)
+[DATABASE] = (one.replace("    ", "") for one in re.findall(r"^    \[database\]\n(?:    .+\n)+", GUIDE, re.MULTILINE))
 [SITE] = re.findall(r"^```toml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 INTERNAL = f'{SITE}tls = "internal"\n'  # nobody outside knows the host: Caddy is its own authority
 ROOT = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt"
@@ -25,6 +25,7 @@ KEPT = """
 import sqlite3
 print(*sqlite3.connect("/srv/shop/shared/shop.db").execute("SELECT count(*) FROM ledger WHERE id = 'kept'"))
 """
+GAPLESS, THERE = "/usr/local/bin/gapless", ("-C", "/etc/gapless/shop")  # where the playbooks put both
 COMMIT = "git init -q && git add . && git -c user.name=a -c user.email=a@example.com commit -q -m first"
 
 
@@ -38,6 +39,11 @@ def trusts_caddy(host: Host) -> None:
     wait_until(lambda: host.run("test", "-s", ROOT, check=False).returncode == 0, 30, "Caddy's own authority")
     host.run("cp", ROOT, "/usr/local/share/ca-certificates/caddy.crt")
     host.run("/usr/sbin/update-ca-certificates")
+
+
+def orders(host: Host) -> None:
+    """A visitor's order is acknowledged, and so in the database."""
+    host.run("curl", "--fail", "--json", '{"id": "kept"}', "https://shop.example.com/")
 
 
 def test_the_guide_leads_from_an_empty_host_to_a_proven_deploy(fresh_host: Host) -> None:
@@ -61,7 +67,7 @@ def test_the_guide_leads_from_an_empty_host_to_a_proven_deploy(fresh_host: Host)
                 there = line.removeprefix("cd ")
                 continue
             if line == "gapless database sync":
-                host.run("curl", "--fail", "--json", '{"id": "kept"}', "https://shop.example.com/")
+                orders(host)
             said[line] = host.run("sh", "-ec", line, cwd=there, timeout=180, env=PATH).stdout
             if line == "gapless init":
                 settings = host.read(f"{CHECKOUT}/gapless.toml")
@@ -69,8 +75,7 @@ def test_the_guide_leads_from_an_empty_host_to_a_proven_deploy(fresh_host: Host)
             elif line == "gapless up" and "gapless doctor" not in said:
                 trusts_caddy(host)
             elif line.startswith("mkdir"):
-                settings = host.read(f"{CHECKOUT}/gapless.toml")
-                host.write(f"{CHECKOUT}/gapless.toml", settings + DATABASE.replace("    ", ""))
+                host.write(f"{CHECKOUT}/gapless.toml", host.read(f"{CHECKOUT}/gapless.toml") + DATABASE)
             elif line == "gapless database status":
                 kept = host.run("python3", "-c", KEPT).stdout
     assert "app:app" in said["gapless init"]
@@ -88,14 +93,18 @@ def commands() -> list[str]:
 
 
 def test_the_guides_way_by_ansible(fresh_host: Host, tmp_path: Path) -> None:
-    """Both playbook runs of the guide succeed on a bare host: a proof over HTTPS, through Caddy, loses nothing."""
+    """Both playbook runs of the guide succeed on a bare host: a proof over HTTPS, through Caddy, loses nothing.
+
+    A host that has lost everything gets its database back by the first one.
+    """
     host = fresh_host
     make_bare(host)
+    host.run("mkdir", "-p", "/mnt/backup")
     has_its_domain(host)
     checkout = tmp_path / "shop"
     checkout.mkdir()
     (checkout / "app.py").write_text(APP)
-    settings = f'name = "shop"\ncommand = "gapless serve app:app"\n{INTERNAL}'
+    settings = f'name = "shop"\ncommand = "gapless serve app:app"\n{INTERNAL}{DATABASE}'
     (checkout / "gapless.toml").write_text(settings)
     subprocess.run(["sh", "-ec", COMMIT], cwd=checkout, check=True, timeout=60)
     variables = {**installing(tmp_path), "app_name": "shop", "app_source": str(checkout)}
@@ -110,9 +119,14 @@ def test_the_guides_way_by_ansible(fresh_host: Host, tmp_path: Path) -> None:
             (checkout / "app.py").write_text(f"{APP}# another one\n")
             subprocess.run(["sh", "-ec", COMMIT], cwd=checkout, check=True, timeout=60)
             _, changed = play(*lines[1].replace("60s", "5s").split())
+            audit = host.run(GAPLESS, "audit", "-v", *THERE).stdout
+            orders(host)
+            host.run(GAPLESS, "database", "sync", *THERE)
+            host.run(GAPLESS, "down", "--data", "-y", *THERE)
+            play(*lines[0].split())
         finally:
             play.close()
     assert changed == {"web1": 1}
-    audit = host.run("/usr/local/bin/gapless", "audit", "-v", "-C", "/etc/gapless/shop").stdout
+    assert host.run("python3", "-c", KEPT).stdout == "(1,)\n"
     assert "reports/" in audit
-    assert host.run("/usr/local/bin/gapless", "doctor", "-C", "/etc/gapless/shop").returncode == 0
+    assert host.run(GAPLESS, "doctor", *THERE).returncode == 0
