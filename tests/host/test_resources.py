@@ -14,9 +14,9 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture
 def shop(host: Host) -> Iterator[Shop]:
-    """An app on a disk of 8 MB of its own."""
+    """An app on a disk of 32 MB of its own."""
     host.run("mkdir", "-p", "/srv/cellar")
-    host.run("mount", "-t", "tmpfs", "-o", "size=8m,mode=755", "tmpfs", "/srv/cellar")
+    host.run("mount", "-t", "tmpfs", "-o", "size=32m,mode=755", "tmpfs", "/srv/cellar")
     one = Shop(host, "cellar", 8000)
     one.write()
     one("up")

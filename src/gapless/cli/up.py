@@ -154,6 +154,7 @@ def _install(output: Output, target: Target, installation: Installation, missing
         socket, current = installation.socket, installation.socket.current or ""
         reopens = bool(current) and (bool(socket.moved()) or socket.is_shut())
         recovery.restore(target)
+        recovery.restore_ledger(target)
         installation.make()
         for sentence in missing:
             output.say(sentence)

@@ -91,16 +91,21 @@ class SocketUnit:
 
     def reopen(self) -> None:
         """Stop the socket and the app's services, let them drain, and start the socket as its unit says now."""
-        self.home.ctl.do("stop", self.home.socket)
+        self.home.ctl.do("stop", "--no-block", self.home.socket)  # it waits for whoever drains already
         self.home.ctl.end(self.home.unit("*"))
+        self.home.ctl.do("stop", self.home.socket)
         self.home.ctl.do("start", self.home.socket)
 
     def remove(self, *, data: bool) -> list[str]:  # noqa: ARG002 -- it keeps none
         """Stop everything, in a drain, and remove the units of the releases and the drop-ins; not the unit itself."""
         home = self.home
         if (home.units / home.socket).exists():
-            self.home.ctl.do("disable", "--now", home.socket)  # first, or a connection starts the service again
+            self.home.ctl.do("disable", home.socket)
+            # First, or a connection starts the service again; it waits for whoever drains already.
+            self.home.ctl.do("stop", "--no-block", home.socket)
         self.home.ctl.end(*home.patterns)
+        if (home.units / home.socket).exists():
+            self.home.ctl.do("stop", home.socket)
         wake.disarm(home)  # of a pause whose server died
         patterns = (*home.patterns, f"{home.socket}.d")
         found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
