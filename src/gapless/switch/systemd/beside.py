@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import socket
 import struct
 import time
@@ -69,8 +70,13 @@ def move_on(live: Instance, others: Iterable[Instance], addresses: Sequence[str]
 def _taken(instances: Iterable[Instance], addresses: Sequence[str]) -> Iterator[list[socket.socket]]:
     """Copies of the instances' TCP sockets at `addresses`, closed again after the block."""
     with contextlib.ExitStack() as opened:
-        found = [opened.enter_context(one.dup()) for each in instances for one in held.listening(each.pid, addresses)]
+        found = [opened.enter_context(_copy(one)) for each in instances for one in held.listening(each.pid, addresses)]
         yield [one for one in found if one.family != socket.AF_UNIX]
+
+
+def _copy(one: socket.socket) -> socket.socket:
+    """Another descriptor of the socket. Its own `dup` would have all who share it block in accept(2)."""
+    return socket.socket(fileno=os.dup(one.fileno()))
 
 
 def _steer(one: socket.socket, place: int) -> None:
