@@ -10,7 +10,7 @@ from gapless.switch.systemd.beside import move_on
 
 
 def test_nobody_who_shares_a_socket_blocks_in_accept_afterwards() -> None:
-    """Invariant 1: O_NONBLOCK is of the open file description, and without it a server that lost a race would freeze."""
+    """Invariant 1: O_NONBLOCK is of the open file description; a server without it that lost a race would freeze."""
     with socket.create_server(("127.0.0.1", 0)) as old, socket.create_server(("127.0.0.1", 0)) as new:
         addresses = ["{}:{}".format(*one.getsockname()) for one in (old, new)]
         for one in (old, new):
