@@ -56,21 +56,31 @@ def test_a_release_of_another_project_leaves_that_one_alone(shop: Shop) -> None:
     other.remove()
 
 
-def test_an_up_that_is_killed_while_the_socket_is_closed_is_finished_by_the_next(shop: Shop) -> None:
-    """Invariants 5 and 7: it does not say that it is up already while systemd has no socket."""
+@pytest.mark.parametrize(
+    ("unit", "slow", "moment"),
+    [
+        ("shop.socket", "[Socket]\nExecStopPost=/bin/sleep 3\n", "stop-post"),
+        ("shop@.service", "[Service]\nExecStartPre=/bin/sleep 3\n", "start-pre"),
+    ],
+)
+def test_an_up_that_is_killed_while_it_changes_the_address(shop: Shop, unit: str, slow: str, moment: str) -> None:
+    """Invariants 5 and 7: it does not say that it is up already while nobody answers at the new address."""
     toml = f"{shop.project}/gapless.toml"
     shop.host.write(toml, shop.host.read(toml).replace("8000", "8002"))
     # So that there is a moment to kill it in.
-    slow = "/run/systemd/system/shop.socket.d/slow.conf"
-    shop.host.write(slow, "[Socket]\nExecStopPost=/bin/sleep 3\n")
+    drop_in = f"/run/systemd/system/{unit}.d"
+    shop.host.write(f"{drop_in}/slow.conf", slow)
     shop.host.run("systemctl", "daemon-reload")
     up = shop.popen("up", "--close-socket")
-    wait_until(lambda: shop.show("shop.socket", "SubState") == "stop-post", 30, "the socket is closed")
+    pattern = unit.replace("@", "@*")
+    wait_until(lambda: moment in shop.show(pattern, "SubState").split(), 30, moment)
     up.kill()
     up.communicate(timeout=30)
-    shop.host.run("rm", slow)
+    shop.host.run("rm", "-r", drop_in)
     shop.host.run("systemctl", "daemon-reload")
     wait_until(lambda: shop.show("shop.socket", "ActiveState") == "inactive")
+    wait_until(lambda: moment not in shop.show(pattern, "SubState").split())
+    assert shop.get(), "what serves goes on"
     assert "Open shop.socket again." in shop("up", "-n", "--close-socket").stdout
     shop("up", "--close-socket")
     shop.port = 8002

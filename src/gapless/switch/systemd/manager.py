@@ -61,12 +61,15 @@ class SystemdManager:
     def renew(self, release: str, timeout: float) -> None:
         """Replace what runs of the current `release` by another instance of it, on the socket as its unit is now.
 
-        Raises GaplessError when that does not become ready; then what serves goes on.
+        Raises GaplessError when that does not become ready; then what serves goes on, and the socket is shut: whoever
+        opens it again knows by that.
         """
-        started = self._boot(self.home.config(release), release, timeout, self.instances())
+        instances = self.instances()
+        started = self._boot(self.home.config(release), release, timeout, instances, shut=(self.home.socket,))
         if started.instance is None or started.readiness is not Readiness.READY:
             if started.instance:
                 self.stop(started.instance)
+            self.ctl.do("stop", self.home.socket)
             cause = f"{started.cause or started.readiness}; what serves goes on"
             raise GaplessError("open", self.home.socket, cause, f"all its output: `gapless logs {release}`")
         self.point(release)
@@ -74,7 +77,10 @@ class SystemdManager:
             if one.id != started.instance.id and one.role is not Role.RETIRING:
                 self.retire(one)
 
-    def _boot(self, config: Config, release: str, timeout: float, instances: Sequence[Instance]) -> Started:
+    def _boot(
+        self, config: Config, release: str, timeout: float, instances: Sequence[Instance], shut: Sequence[str] = ()
+    ) -> Started:
+        """Start another instance; the units `shut` end with it should we die meanwhile."""
         try:
             rehearsal.clear(self.home)
             problem, log = units.unfit(config, self.home, release), tuple[str, ...]()
@@ -89,7 +95,7 @@ class SystemdManager:
         if first := self._first(unit):
             deadman = stopped_with_us(self.ctl, self.home.socket, unit, remove=[first.file], named=first.named)
         else:
-            deadman = stopped_with_us(self.ctl, unit)
+            deadman = stopped_with_us(self.ctl, *shut, unit)
         with self._closed_again(instance), deadman:
             # Now: after the commit they could not be started, nor anything told to retire.
             if problem := self._unusable(config, *units.of_release(config, self.home, instance)):
