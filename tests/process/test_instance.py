@@ -95,8 +95,9 @@ def test_a_drain_may_ask_for_more_time(home: EmbeddedHome) -> None:
 
     async def test() -> None:
         extends = (
-            "signal.signal(signal.SIGTERM, lambda *_: say('EXTEND_TIMEOUT_USEC=20000000')); say('READY=1')\n"
-            "signal.pause(); time.sleep(3); say('EXTEND_TIMEOUT_USEC=1')"
+            "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); say('READY=1')\n"
+            "signal.sigwait({signal.SIGTERM}); say('EXTEND_TIMEOUT_USEC=20000000')\n"
+            "time.sleep(3); say('EXTEND_TIMEOUT_USEC=1')"
         )
         async with launched(home, extends, drain=2) as (running, _seen):
             await running.settled.wait()
@@ -115,7 +116,9 @@ def test_ready_that_crosses_with_the_order_to_leave_gets_the_whole_drain(
 
     async def test() -> None:
         crosses = (
-            "signal.signal(signal.SIGTERM, lambda *_: say('READY=1')); say('STATUS=x'); signal.pause(); time.sleep(1)"
+            "told = []; signal.signal(signal.SIGTERM, lambda *_: (say('READY=1'), told.append(1))); say('STATUS=x')\n"
+            "while not told: time.sleep(0.01)\n"
+            "time.sleep(1)"
         )
         async with launched(home, crosses) as (running, seen):
             await until_it_listens(running)
