@@ -10,7 +10,7 @@ import pytest
 
 from tests.host.advice import doctor, follow, hint, wrong
 from tests.host.host import Host
-from tests.host.life import Shop, leaving_nothing, visits
+from tests.host.life import Shop, app_up, leaving_nothing, visits
 from tests.support import wait_until
 
 UNITS = "/etc/systemd/system"
@@ -27,14 +27,10 @@ def new(host: Host) -> Iterator[Shop]:
 @pytest.fixture(scope="module")
 def shop(host: Host) -> Iterator[Shop]:
     """An app with two releases, that each test leaves whole."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    one("up")
-    one.deploy()
-    one.settled()
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with app_up(host) as one:
+        one.deploy()
+        one.settled()
+        yield one
 
 
 # In the way of the first `up`: what puts it there, what the advice leaves to do.

@@ -8,7 +8,7 @@ import pytest
 
 from tests.host.advice import doctor, follow, hint, wrong
 from tests.host.host import Host
-from tests.host.life import Shop, visits
+from tests.host.life import Shop, app_up, visits
 from tests.support import wait_until
 
 DROP_IN = "/etc/systemd/system/shop.socket.d/tuned.conf"
@@ -17,14 +17,10 @@ DROP_IN = "/etc/systemd/system/shop.socket.d/tuned.conf"
 @pytest.fixture(scope="module")
 def shop(host: Host) -> Iterator[Shop]:
     """An app that is up, for all tests: each leaves it whole."""
-    one = Shop(host, "shop", 8000)
-    one.write()
-    one("up")
-    one.deploy()
-    one.settled()
-    yield one
-    one.remove()
-    assert one.left() == ""
+    with app_up(host) as one:
+        one.deploy()
+        one.settled()
+        yield one
 
 
 @pytest.mark.parametrize("habit", ["restart", "stop"])
