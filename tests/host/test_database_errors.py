@@ -14,31 +14,18 @@ from tests.host.databases import (
     PROGRAM,
     UNIT,
     Database,
-    database_up,
     in_s3,
-    install_litestream,
     rows,
     s3,
 )
 from tests.host.host import Host
 from tests.host.life import leaving_nothing
+from tests.host.test_database import server, shop
 from tests.support import wait_until
 
+__all__ = ["server", "shop"]
+
 MIGRATE = '[release]\nmigrate = "true"\n'
-
-
-@pytest.fixture(scope="module")
-def server(host: Host) -> Host:
-    """A host with Litestream."""
-    install_litestream(host)
-    return host
-
-
-@pytest.fixture
-def shop(server: Host) -> Iterator[Database]:
-    """The app, up, with a replica in a directory."""
-    with database_up(server) as one:
-        yield one
 
 
 @pytest.fixture
