@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 
-
-@functools.cache
-def version() -> str:
-    """The version of this gapless, as pip knows it; "unknown" of sources that nobody installed."""
-    import importlib.metadata  # 30 ms, which only who asks pays for
-
-    try:
-        return importlib.metadata.version("gapless")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+VERSION = "0.1.0"
 
 
 def maker() -> str:
     """This gapless and the interpreter that runs it, in words."""
-    return f"gapless {version()} ({sys.executable})"
+    return f"gapless {VERSION} ({sys.executable})"

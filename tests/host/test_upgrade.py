@@ -1,12 +1,15 @@
-"""A host that an older gapless installed: `gapless up` takes it over under traffic, and what was there goes on."""
+"""gapless itself is upgraded, and downgraded, under traffic: what was there goes on, and `gapless up` renews it."""
 
 from __future__ import annotations
 
+from tests.host.advice import doctor, wrong
 from tests.host.host import Host
-from tests.host.life import Shop, visits
+from tests.host.life import Shop, leaving_nothing, visits
+from tests.host.traffic import traffic
+from tests.host.versions import Linked, install, wheels
 
-# What an older gapless left: no copies, no build account, no caches, and releases that the app's user can write. There
-# is no older version to be had by name, so this takes away what `up` and the deploys have made since.
+# What the first ones left: no copies, no build account, no caches, and releases that the app's user can write. This
+# takes away what `up` and the deploys have made since.
 OLDER = """
 rm -r /srv/shop/cache /srv/shop/env/*.toml
 userdel shop-build
@@ -50,3 +53,54 @@ def test_a_host_from_before_is_taken_over(fresh_host: Host) -> None:
         "stat", "-c", "%U", *(f"/srv/shop/releases/{one}/app.py" for one in (first, second, third))
     ).stdout
     assert owners.split() == ["shop", "shop", "root"]
+
+
+def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
+    """Invariants 1, 6 and 7: up, deploys and rollbacks of each version go on from what the other left."""
+    older, this = wheels()
+    old, new = (install(fresh_host, name, wheel) for name, wheel in (("gapless-new", this), ("gapless-old", older)))[
+        ::-1
+    ]
+    with leaving_nothing(Linked(fresh_host, "shop", 8000)) as shop:
+        shop.link(old)
+        shop.write(text="first")
+        shop("up")
+        with visits(shop) as seen, traffic(fresh_host, shop.port) as also:
+            first = shop.current()
+            also.flows()
+            second = shop.deploy()
+            # 1. The new version says who made what serves; what dies before `up` is started by it, as it was.
+            shop.link(new)
+            found = doctor(shop)["upgrade"]
+            assert found["state"] == "warning"
+            assert f"an older gapless made shop@{second}.service, and this is gapless" in found["what"]
+            # 2. `up` renews it, says so, and does so once.
+            before = shop.live()
+            assert f"Start {second} again, beside itself: an older gapless made its units." in shop("up", "-n").stdout
+            assert shop.live()["pid"] == before["pid"]
+            assert f"Start {second} again" in shop("up").stdout
+            after = shop.live()
+            assert (after["release"], after["unit"]) == (second, f"shop@{second}.2.service")
+            assert "Already up: nothing to change." in shop("up").stdout
+            assert wrong(shop) == {}
+            # 3. Deploy, and back to a release of the older version.
+            shop.write(text="third")
+            third = shop.deploy()
+            shop("rollback", "--yes")
+            assert shop.current() == second
+            # 4. The older version goes on from there.
+            shop.link(old)
+            shop("up")
+            shop.write(text="fourth")
+            fourth = shop.deploy()
+            shop("rollback", "--yes", third)
+            shop("rollback", "--yes", fourth)
+            shop("prune")
+            assert doctor(shop)["live unit"]["state"] == "ok"
+            # 5. And the new one again.
+            shop.link(new)
+            assert f"Start {fourth} again" in shop("up").stdout
+            also.flows()
+        assert seen.losses == []
+        assert also.lost == []
+        assert seen.releases == [first, second, third, fourth]

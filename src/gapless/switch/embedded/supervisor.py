@@ -26,7 +26,7 @@ from gapless.switch.embedded.reconciler import Reconciler
 from gapless.switch.embedded.records import Record
 from gapless.switch.embedded.states import InstanceState
 from gapless.switch.manager import Readiness, Role, Started
-from gapless.version import version
+from gapless.version import VERSION
 
 STOP_ANSWER = 5.0  # seconds after which `stop` answers that the instance is still there
 Emit = Callable[[str], None]
@@ -117,7 +117,7 @@ class Supervisor:
             case control.Instances():
                 return [self._instances.instance(running) for running in self._instances]
             case control.Info():
-                return About(os.getpid(), self._since, self._instances.inodes, version())
+                return About(os.getpid(), self._since, self._instances.inodes, VERSION)
             case control.Settle():
                 self._instances.settle()
             case control.Replace():
