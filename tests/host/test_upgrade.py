@@ -58,9 +58,7 @@ def test_a_host_from_before_is_taken_over(fresh_host: Host) -> None:
 def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
     """Invariants 1, 6 and 7: up, deploys and rollbacks of each version go on from what the other left."""
     older, this = wheels()
-    old, new = (install(fresh_host, name, wheel) for name, wheel in (("gapless-new", this), ("gapless-old", older)))[
-        ::-1
-    ]
+    new, old = install(fresh_host, "gapless-new", this), install(fresh_host, "gapless-old", older)
     with leaving_nothing(Linked(fresh_host, "shop", 8000)) as shop:
         shop.link(old)
         shop.write(text="first")

@@ -31,8 +31,8 @@ def wheels() -> tuple[Path, Path]:
         subprocess.run(["tar", "-x"], cwd=tree, input=archive.stdout, check=True)
         build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(older)]
         subprocess.run(build, cwd=tree, check=True, capture_output=True, timeout=120)
-    [old], [new] = older.glob("*.whl"), folder.glob("gapless-*.whl")
-    return old, new
+    [old], [this] = older.glob("*.whl"), folder.glob("gapless-*.whl")
+    return old, this
 
 
 def install(host: Host, name: str, wheel: Path) -> str:
