@@ -6,7 +6,7 @@ from tests.host.advice import doctor, wrong
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing, visits
 from tests.host.traffic import traffic
-from tests.host.versions import Linked, install, wheels
+from tests.host.versions import Versioned, install, wheels
 
 # What the first ones left: no copies, no build account, no caches, and releases that the app's user can write. This
 # takes away what `up` and the deploys have made since.
@@ -59,8 +59,7 @@ def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
     """Invariants 1, 6 and 7: up, deploys and rollbacks of each version go on from what the other left."""
     older, this = wheels()
     new, old = install(fresh_host, "gapless-new", this), install(fresh_host, "gapless-old", older)
-    with leaving_nothing(Linked(fresh_host, "shop", 8000)) as shop:
-        shop.link(old)
+    with leaving_nothing(Versioned(fresh_host, "shop", 8000, command=old)) as shop:
         shop.write(text="first")
         shop("up")
         with visits(shop) as seen, traffic(fresh_host, shop.port) as also:
@@ -68,7 +67,7 @@ def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
             also.flows()
             second = shop.deploy()
             # 1. The new version says who made what serves; what dies before `up` is started by it, as it was.
-            shop.link(new)
+            shop.command = new
             found = doctor(shop)["upgrade"]
             assert found["state"] == "warning"
             assert f"an older gapless made shop@{second}.service, and this is gapless" in found["what"]
@@ -87,7 +86,7 @@ def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
             shop("rollback", "--yes")
             assert shop.current() == second
             # 4. The older version goes on from there.
-            shop.link(old)
+            shop.command = old
             shop("up")
             shop.write(text="fourth")
             fourth = shop.deploy()
@@ -96,7 +95,7 @@ def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
             shop("prune")
             assert doctor(shop)["live unit"]["state"] == "ok"
             # 5. And the new one again.
-            shop.link(new)
+            shop.command = new
             assert f"Start {fourth} again" in shop("up").stdout
             also.flows()
         assert seen.losses == []

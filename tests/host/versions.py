@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.host.host import PROJECT, Host
 from tests.host.life import Shop
 
 OLDER = "c743413a3df1962d45ab0790cd16904c4562919c"  # of November 2026: before files said who had made them
-LIBRARIES, LINK = "/opt/libraries", "/usr/local/bin/gapless"
+LIBRARIES = "/opt/libraries"
 
 
 def wheels() -> tuple[Path, Path]:
@@ -46,15 +47,15 @@ def install(host: Host, name: str, wheel: Path) -> str:
     python = f"/opt/{name}/bin/python"
     place = host.run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
     host.write(f"{place}/libraries.pth", f"{LIBRARIES}\n")
-    host.run(*pip, "--python", python, *offline, "--no-deps", str(wheel), timeout=120)
+    host.run(*pip, "--python", python, *offline, "--ignore-installed", "--no-deps", str(wheel), timeout=120)
     return f"/opt/{name}/bin/gapless"
 
 
-class Linked(Shop):
-    """The app of an operator who calls what LINK leads to."""
+@dataclass
+class Versioned(Shop):
+    """The app of an operator who calls the gapless at `command`."""
 
-    def link(self, command: str) -> None:
-        self.host.run("ln", "-sf", command, LINK)
+    command: str = ""
 
     def __call__(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.host.run(LINK, *argv, check=check, cwd=self.project)
+        return self.host.run(self.command, *argv, check=check, cwd=self.project)
