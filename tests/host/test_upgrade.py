@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.host import debs
 from tests.host.advice import doctor, wrong
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing, visits
@@ -62,15 +63,18 @@ def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
     with leaving_nothing(Versioned(fresh_host, "shop", 8000, command=old)) as shop:
         shop.write(text="first")
         shop("up")
-        with visits(shop) as seen, traffic(fresh_host, shop.port) as also:
+        with traffic(fresh_host, shop.port) as seen:
             first = shop.current()
-            also.flows()
+            seen.flows()
             second = shop.deploy()
-            # 1. The new version says who made what serves; what dies before `up` is started by it, as it was.
+            # 1. The new version says who made what serves, and whether that could be started again.
             shop.command = new
             found = doctor(shop)["upgrade"]
             assert found["state"] == "warning"
             assert f"an older gapless made shop@{second}.service, and this is gapless" in found["what"]
+            fresh_host.run("mv", "/opt/gapless-old", "/opt/away")
+            assert "is gone: /opt/gapless-old/bin/gapless. It would not start again" in doctor(shop)["upgrade"]["what"]
+            fresh_host.run("mv", "/opt/away", "/opt/gapless-old")
             # 2. `up` renews it, says so, and does so once.
             before = shop.live()
             assert f"Start {second} again, beside itself: an older gapless made its units." in shop("up", "-n").stdout
@@ -97,7 +101,46 @@ def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
             # 5. And the new one again.
             shop.command = new
             assert f"Start {fourth} again" in shop("up").stdout
-            also.flows()
-        assert seen.losses == []
-        assert also.lost == []
-        assert seen.releases == [first, second, third, fourth]
+            seen.flows()
+        assert seen.lost == []
+        assert seen.releases == {first, second, third, fourth}
+
+
+# Every process has libc, and so has to be started again once another is there.
+ANOTHER_LIBC = """
+libc=$(readlink -f "$(ldd /bin/sh | sed -n 's/.*libc\\.so[^ ]* => \\([^ ]*\\).*/\\1/p')")
+cp -p "$libc" "$libc.new"
+mv "$libc.new" "$libc"
+"""
+
+
+def test_what_needrestart_starts_again_after_an_upgrade_of_a_library(fresh_host: Host) -> None:
+    """Invariant 1: systemd and its daemons are started again; the app's server is left to the next deploy."""
+    host, shop = fresh_host, Shop(fresh_host, "shop", 8000)
+    debs.download()
+    debs.offer(host)
+    shop.write()
+    shop("up")
+    host.run("sh", "-ec", "apt-get update -qq && apt-get install -qq --no-install-recommends needrestart", timeout=120)
+    with traffic(host, shop.port) as seen:
+        assert "needrestart" in doctor(shop)["installation"]["what"]
+        assert "Have needrestart leave the restarts of shop to deploys" in shop("up").stdout
+        assert "Already up" in shop("up").stdout
+        before = shop.live()
+        host.run("sh", "-ec", ANOTHER_LIBC)
+        said = host.run("needrestart", "-r", "a", timeout=120).stdout
+        restarted, deferred = said.split("deferred:")
+        assert "systemd-manager" in restarted
+        assert "systemd-journald.service" in restarted
+        assert before["unit"] in deferred
+        seen.flows()
+        assert shop.live()["pid"] == before["pid"]
+        # The next deploy brings the new library; and what is restarted by hand loses nothing, either.
+        shop.deploy()
+        shop.settled()
+        assert "shop@" not in host.run("needrestart", "-b", "-l", timeout=120).stdout
+        host.run("systemctl", "restart", shop.live()["unit"])
+        seen.flows()
+    assert seen.lost == []
+    shop.remove()
+    assert host.run("ls", "/etc/needrestart/conf.d").stdout == "README.needrestart\n"
