@@ -7,7 +7,8 @@ from tests.host.advice import doctor, wrong
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing, visits
 from tests.host.traffic import traffic
-from tests.host.versions import Versioned, install, wheels
+from tests.host.versions import Versioned, install, this_wheel
+from tests.older import wheel
 
 # What the first ones left: no copies, no build account, no caches, and releases that the app's user can write. This
 # takes away what `up` and the deploys have made since.
@@ -58,8 +59,8 @@ def test_a_host_from_before_is_taken_over(fresh_host: Host) -> None:
 
 def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
     """Invariants 1, 6 and 7: up, deploys and rollbacks of each version go on from what the other left."""
-    older, this = wheels()
-    new, old = install(fresh_host, "gapless-new", this), install(fresh_host, "gapless-old", older)
+    older = wheel()
+    new, old = install(fresh_host, "gapless-new", this_wheel()), install(fresh_host, "gapless-old", older)
     with leaving_nothing(Versioned(fresh_host, "shop", 8000, command=old)) as shop:
         shop.write(text="first")
         shop("up")

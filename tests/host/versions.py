@@ -1,4 +1,4 @@
-"""Two versions of gapless on one host: this one, and the one that an upgrade comes from."""
+"""Several versions of gapless on one host."""
 
 from __future__ import annotations
 
@@ -7,33 +7,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.host import packages
-from tests.host.host import PROJECT, Host
+from tests.host.host import Host
 from tests.host.life import Shop
 
-OLDER = "c743413a3df1962d45ab0790cd16904c4562919c"  # of November 2026: before files said who had made them
 LIBRARIES = "/opt/libraries"
 
 
-def wheels() -> tuple[Path, Path]:
-    """The wheel of OLDER, made from git's history, and this one's; skips the test where that history is not there."""
+def this_wheel() -> Path:
+    """Build this one's wheel, into a folder with those of what it needs."""
     folder = packages.FOLDER / "upgrade" / packages.version()
     packages.wheels(folder)
-    older = folder / "older"
-    if not list(older.glob("*.whl")):
-        tree = older / "tree"
-        tree.mkdir(parents=True, exist_ok=True)
-        git = ["git", "archive", OLDER, "src", "pyproject.toml", "README.md", "LICENSE"]
-        archive = subprocess.run(git, cwd=PROJECT, capture_output=True, check=False)
-        if archive.returncode:
-            pytest.skip(f"this copy of the project lacks its history: {archive.stderr.decode()}")
-        subprocess.run(["tar", "-x"], cwd=tree, input=archive.stdout, check=True)
-        build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(older)]
-        subprocess.run(build, cwd=tree, check=True, capture_output=True, timeout=120)
-    [old], [this] = older.glob("*.whl"), folder.glob("gapless-*.whl")
-    return old, this
+    return next(folder.glob("gapless-*.whl"))
 
 
 def install(host: Host, name: str, wheel: Path) -> str:
