@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from tests.support import ROOT
 
+VERSION = "0.0.9"  # what its wheel says, so that pip can tell it from this one
 COMMIT = "c743413a3df1962d45ab0790cd16904c4562919c"  # of November 2026: before files said who had made them
+NEEDS = ("a2wsgi>=1.10",)  # beside what this one does
 FOLDER = ROOT / ".packages" / "older"
 
 
@@ -24,6 +27,8 @@ def wheel() -> Path:
         if archive.returncode:
             pytest.skip(f"this copy of the project lacks its history: {archive.stderr.decode()}")
         subprocess.run(["tar", "-x"], cwd=tree, input=archive.stdout, check=True)
+        about = tree / "pyproject.toml"
+        about.write_text(re.sub(r"^version = .*", f'version = "{VERSION}"', about.read_text(), flags=re.MULTILINE))
         build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(FOLDER)]
         subprocess.run(build, cwd=tree, check=True, capture_output=True, timeout=120)
         found = list(FOLDER.glob("*.whl"))

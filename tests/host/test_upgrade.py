@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from gapless.version import VERSION
+from tests import older
 from tests.host import debs
 from tests.host.advice import doctor, wrong
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing, visits
 from tests.host.traffic import traffic
-from tests.host.versions import Versioned, install, this_wheel
-from tests.older import wheel
+from tests.host.versions import RENEW, Linked, versions
 
 # What the first ones left: no copies, no build account, no caches, and releases that the app's user can write. This
 # takes away what `up` and the deploys have made since.
@@ -57,30 +60,28 @@ def test_a_host_from_before_is_taken_over(fresh_host: Host) -> None:
     assert owners.split() == ["shop", "shop", "root"]
 
 
-def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
+def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host, tmp_path: Path) -> None:
     """Invariants 1, 6 and 7: up, deploys and rollbacks of each version go on from what the other left."""
-    older = wheel()
-    new, old = install(fresh_host, "gapless-new", this_wheel()), install(fresh_host, "gapless-old", older)
-    with leaving_nothing(Versioned(fresh_host, "shop", 8000, command=old)) as shop:
+    with versions(fresh_host, tmp_path) as installed, leaving_nothing(Linked(fresh_host, "shop", 8000)) as shop:
+        installed.use(older.VERSION)
         shop.write(text="first")
         shop("up")
         with traffic(fresh_host, shop.port) as seen:
             first = shop.current()
             seen.flows()
             second = shop.deploy()
-            # 1. The new version says who made what serves, and whether that could be started again.
-            shop.command = new
+            # 1. The new version says who made what serves. Should that start again before `up`, it is the new one's.
+            installed.use(VERSION)
             found = doctor(shop)["upgrade"]
             assert found["state"] == "warning"
-            assert f"an older gapless made shop@{second}.service, and this is gapless" in found["what"]
-            fresh_host.run("mv", "/opt/gapless-old", "/opt/away")
-            assert "is gone: /opt/gapless-old/bin/gapless. It would not start again" in doctor(shop)["upgrade"]["what"]
-            fresh_host.run("mv", "/opt/away", "/opt/gapless-old")
+            assert f"an older gapless made shop@{second}.service, and this is gapless {VERSION} " in found["what"]
+            fresh_host.run("systemctl", "restart", f"shop@{second}.service")
             # 2. `up` renews it, says so, and does so once.
             before = shop.live()
             assert f"Start {second} again, beside itself: an older gapless made its units." in shop("up", "-n").stdout
             assert shop.live()["pid"] == before["pid"]
-            assert f"Start {second} again" in shop("up").stdout
+            said = "".join(shop(*line.split()[1:]).stdout for line in RENEW)
+            assert f"Start {second} again, beside itself" in said
             after = shop.live()
             assert (after["release"], after["unit"]) == (second, f"shop@{second}.2.service")
             assert "Already up: nothing to change." in shop("up").stdout
@@ -91,7 +92,7 @@ def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
             shop("rollback", "--yes")
             assert shop.current() == second
             # 4. The older version goes on from there.
-            shop.command = old
+            installed.use(older.VERSION)
             shop("up")
             shop.write(text="fourth")
             fourth = shop.deploy()
@@ -100,11 +101,34 @@ def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host) -> None:
             shop("prune")
             assert doctor(shop)["live unit"]["state"] == "ok"
             # 5. And the new one again.
-            shop.command = new
+            installed.use(VERSION)
             assert f"Start {fourth} again" in shop("up").stdout
             seen.flows()
         assert seen.lost == []
         assert seen.releases == {first, second, third, fourth}
+
+
+def test_what_cannot_start_again_serves_on(fresh_host: Host) -> None:
+    """Invariants 3 and 11: an `up` that is to renew a release which does not start any more fails, and harms nobody."""
+    with leaving_nothing(Shop(fresh_host, "shop", 8000)) as shop:
+        shop.write(app="open(os.environ['GAPLESS_SHARED'] + '/once', 'x')")
+        shop("up")
+        before = shop.live()
+        unit = f"/etc/systemd/system/{before['unit']}"
+        fresh_host.run("sed", "-i", "1s/gapless [^ ]* /gapless 9.9 /", unit)
+        with traffic(fresh_host, shop.port) as seen:
+            said = shop.fails("up")
+            assert f"cannot start {before['release']} again: exited with status 1 before it was ready" in said
+            assert "what serves goes on" in said
+            seen.flows()
+            assert shop.live()["pid"] == before["pid"]
+            assert shop.show("shop.socket", "ActiveState") == "active"
+            assert doctor(shop)["upgrade"]["what"].startswith("gapless 9.9 (")
+            fresh_host.run("rm", "/srv/shop/shared/once")
+            shop("up")
+            shop.settled()
+            assert wrong(shop) == {}
+        assert seen.lost == []
 
 
 # Every process has libc, and so has to be started again once another is there.
