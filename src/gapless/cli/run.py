@@ -33,7 +33,7 @@ def command(output: Output, /, project: Project, replace: bool, lock_wait: float
     app = EmbeddedApp(project.directory)
     if replace:
         app.manager.about()  # refused before anything is made, where none runs
-        with deploy_lock(app.home.root, why="run --replace", wait=lock_wait):
+        with deploy_lock(app.home.root, why="run --replace", wait=lock_wait, deploys=False):
             about = replacement.replace(app.home, project.config.addresses)
         line = f"Process {about.pid} goes on as gapless {about.version}; what it runs goes on, too."
         output.result({"pid": about.pid, "version": about.version}, in_a_line(line))

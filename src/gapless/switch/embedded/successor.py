@@ -17,10 +17,8 @@ HELD_BACK = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGU
 def become(argv: list[str], sockets: Mapping[str, int]) -> NoReturn:
     """Execute `argv` in our place, with the `sockets` handed in as by systemd; raises OSError.
 
-    All else closes, the lock of the home among it: whoever comes is as free as after a kill. Signals wait for
-    `listen_again`.
+    All else closes, the lock of the home among it: whoever comes is as free as after a kill.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     moved = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, CLEAR + len(sockets)) for one in sockets.values()]
     for place, source in enumerate(moved, FIRST):
         os.dup2(source, place)
@@ -28,6 +26,11 @@ def become(argv: list[str], sockets: Mapping[str, int]) -> NoReturn:
     os.execve(argv[0], argv, os.environ | handed_in)  # noqa: S606 -- no shell is the point: the process id
 
 
+def hold_back() -> None:
+    """Keep signals for the successor, over its execve(2)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+
+
 def listen_again() -> None:
-    """Let the signals come that `become` has held back: somebody handles them now."""
+    """Let the signals come that were held back: somebody handles them now."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)

@@ -137,6 +137,7 @@ class Supervisor:
         if cause:  # what a start says would be heard by nobody for a moment
             raise GaplessError("replace", f"the supervisor of {self._home.root}", cause, "try again when that is over")
         self._log.say(f"leaving to {python}; what runs goes on")
+        successor.hold_back()
         self.successor = python
         self._ended.set()
 
@@ -199,6 +200,9 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
 
     def _stop(self, status: int) -> None:
+        if self.successor:  # the signal came just before they were held back
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         again = self._stopping is not None
         if not again:
             self._stopping = status
