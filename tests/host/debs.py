@@ -11,7 +11,10 @@ from tests.host.host import LOWER, PROJECT, Host
 FOLDER = PROJECT / ".packages" / "debs"
 SEEN = Path(f"{LOWER}{FOLDER}")  # from this machine
 # What the playbooks and the guide install.
-PACKAGES = ("unattended-upgrades", "nftables", "python3-apt", "python3-venv", "tzdata", "restic", "git", "caddy")
+PACKAGES = (
+    *("unattended-upgrades", "nftables", "python3-apt", "python3-venv", "tzdata", "restic", "git", "caddy"),
+    "needrestart",
+)
 SOURCES = f"deb [trusted=yes] file:{FOLDER} ./\n"
 
 

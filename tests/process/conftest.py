@@ -40,6 +40,7 @@ class Project:
     def __init__(self, folder: Path, run: start, port: int) -> None:
         self.folder = folder
         self.port = port
+        self.env: dict[str, str] = {}  # beside our own
         self._run = run
         self.configure()
         self.app("one")
@@ -56,7 +57,7 @@ class Project:
 
     def supervise(self) -> Started:
         """`gapless run`, waited for until its release answers."""
-        supervisor = self._run(sys.executable, "-m", "gapless", "run", cwd=self.folder)
+        supervisor = self._run(sys.executable, "-m", "gapless", "run", cwd=self.folder, env=self.env)
         wait_until(lambda: self.answers(), what=f"an answer; it says: {supervisor.output}")
         return supervisor
 
@@ -75,6 +76,7 @@ class Project:
         done = subprocess.run(
             self.command(*argv),
             cwd=self.folder,
+            env=os.environ | self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -85,7 +87,7 @@ class Project:
 
     def start(self, *argv: str) -> Started:
         """Run a verb in the background."""
-        return self._run(*self.command(*argv), cwd=self.folder)
+        return self._run(*self.command(*argv), cwd=self.folder, env=self.env)
 
     def kill(self, pid: int) -> None:
         """SIGKILL one of its processes."""

@@ -11,6 +11,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it comes with Ansible
 
 from gapless import config
+from gapless.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,6 +20,11 @@ def test_every_command_is_documented_as_it_is() -> None:
     """docs/commands.md is the help of every verb; `make docs` renews it."""
     render = runpy.run_path(str(ROOT / "docs" / "commands.py"))["render"]
     assert (ROOT / "docs" / "commands.md").read_text() == render()
+
+
+def test_the_guide_installs_this_version() -> None:
+    """docs/guide.md names the directory of the version that it belongs to."""
+    assert set(re.findall(r"/opt/gapless/([\d.]+)/", (ROOT / "docs" / "guide.md").read_text())) == {VERSION}
 
 
 def test_the_example_configuration_has_every_setting_at_its_default() -> None:

@@ -20,6 +20,7 @@ from gapless.switch.embedded.app import EmbeddedApp
 from gapless.switch.manager import Instance, Role
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
+from gapless.version import maker
 
 GB = 1_000_000_000
 RELEASE = "20261124T010203Z-abc"
@@ -272,6 +273,25 @@ def test_vital_settings(tmp_path: Path) -> None:
     assert bad.hint == f"rm '{guilty}' && systemctl daemon-reload"
     assert found(StartLimitIntervalUSec="10s").hint == "gapless deploy"
     assert "daemon-reload" in found(NeedDaemonReload="yes").hint
+
+
+def test_units_of_another_gapless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made by another one is a warning; with what it starts gone the release could not start again, which is worse."""
+    monkeypatch.setattr(SystemdHome, "units", tmp_path)
+    program = tmp_path / "gapless"
+    program.touch()
+    for by, there, state in (
+        (maker(), True, Severity.OK),
+        ("gapless 0.0 (/x)", True, Severity.WARNING),
+        ("gapless", True, Severity.WARNING),
+        ("gapless 0.0 (/x)", False, Severity.FAILED),
+    ):
+        (tmp_path / "shop@R.service").write_text(f'# Made by {by} for release R; ...\nExecStart="{program}" "serve"\n')
+        if not there:
+            program.unlink()
+        found = installed.maker(SystemdHome("shop"), "shop@R.service")
+        assert found.state is state, found
+        assert (found.hint != "") is (state is not Severity.OK)
 
 
 def test_instances_that_should_not_run() -> None:

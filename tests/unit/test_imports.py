@@ -11,12 +11,13 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "gapless"
 BASE = {"errors", "linux", "span", "timeouts"}
-APP = {*BASE, "address", "config", "environment", "home", "listen"}
+APP = {*BASE, "address", "config", "environment", "home", "listen", "version"}
 # What each part may import beside itself; `switch` alone is its own files, without the two managers.
 MAY_IMPORT = {
     "errors": set[str](),
     "span": set[str](),
     "timeouts": set[str](),
+    "version": set[str](),
     "listen": {"errors", "variables"},
     "notify": set[str](),
     "linux": {"errors"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gapless import config as configuration
@@ -11,6 +12,7 @@ from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
+from gapless.version import maker
 
 PLACE = SystemdHome("shop")
 
@@ -68,3 +70,14 @@ def test_no_process_takes_the_name_of_the_rehearsal() -> None:
     """Its unit in /etc would be started instead of the rehearsal's in /run."""
     with pytest.raises(GaplessError, match="rehearsal"):
         _config('processes.rehearsal = { command = "/bin/sleep 9" }')
+
+
+@pytest.mark.parametrize("word", ["/opt/gapless/bin/gapless", '/opt/a "b" $c %d \\e/gapless'])
+def test_units_tell_who_made_them_and_what_they_start(word: str) -> None:
+    """Each unit of a release names this gapless and its interpreter; what it starts is read as it was written."""
+    config = _config('processes.w = { command = "x" }\ntimers.t = { command = "x", calendar = "daily" }')
+    config = msgspec.structs.replace(config, command=[word])
+    texts = units.of_release(config, PLACE, "R") | {"shop.socket": units.socket(config, PLACE)}
+    assert {units.made_by(text) for text in texts.values()} == {maker()}
+    assert units.started(texts["shop@R.service"]) == Path(word)
+    assert units.made_by("# Made by gapless for release R; the next start of it writes it again.") == "an older gapless"

@@ -15,6 +15,7 @@ from gapless.errors import GaplessError
 from gapless.provision import host
 from gapless.provision.identity import Identity
 from gapless.provision.install import Installation
+from gapless.provision.renewal import Renewal
 from gapless.provision.socket import SocketUnit
 from gapless.release import deploy, difference, recovery
 from gapless.release.attempt import Target
@@ -69,7 +70,7 @@ def command(
     installation = Installation(project.config, home, current, adopt=existing_user, project=project.directory)
     if os.geteuid() == 0:
         installation.site.judge()
-    missing = _missing(installation)
+    missing = _missing(installation, Renewal(home, current))
     if lost:
         missing.insert(0, f"Write {app.manager.commit} again: it is to name {current}.")
     if current and not close_socket:  # before the first release nobody is refused who was served
@@ -111,9 +112,9 @@ def _differs(home: SystemdHome, current: str, project: Project) -> bool:
         return True
 
 
-def _missing(installation: Installation) -> list[str]:
+def _missing(installation: Installation, renewal: Renewal) -> list[str]:
     try:
-        return installation.missing()
+        return [*installation.missing(), *renewal.missing()]
     except PermissionError as error:  # Caddy's own file may be nobody else's to read
         cause = f"{error.filename} is not yours to read"
         raise GaplessError("plan", f"`gapless up` of {installation.home.name}", cause, "run it as root") from error
@@ -160,6 +161,7 @@ def _install(output: Output, target: Target, installation: Installation, missing
             output.say(sentence)
         if reopens and any(one.ready for one in target.manager.instances()):
             timeout = target.home.config(current).check.timeout + timeouts.DEPLOYER
-            SystemdManager(installation.home).renew(current, timeout)
+            SystemdManager(installation.home).renew(current, timeout, opening=True)
         elif reopens:
             socket.reopen()
+        Renewal(installation.home, current).make()  # not after a renewal for the socket: it was one already

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from gapless import version
 from gapless.config import Config
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
@@ -49,7 +50,8 @@ def units(home: SystemdHome, current: str | None) -> list[Finding]:
     if not live:
         return [*found, Finding("live unit", Severity.WARNING, "nothing was deployed yet", "gapless deploy")]
     unit = home.ctl.show([*STATES, *SERVICE], live)[0]
-    return [*found, service(home, unit), settings("service settings", home, unit, SERVICE, "gapless deploy")]
+    found += [service(home, unit), settings("service settings", home, unit, SERVICE, "gapless deploy")]
+    return [*found, maker(home, live)]
 
 
 def socket(home: SystemdHome, unit: Mapping[str, str], live: str) -> Finding:
@@ -87,6 +89,20 @@ def service(home: SystemdHome, unit: Mapping[str, str]) -> Finding:
         return Finding("live unit", Severity.OK, f"{name} is active")
     hint = f"`{_ctl(home)} status {name}` and `gapless logs` say why; `gapless rollback` goes back"
     return Finding("live unit", Severity.FAILED, f"{name} is {unit['ActiveState']}", hint)
+
+
+def maker(home: SystemdHome, live: str) -> Finding:
+    """Whether this gapless made the unit `live`, and whether what that starts is still there. Raises OSError."""
+    text = (home.units / live).read_text("utf-8", "replace")
+    other, this = units_of.made_by(text), version.maker()
+    if other == this:
+        return Finding("upgrade", Severity.OK, f"{this} made {live}, and is asked now")
+    program = units_of.started(text)
+    if not program.exists():
+        what = f"{other} made {live}, and what that starts is gone: {program}. It would not start again"
+        return Finding("upgrade", Severity.FAILED, what, _up(home))
+    what = f"{other} made {live}, and this is {this}"
+    return Finding("upgrade", Severity.WARNING, what, f"`{_up(home)}` starts it again, beside itself")
 
 
 def settings(name: str, home: SystemdHome, unit: Mapping[str, str], wanted: Mapping[str, str], renew: str) -> Finding:

@@ -11,6 +11,7 @@ from gapless.provision.account import Account
 from gapless.provision.directories import Directories
 from gapless.provision.identity import Identity
 from gapless.provision.litestream import LitestreamPiece
+from gapless.provision.needrestart import Needrestart
 from gapless.provision.pieces import Piece
 from gapless.provision.processes import Processes
 from gapless.provision.settings import Settings
@@ -52,6 +53,7 @@ class Installation:
             LitestreamPiece(config, home, first=not current, project=project),
             self.socket,
             self.site,
+            Needrestart(home),
         ]
 
     def missing(self) -> list[str]:

@@ -38,7 +38,7 @@ class SocketUnit:
     def diff(self) -> list[str]:
         """Show how the installed unit differs from the wanted one, as a unified diff; nothing when it does not."""
         before, wanted = units.installed_socket(self.home), units.socket(self.config, self.home)
-        if before == wanted:
+        if before and units.body(before) == units.body(wanted):  # whoever made it
             return []
         import difflib  # only a change pays for it
 
@@ -73,7 +73,8 @@ class SocketUnit:
             self.home.ctl.do(
                 "stop", self.home.socket
             )  # first: if we are killed now, the next `up` sees that it is shut
-        if replace(self.home.units / self.home.socket, units.socket(self.config, self.home)):
+        if self.diff():
+            replace(self.home.units / self.home.socket, units.socket(self.config, self.home))
             self.home.ctl.do("daemon-reload")
             self._open_for_its_group()
         if self.current and not self.home.enabled:  # before there is a release, the port is to stay closed

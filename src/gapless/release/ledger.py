@@ -1,4 +1,8 @@
-"""Every deploy and rollback ever tried, one JSON record a line, only ever appended to."""
+"""Every deploy and rollback ever tried, one JSON record a line, only ever appended to.
+
+An older and a newer gapless read each other's: fields are only added, with a default, and whoever does not know a field
+or a kind of record passes it over, and keeps it.
+"""
 
 from __future__ import annotations
 
@@ -164,10 +168,10 @@ class Ledger:
         try:
             if not self.path.exists() or self.path.stat().st_size <= LARGEST:
                 return
-            records = self._records()
-            recent = {one.attempt for one in [one for one in records if isinstance(one, Started)][-KEPT:]}
-            recent |= {one.attempt for one in records if isinstance(one, Started) and one.to in present}
-            kept = [msgspec.json.encode(one).decode() + "\n" for one in records if one.attempt in recent]
+            started = [one for one in self._records() if isinstance(one, Started)]
+            recent = {one.attempt for one in started[-KEPT:]} | {one.attempt for one in started if one.to in present}
+            # As they are: a newer gapless may have written more into them than we read.
+            kept = [f"{line.decode(errors='replace')}\n" for line in self._lines() if _attempt(line) in recent]
             mode = self.path.stat().st_mode
             replace(self.path, "".join(kept))
             self.path.chmod(mode & 0o777)
@@ -215,16 +219,18 @@ class Ledger:
         ended = {record.attempt for record in self._records() if isinstance(record, Finished)}
         return [deploy for deploy in self.entries() if deploy.id not in ended]
 
-    def _records(self) -> list[Record]:
+    def _lines(self) -> list[bytes]:
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            return self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
         except OSError as error:
             raise refusal("read", "the ledger", error) from error
+
+    def _records(self) -> list[Record]:
         records: list[Record] = []
         decoder = msgspec.json.Decoder(Started | Phase | Finished | Backup)
-        for line in lines:
+        for line in self._lines():
             try:
                 records.append(decoder.decode(line))
             except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -284,3 +290,16 @@ class Ledger:
         cause = "there is no older good release to go back to"
         hint = "`gapless releases` lists what there is; deploy a corrected one instead"
         raise GaplessError("roll back from", current or "nothing", cause, hint)
+
+
+class _OfAttempt(msgspec.Struct):
+    """What every record has, also one that only a newer gapless knows."""
+
+    attempt: str
+
+
+def _attempt(line: bytes) -> str:
+    try:
+        return msgspec.json.decode(line, type=_OfAttempt).attempt
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""  # torn by a kill

@@ -1,4 +1,8 @@
-"""The control socket: JSON lines between whoever deploys and the supervisor, one request a connection."""
+"""The control socket: JSON lines between whoever deploys and the supervisor, one request a connection.
+
+Either may be of an older gapless than the other. So fields are only added, with a default, and whoever does not know
+one ignores it; what must not be ignored is a new verb, which an older supervisor refuses.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +19,28 @@ from gapless.switch.embedded.lock import short
 PATIENCE = 10.0  # seconds for a request to arrive, and for an answer on top of what the request may take
 
 
-class Start(msgspec.Struct, tag="start", tag_field="verb", forbid_unknown_fields=True):
+class Start(msgspec.Struct, tag="start", tag_field="verb"):
     """Start a candidate; answered with Started when its readiness is known, after at most `timeout` seconds."""
 
     release: str
     timeout: float
 
 
-class Retire(msgspec.Struct, tag="retire", tag_field="verb", forbid_unknown_fields=True):
+class Retire(msgspec.Struct, tag="retire", tag_field="verb"):
     """Tell an instance to drain; answered at once. `pid` guards against an id that was used again."""
 
     id: str
     pid: int
 
 
-class Stop(msgspec.Struct, tag="stop", tag_field="verb", forbid_unknown_fields=True):
+class Stop(msgspec.Struct, tag="stop", tag_field="verb"):
     """End an instance; answered with whether it is gone yet, after a few seconds at most: ask again."""
 
     id: str
     pid: int
 
 
-class Arm(msgspec.Struct, tag="arm", tag_field="verb", forbid_unknown_fields=True):
+class Arm(msgspec.Struct, tag="arm", tag_field="verb"):
     """Have an instance accept again in so many `seconds`, whoever is there then."""
 
     id: str
@@ -44,31 +48,41 @@ class Arm(msgspec.Struct, tag="arm", tag_field="verb", forbid_unknown_fields=Tru
     seconds: float
 
 
-class Disarm(msgspec.Struct, tag="disarm", tag_field="verb", forbid_unknown_fields=True):
+class Disarm(msgspec.Struct, tag="disarm", tag_field="verb"):
     """Forget what was armed."""
 
 
-class Instances(msgspec.Struct, tag="instances", tag_field="verb", forbid_unknown_fields=True):
+class Instances(msgspec.Struct, tag="instances", tag_field="verb"):
     """Answered with every Instance, oldest first."""
 
 
-class Info(msgspec.Struct, tag="info", tag_field="verb", forbid_unknown_fields=True):
+class Info(msgspec.Struct, tag="info", tag_field="verb"):
     """Answered with About."""
 
 
-class Settle(msgspec.Struct, tag="settle", tag_field="verb", forbid_unknown_fields=True):
+class Settle(msgspec.Struct, tag="settle", tag_field="verb"):
     """Read the commit file again, and start the current release if it does not run."""
 
 
+class Replace(msgspec.Struct, tag="replace", tag_field="verb"):
+    """Have the gapless of the interpreter `python` go on in the supervisor's place; answered before it does."""
+
+    python: str
+
+
 class About(msgspec.Struct, frozen=True):
-    """The supervisor: its pid, since when (Unix time), and each address it holds with its socket's inode."""
+    """The supervisor: its pid, since when (Unix time), and each address it holds with its socket's inode.
+
+    `version` is that of its gapless, empty of one that does not say.
+    """
 
     pid: int
     since: float
     sockets: dict[str, int]
+    version: str = ""
 
 
-Request = Start | Retire | Stop | Arm | Disarm | Instances | Info | Settle
+Request = Start | Retire | Stop | Arm | Disarm | Instances | Info | Settle | Replace
 
 
 class UnreachableError(GaplessError):

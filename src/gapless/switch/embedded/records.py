@@ -7,13 +7,17 @@ from pathlib import Path
 
 import msgspec
 
+from gapless.errors import GaplessError
 from gapless.linux import procfs
 from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.states import InstanceState
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One instance. `since` is Unix time, `drain` seconds, `started` clock ticks since the boot `boot`."""
+    """One instance. `since` is Unix time, `drain` seconds, `started` clock ticks since the boot `boot`.
+
+    An older or a newer gapless may have written it: fields are only added, with a default.
+    """
 
     id: str
     release: str
@@ -49,12 +53,18 @@ def erase(home: EmbeddedHome, record: Record) -> None:
 
 
 def running(home: EmbeddedHome) -> list[Record]:
-    """The records of instances that still run, oldest first; the others are erased."""
+    """The records of instances that still run, oldest first; the others are erased.
+
+    Raises GaplessError for what is a record, but none that this gapless can read.
+    """
     found = []
     for path in home.run.glob("*.instance"):
         with contextlib.suppress(FileNotFoundError):
             try:
                 record = msgspec.json.decode(path.read_bytes(), type=Record)
+            except msgspec.ValidationError as error:
+                hint = "use the gapless that wrote it: what serves goes on meanwhile"
+                raise GaplessError("read", str(path), f"a newer gapless may have written it: {error}", hint) from error
             except (msgspec.DecodeError, UnicodeDecodeError):
                 path.unlink()  # torn by a crash of the machine: its instance did not survive that either
                 continue

@@ -25,14 +25,7 @@ def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socke
     wanted = [Address.parse(written) for written in addresses]
     held: dict[str, socket.socket] = {}
     with contextlib.ExitStack() as undo:
-        for record in records:
-            for taken in _take_back(record, {inode(one) for one in held.values()}):
-                undo.callback(taken.close)
-                address = next((address for address in wanted if address.is_of(taken)), None)
-                if address is None:
-                    raise _changed(taken, record)
-                held.setdefault(address.written, taken)
-        for given in inherited():  # if `gapless run` itself is socket-activated (sd_listen_fds(3))
+        for given in inherited():  # by systemd, or by the supervisor that we replace
             undo.callback(given.close)
             address = next((address for address in wanted if address.is_of(given)), None)
             if address is None:
@@ -42,9 +35,14 @@ def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socke
                     "gapless.toml does not listen there",
                     "make `listen` and the socket unit say the same",
                 )
-            # After a supervisor was killed systemd hands the same sockets to the next: the instance's copy will do.
-            if held.setdefault(address.written, given) is not given:
-                given.close()
+            held.setdefault(address.written, given)
+        for record in records:  # of what was given already their copies are not needed
+            for taken in _take_back(record, {inode(one) for one in held.values()}):
+                undo.callback(taken.close)
+                address = next((address for address in wanted if address.is_of(taken)), None)
+                if address is None:
+                    raise _changed(taken, record)
+                held.setdefault(address.written, taken)
         for address in wanted:
             if address.written not in held:
                 held[address.written] = undo.enter_context(_bind(address))

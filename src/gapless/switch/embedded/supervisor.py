@@ -8,14 +8,14 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.switch import pause
-from gapless.switch.embedded import control, control_server, records, sockets
+from gapless.switch.embedded import control, control_server, records, sockets, successor
 from gapless.switch.embedded.alarm import Alarm
 from gapless.switch.embedded.control import About, Request
 from gapless.switch.embedded.home import EmbeddedHome
@@ -26,18 +26,22 @@ from gapless.switch.embedded.reconciler import Reconciler
 from gapless.switch.embedded.records import Record
 from gapless.switch.embedded.states import InstanceState
 from gapless.switch.manager import Readiness, Role, Started
+from gapless.version import VERSION
 
 STOP_ANSWER = 5.0  # seconds after which `stop` answers that the instance is still there
 Emit = Callable[[str], None]
 First = Callable[[], list[str]]
 
 
-def run(home: Path, config: Config, emit: Emit, *, first: First | None = None) -> int:
+def run(
+    home: Path, config: Config, emit: Emit, *, first: First | None = None, arguments: Sequence[str] = ("run",)
+) -> int:
     """Supervise until SIGTERM or SIGINT, then drain; the exit status: 0, or 1 when no first release came about.
 
     `emit` gets each line to show. `first` gives the command that makes the first release; it is called when
-    there is no current one and runs once the sockets are up. Raises GaplessError when another supervisor is
-    there, an address is taken, or an instance's sockets cannot be taken back.
+    there is no current one and runs once the sockets are up. `arguments` are those by which gapless came here: a
+    successor gets them, too. Raises GaplessError when another supervisor is there, an address is taken, or an
+    instance's sockets cannot be taken back.
     """
     place = EmbeddedHome(home.absolute())
     try:
@@ -46,7 +50,12 @@ def run(home: Path, config: Config, emit: Emit, *, first: First | None = None) -
             found = records.running(place)
             held = sockets.hold(config.addresses, found)
             try:
-                return asyncio.run(Supervisor(place, held, LogOutput(place, emit)).run(found, first))
+                supervisor = Supervisor(place, held, LogOutput(place, emit))
+                status = asyncio.run(supervisor.run(found, first))
+                if supervisor.successor:
+                    argv = [supervisor.successor, "-m", "gapless", *arguments]
+                    successor.become(argv, {address: one.fileno() for address, one in held.items()})
+                return status
             finally:
                 for one in held.values():
                     one.close()
@@ -66,6 +75,7 @@ class Supervisor:
         self._since = time.time()
         self._first = 0  # pid of the command that makes the first release
         self._stopping: int | None = None  # the exit status, once we are to end
+        self.successor = ""  # the interpreter whose gapless goes on in our place, once it is to
         self._ended = asyncio.Event()
 
     async def run(self, found: list[Record], first: First | None) -> int:
@@ -75,6 +85,8 @@ class Supervisor:
         self._handle_signals(loop)
         for record in found:
             self._instances.adopt(record)
+        successor.listen_again()
+        self._reap()  # what ended before there was a handler
         self._take_over_alarm()
         server = await control_server.serve(control_server.bind(self._home), self._answer)
         following = asyncio.create_task(self._log.follow())
@@ -105,12 +117,29 @@ class Supervisor:
             case control.Instances():
                 return [self._instances.instance(running) for running in self._instances]
             case control.Info():
-                return About(os.getpid(), self._since, self._instances.inodes)
+                return About(os.getpid(), self._since, self._instances.inodes, VERSION)
             case control.Settle():
                 self._instances.settle()
+            case control.Replace():
+                self._leave_to(request.python)
             case _:
                 assert_never(request)
         return True
+
+    def _leave_to(self, python: str) -> None:
+        """End without a word to any instance: whoever comes in our place adopts them all. Raises GaplessError."""
+        booting = [running.record.id for running in self._instances if not running.settled.is_set()]
+        cause = "it is stopping" if self._stopping is not None else f"{', '.join(booting)} starts" if booting else ""
+        if self._first:
+            cause = "the first release is made"
+        if not cause and not os.access(python, os.X_OK):
+            cause = f"there is no program {python}"
+        if cause:  # what a start says would be heard by nobody for a moment
+            raise GaplessError("replace", f"the supervisor of {self._home.root}", cause, "try again when that is over")
+        self._log.say(f"leaving to {python}; what runs goes on")
+        successor.hold_back()
+        self.successor = python
+        self._ended.set()
 
     def _set_alarm(self, request: control.Arm | control.Disarm) -> None:
         if isinstance(request, control.Disarm):
@@ -171,6 +200,9 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
 
     def _stop(self, status: int) -> None:
+        if self.successor:  # the signal came just before they were held back
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         again = self._stopping is not None
         if not again:
             self._stopping = status

@@ -58,20 +58,24 @@ class SystemdManager:
             raise GaplessError("start", release, f"it is the current release and runs already (pid {live.pid})")
         return self._boot(config, release, timeout, instances)
 
-    def renew(self, release: str, timeout: float) -> None:
-        """Replace what runs of the current `release` by another instance of it, on the socket as its unit is now.
+    def renew(self, release: str, timeout: float, *, opening: bool = False) -> None:
+        """Replace what runs of the current `release` by another instance of it, as this gapless starts one.
 
-        Raises GaplessError when that does not become ready; then what serves goes on, and the socket is shut: whoever
-        opens it again knows by that.
+        With `opening` it is on the socket as the socket's unit is now. Raises GaplessError when it does not become
+        ready: what serves goes on, and a socket that was to be opened is shut, by which whoever opens it again knows.
         """
         instances = self.instances()
-        started = self._boot(self.home.config(release), release, timeout, instances, shut=(self.home.socket,))
+        shut = (self.home.socket,) if opening else ()
+        started = self._boot(self.home.config(release), release, timeout, instances, shut)
         if started.instance is None or started.readiness is not Readiness.READY:
             if started.instance:
                 self.stop(started.instance)
-            self.ctl.do("stop", self.home.socket)
+            for unit in shut:
+                self.ctl.do("stop", unit)
+            operation, what = ("open", self.home.socket) if opening else ("start", f"{release} again")
             cause = f"{started.cause or started.readiness}; what serves goes on"
-            raise GaplessError("open", self.home.socket, cause, f"all its output: `gapless logs {release}`")
+            hint = f"all its output: `gapless logs {release}`"
+            raise GaplessError(operation, what, cause, hint, details=started.log)
         self.point(release)
         for one in self.instances():
             if one.id != started.instance.id and one.role is not Role.RETIRING:
@@ -155,7 +159,7 @@ class SystemdManager:
 
     def instances(self) -> Sequence[Instance]:
         """Every instance that runs, oldest first."""
-        current = self._current()
+        current = self.instance()
         found = [
             read_instance(self.home, unit, current) for unit in self._units("*") if unit["ActiveState"] not in GONE
         ]
@@ -204,10 +208,11 @@ class SystemdManager:
 
     def current(self) -> str | None:
         """The release that the drop-in names."""
-        instance = self._current()
+        instance = self.instance()
         return release_of(instance) if instance else None
 
-    def _current(self) -> str | None:
+    def instance(self) -> str | None:
+        """The instance that the drop-in names: a release, with a number where it was started beside itself."""
         try:
             text = self.home.commit.read_text("utf-8", "replace")
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -237,7 +242,7 @@ class SystemdManager:
         except subprocess.TimeoutExpired:
             late = True
         found = self._units(instance)[0]
-        started = read_instance(self.home, found, self._current())
+        started = read_instance(self.home, found, self.instance())
         if started.ready and started.role is not Role.RETIRING:
             return Started(started, Readiness.READY)
         if late:

@@ -18,6 +18,7 @@ from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.switch.job import Kind
 from gapless.switch.systemd.home import SystemdHome, release_of
+from gapless.version import maker
 
 if TYPE_CHECKING:
     import jinja2
@@ -138,6 +139,24 @@ def commit(config: Config, home: SystemdHome, instance: str) -> str:
     return render("commit", home=home, instance=instance, others=wanted)
 
 
+def body(text: str) -> str:
+    """The text of a unit file without its first line, which says who made it."""
+    return text.partition("\n")[2]
+
+
+def made_by(text: str) -> str:
+    """Who made the unit file with this text: as `maker` says it, or "an older gapless", which did not."""
+    found = re.match(r"# Made by (gapless \S+ \(.*\))(?: for | from |; )", text)
+    return found[1] if found else "an older gapless"
+
+
+def started(text: str) -> Path:
+    """The program that the service unit with this text starts: the first word, as `_command` writes it."""
+    found = re.search(r'^ExecStart="((?:[^"\\]|\\.)*)"', text, re.MULTILINE)
+    word = found[1] if found else ""
+    return Path(re.sub(r"\\(.)", r"\1", word).replace("%%", "%").replace("$$", "$"))
+
+
 def program(written: str, directory: Path, path: str = PATH) -> Path:
     """The absolute path of a program of the release in `directory`; where it would be when it is nowhere.
 
@@ -201,7 +220,7 @@ def _templates() -> jinja2.Environment:
 
 def render(template: str, **values: object) -> str:
     """The unit file of a template."""
-    text = _templates().get_template(template).render(**values)
+    text = _templates().get_template(template).render(maker=maker(), **values)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
