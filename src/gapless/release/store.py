@@ -64,8 +64,8 @@ class Store:
     def new_name(self, now: float, short: str) -> str:
         """`<UTC time>-<short>`, later in order than the releases there are.
 
-        Where they have the second `now` (Unix time) already, or the clock was set back, a number follows the time of the
-        newest one: no name is of a second that has not come yet.
+        Where the second `now` (Unix time) has one already, or the clock was set back, a number follows the time of the
+        newest: no name is of a second that has not come yet.
         """
         stamp = f"{datetime.fromtimestamp(now, UTC):{STAMP}}"
         newest = max((name.partition("-")[0] for name in self.names() if made(name) is not None), default="")
