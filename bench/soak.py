@@ -194,7 +194,7 @@ def report(soaked: Soaked) -> str:
         f"{bound(soaked.requests, soaked.lost)}. {soaked.measured.acknowledged:,} POSTs were acknowledged, "
         f"{len(soaked.measured.wrong)} of them are not in the app's ledger exactly once. The listening socket stayed "
         f"the same one; {soaked.ended_cleanly:,} of {count:,} replaced instances ended as they were told to. A deploy "
-        f"took {first * 1000:,.0f} ms among the first {part}, and {last * 1000:,.0f} ms among the last {part} (medians).",
+        f"took {first * 1000:,.0f} ms among the first {part}, and {last * 1000:,.0f} ms among the last (medians).",
         "",
         "| what stays on the host, at rest | after the warm-up | in the end | limit |",
         "| --- | --- | --- | --- |",
