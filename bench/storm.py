@@ -125,7 +125,8 @@ def ways(folder: Path) -> Iterator[Way]:
         ["nginx", "-c", "{folder}/config", "-g", "daemon off;"],
         config=NGINX,
     )
-    gunicorn = [*python, "gunicorn", "-w2", "-kgthread", "--threads=8", "--bind=127.0.0.1:{port}", "hello:app"]
+    gunicorn = [*python, "gunicorn", "-w2", "-kgthread", "--threads=8", "--bind=127.0.0.1:{port}"]
+    gunicorn += ["--control-socket={folder}/control", "hello:app"]  # else it is below our home
     yield Reloading("gunicorn, SIGHUP", folder / "gunicorn", signal.SIGHUP, gunicorn, **{"hello.py": WSGI})
 
 
