@@ -6,10 +6,9 @@ import contextlib
 import json
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench.throughput import wrk
 from gapless.errors import GaplessError
@@ -43,22 +42,9 @@ class Bulk:
         return sum(self.failures.values())
 
 
-def plainly(call: Callable[[], Any]) -> Any:
-    """Where wrk runs if not in a host's network."""
-    return call()
-
-
 @contextlib.contextmanager
-def bulk(
-    folder: Path,
-    url: str,
-    kind: str,
-    *,
-    connections: int,
-    pause: int,
-    inside: Callable[[Callable[[], Any]], Any] = plainly,
-) -> Iterator[Bulk]:
-    """Send GETs while the block runs, each connection one after `pause` milliseconds on average, from `inside`.
+def bulk(folder: Path, url: str, kind: str, *, connections: int, pause: int) -> Iterator[Bulk]:
+    """Send GETs while the block runs, each connection one after `pause` milliseconds on average.
 
     Without a pause the next request leaves as soon as the answer is there: no connection is ever idle. Raises
     GaplessError where there is no wrk, or it ends by itself.
@@ -68,17 +54,24 @@ def bulk(
         raise GaplessError("load", url, "there is no wrk, and only root can install it", "apt install wrk")
     script = folder / "bulk.lua"
     script.write_text(SCRIPT)
-    argv = [program, "-t1", f"-c{connections}", f"-d{FOREVER}s", f"--timeout={TIMEOUT}s", *KINDS[kind]]
+    argv = [
+        "setpriv",
+        "--pdeathsig=KILL",
+        program,
+        "-t1",
+        f"-c{connections}",
+        f"-d{FOREVER}s",
+        f"--timeout={TIMEOUT}s",
+        *KINDS[kind],
+    ]
     seen = Bulk()
-    running: subprocess.Popen[str] = inside(
-        lambda: subprocess.Popen(
-            [*argv, f"--script={script}", url],
-            env={"PAUSE": f"{pause}"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    running = subprocess.Popen(
+        [*argv, f"--script={script}", url],
+        env={"PAUSE": f"{pause}"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         yield seen

@@ -34,6 +34,7 @@ from gapless.release.store import made
 
 DEPLOYS = 1000
 SAMPLES = 20  # looks at the host, evenly spread
+LEAST = 5  # deploys between two looks: as many as releases are kept
 PART = 20  # of the deploys, the first and the last that are compared: one in so many
 SLOWER = 1.10  # the most by which the last ones may be slower
 BOOT = 0.05  # seconds the app takes to start
@@ -122,7 +123,7 @@ def soak(host: Host, folder: Path, count: int) -> Soaked:
         current = str(json.loads(way.gapless("status", "--json").stdout)["current"])
         if (at := made(current)) is None or at > time.time():
             untrue.append(current)
-        if len(deploys) % max(count // SAMPLES, 1) == 0:
+        if len(deploys) % max(count // SAMPLES, LEAST) == 0:
             way.settle()
             samples.append(footprint.look(host))
         print(f"\r{len(deploys)} deploys, {time.monotonic() - start:.0f} s", end="", flush=True)
@@ -131,9 +132,7 @@ def soak(host: Host, folder: Path, count: int) -> Soaked:
     async def under_load() -> tuple[Result, dict[str, Bulk]]:
         with contextlib.ExitStack() as stack:
             found = {
-                kind: stack.enter_context(
-                    bulk(folder, way.url, kind, connections=connections, pause=pause, inside=host.inside)
-                )
+                kind: stack.enter_context(bulk(folder, way.url, kind, connections=connections, pause=pause))
                 for kind, (connections, pause) in BULK.items()
             }
             async with load(mixed(way.url, RATE, KINDS)) as running:
