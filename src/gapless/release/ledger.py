@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+import functools
 import os
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,21 +216,13 @@ class Ledger:
         ended = {record.attempt for record in self._records() if isinstance(record, Finished)}
         return [deploy for deploy in self.entries() if deploy.id not in ended]
 
-    def _records(self) -> list[Record]:
+    def _records(self) -> Sequence[Record]:
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            return decoded(self.path.read_bytes())
         except FileNotFoundError:
-            return []
+            return ()
         except OSError as error:
             raise refusal("read", "the ledger", error) from error
-        records: list[Record] = []
-        decoder = msgspec.json.Decoder(Started | Phase | Finished | Backup)
-        for line in lines:
-            try:
-                records.append(decoder.decode(line))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue  # torn by a kill, or of a newer gapless
-        return records
 
     def deploys(self) -> dict[str, Deploy]:
         """What decided about each release: its last deploy, or a rollback to it that was turned back.
@@ -284,3 +277,16 @@ class Ledger:
         cause = "there is no older good release to go back to"
         hint = "`gapless releases` lists what there is; deploy a corrected one instead"
         raise GaplessError("roll back from", current or "nothing", cause, hint)
+
+
+@functools.lru_cache(maxsize=1)  # a deploy asks several times, and between two deploys the file grows
+def decoded(text: bytes) -> Sequence[Record]:
+    """Read the records of a ledger's text; lines that cannot be read are passed over."""
+    records: list[Record] = []
+    decoder = msgspec.json.Decoder(Started | Phase | Finished | Backup)
+    for line in text.split(b"\n"):
+        try:
+            records.append(decoder.decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue  # torn by a kill, or of a newer gapless
+    return tuple(records)
