@@ -39,7 +39,7 @@ PART = 20  # of the deploys, the first and the last that are compared: one in so
 SLOWER = 1.10  # the most by which the last ones may be slower
 BOOT = 0.05  # seconds the app takes to start
 LINGER = 2.0
-EVERY = 1.5  # seconds from the beginning of one deploy to that of the next, unless that takes longer
+EVERY = 1.25  # seconds from the beginning of one deploy to that of the next, unless that takes longer
 RATE = 60.0  # requests a second of the probe
 # Of wrk: connections, and milliseconds between an answer and the next request.
 BULK = {"keep-alive": (24, 30), "new connections": (8, 30)}

@@ -17,7 +17,7 @@ from bench.bulk import KINDS, Bulk, bulk
 from gapless.demo.ways import Gapless, Way
 from gapless.prove.verdict import bound
 
-RELOADS = 40
+RELOADS = 30
 BOOT = 0.05  # seconds
 CONNECTIONS = 16
 GAPLESS = "gapless deploy"
@@ -99,7 +99,7 @@ def run(folder: Path, count: int) -> list[Row]:
     rows: list[Row] = []
     for clients in KINDS:
         every = 0.0  # the first is gapless, as fast as it goes; the others reload as often
-        for way in ways(folder / clients):
+        for way in ways(folder / clients.replace(" ", "-")):
             rows.append(_measure(way, clients, count, every))
             every = every or rows[-1].every
             print(" | ".join(cells(rows[-1])), flush=True)
