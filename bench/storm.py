@@ -20,6 +20,7 @@ from gapless.prove.verdict import bound
 RELOADS = 30
 BOOT = 0.05  # seconds
 CONNECTIONS = 16
+AGAIN = 1.0  # seconds after which a signal is sent again: haproxy loses those that come while it starts
 GAPLESS = "gapless deploy"
 HEADINGS = ["server", "clients", "reloads", "one each", "requests", "failed", "how"]
 HAPROXY = """
@@ -70,9 +71,16 @@ class Reloading(Way):
         self._until(self._connects, f"{self.name} on port {self.port}")
 
     def deploy(self) -> None:
-        before = self._workers()
-        self._started[-1].send_signal(self.signal)
-        self._until(lambda: bool(self._workers() - before), f"another worker of {self.name}")
+        before, told = self._workers(), 0.0
+
+        def reloaded() -> bool:
+            nonlocal told
+            if time.monotonic() > told + AGAIN:
+                self._started[-1].send_signal(self.signal)
+                told = time.monotonic()
+            return bool(self._workers() - before)
+
+        self._until(reloaded, f"another worker of {self.name}")
 
     def _workers(self) -> set[str]:
         return {*Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()}
