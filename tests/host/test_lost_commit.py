@@ -71,7 +71,7 @@ def test_doctors_advice_restores_the_file_and_nobody_notices(shop: Shop, damage:
         assert found["commit"]["state"] == "failed"
         assert found["instances"]["state"] == found["socket"]["state"] == "ok"
         assert found["commit"]["hint"] == "gapless prune"
-        assert [name for name in found if found[name]["state"] in ("failed", "warning")][0] == "commit"  # others follow
+        assert next(name for name in found if found[name]["state"] in ("failed", "warning")) == "commit"
         # 2. The advice.
         assert f"{FILE} named" in shop("prune").stderr
         whole(shop, before["release"])
