@@ -1,5 +1,7 @@
 """A seeded walk on a real systemd host under load: deploys, kills, power cuts, damage, habits, advice; as root.
 
+Writes what came of it into the README; the exit status is not 0 when anything was lost, or untrue, or a deploy failed.
+
 python -m bench.chaos --steps 300
 """
 
@@ -9,17 +11,21 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import random
 import shlex
 import socket
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.host.host import Host, install_requirements
 
+from bench.__main__ import into_readme
 from bench.host_kills import Soak, Victim
 from bench.on_host import PLACE, PROJECT, OnHost
 from gapless.demo.compare import Measured, weigh
@@ -31,6 +37,9 @@ from gapless.switch.manager import Role
 BOOT = 0.05  # seconds
 IDLE = 1_100  # connections on which nobody says anything: more than select(2) can see
 REPAIRS = 4  # advices that are followed after one another
+BALLAST = "/var/ballast"
+SPARE = 1 << 20  # bytes that the disk still has before the ballast
+STEPS = 300
 LEDGER = "/srv/demo/ledger.jsonl"
 DAMAGE = {
     "commit reverted": f"systemctl revert {PLACE.socket}",
@@ -40,11 +49,20 @@ DAMAGE = {
     "ledger rubbish": f"head -c 4096 /dev/urandom > {LEDGER}",
     "ledger cut": f"truncate -s -200 {LEDGER}",
 }
+BY_HAND = f"""
+mkdir -p /etc/systemd/system/{PLACE.socket}.d
+printf '[Socket]\\nBacklog=16\\n' > /etc/systemd/system/{PLACE.socket}.d/mine.conf
+systemctl daemon-reload
+"""
 HABITS = {
     "socket restarted": f"systemctl restart {PLACE.socket}",
     "socket stopped": f"systemctl stop {PLACE.socket}",
     "daemon-reexec": "systemctl daemon-reexec",
     "daemon-reload": "systemctl daemon-reload",
+    "socket disabled": f"systemctl disable {PLACE.socket}",
+    "drop-in by hand": BY_HAND,
+    "journald restarted": "systemctl restart systemd-journald",
+    "failures reset": "systemctl reset-failed",
 }
 READ_ONLY = "mount --bind /etc /etc && mount -o remount,bind,ro /etc"
 
@@ -58,9 +76,11 @@ class Walk(Soak):
         self.kinds: dict[str, Callable[[], None]] = {
             "deploy": self.way.deploy,
             "rollback": self._rollback,
-            "service restarted": self._restart_service,
+            "service restarted": lambda: self._operate("restart"),
+            "service stopped": lambda: self._operate("stop"),
             "idle connections": self._idle,
             "read-only /etc": self._read_only,
+            "full disk": self._full_disk,
             **{f"kill {victim}": self._kill_of(victim) for victim in Victim if victim is not Victim.POWER},
             **{name: self._shell(text) for name, text in (DAMAGE | HABITS).items()},
         }
@@ -124,8 +144,11 @@ class Walk(Soak):
         if done.returncode and "no older good release" not in done.stderr:
             raise GaplessError("roll back", "the demo app", done.stderr.strip())
 
-    def _restart_service(self) -> None:
-        self.host.run("systemctl", "restart", self.way.unit_of(Role.LIVE))
+    def _operate(self, verb: str) -> None:
+        """What an operator does to the service, by habit: its socket lets the next visitor start it again."""
+        self.host.run(
+            "systemctl", verb, self.way.unit_of(Role.LIVE), check=False
+        )  # systemd may have it start again first
 
     def _idle(self) -> None:
         """A deploy while many connect and say nothing."""
@@ -141,6 +164,27 @@ class Walk(Soak):
         if "Read-only file system" not in refused.stderr:
             raise GaplessError("refuse", "a deploy", f"/etc was read-only, and it said: {refused.stderr.strip()}")
 
+    def _full_disk(self) -> None:
+        """A deploy without any room, and what it advises; the app itself cannot write meanwhile, and says so."""
+        began = time.time()
+        try:
+            with full(self.host):
+                refused = self.way.gapless("deploy", "-q")
+                if "No space left on device" not in refused.stderr:
+                    raise GaplessError(
+                        "refuse", "a deploy", f"the disk was full, and it said: {refused.stderr.strip()}"
+                    )
+                self._follow(refused.stderr.partition("Try:")[2])
+                self._tells_the_truth()
+        finally:
+            self.outcome.full.append((began, time.time()))
+
+    def _follow(self, advice: str) -> None:
+        """Run an advice that is a command, or the first command in its text, whatever comes of it."""
+        command = advice.split("`")[1] if "`" in advice else advice
+        command = command.replace("gapless ", f"{shlex.quote(sys.executable)} -m gapless ", 1)
+        self.host.run("sh", "-c", command, cwd=PROJECT, check=False)
+
     def _follow_doctor(self) -> None:
         """Do blindly what doctor advises, until it finds nothing."""
         for _ in range(REPAIRS):
@@ -150,16 +194,33 @@ class Walk(Soak):
             ]
             if not wrong:
                 return
-            hint = str(wrong[0]["hint"])
-            command = hint.split("`")[1] if "`" in hint else hint
-            command = command.replace("gapless ", f"{shlex.quote(sys.executable)} -m gapless ", 1)
-            self.host.run("sh", "-c", command, cwd=PROJECT, check=False)
+            self._follow(str(wrong[0]["hint"]))
         raise GaplessError("mend", "what doctor finds", f"it still finds {wrong[0]['name']}: {wrong[0]['what']}")
+
+
+@contextlib.contextmanager
+def full(host: Host) -> Iterator[None]:
+    """Leave a host no room on its disk."""
+    disk = f"{host.folder}/disk"
+
+    def resize(size: str) -> None:
+        remount = ["mount", "-o", f"remount,size={size}", disk]
+        subprocess.run(["nsenter", f"--target={host.holder}", "--mount", *remount], check=True, timeout=60)
+
+    found = os.statvfs(f"/proc/{host.holder}/root{disk}")
+    used = (found.f_blocks - found.f_bfree) * found.f_frsize
+    resize(f"{used + SPARE}")
+    try:
+        host.run("sh", "-c", f"cat /dev/zero > {BALLAST}", check=False)
+        yield
+    finally:
+        resize("50%")  # as tmpfs has it by itself
+        host.run("rm", "-f", BALLAST)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=STEPS, help="fewer than all: writes nothing")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311 -- printed, to run it again
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
@@ -167,14 +228,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gapless-chaos-") as folder, Host() as host:
         walk = Walk(host, OnHost(host, Path(folder, "app"), BOOT, linger=2), options.seed)
         measured, excused = walk.walk(options.steps)
-    print(f"\r{len(walk.done)} steps: {', '.join(sorted({*walk.done}))}")
-    print(f"{measured.verdict.bound}; {excused} more were in the hands of what was killed")
-    print(f"{measured.acknowledged} POSTs acknowledged, {len(measured.wrong)} not once in the ledger")
+    text = report(walk, measured, excused)
+    print(f"\r{text}")
     for line in walk.outcome.wrong:
         print(line)
     for one in measured.verdict.losses:
         print(f"{one.kind} {one.failure} {one.detail}, at {one.ended_at - measured.verdict.started_at:.3f} s")
+    if options.steps >= STEPS:
+        into_readme("chaos", text)
     sys.exit(bool(walk.outcome.wrong) or not measured.ok)
+
+
+def report(walk: Walk, measured: Measured, excused: int) -> str:
+    """The figures as Markdown."""
+    kinds = ", ".join(f"{count} × {name}" for name, count in sorted(Counter(walk.done).items()))
+    return (
+        f"A seeded walk on a systemd host, under the mixed traffic: {len(walk.done)} steps: {kinds}. After each, "
+        "doctor's advice is followed blindly, `gapless status` has to be true, and the next deploy has to work: "
+        f"{len(walk.outcome.wrong)} times it was not so. {measured.verdict.bound}; {excused} more were in the hands "
+        f"of what was killed, or the app had no room to write them. {measured.acknowledged} POSTs acknowledged, "
+        f"{len(measured.wrong)} not once in the ledger. `make chaos` prints this.\n"
+    )
 
 
 if __name__ == "__main__":

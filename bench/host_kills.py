@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from http import HTTPStatus
 from pathlib import Path
 
 from tests.host.host import Host, install_requirements
@@ -53,6 +54,7 @@ class HostOutcome(Outcome):
     absent: int = 0  # times at which there was no candidate to kill
     instances: list[tuple[float, float]] = field(default_factory=list)
     power: list[tuple[float, float]] = field(default_factory=list)
+    full: list[tuple[float, float]] = field(default_factory=list)  # when the disk was, and the app could not write
 
     def since(self, moment: float) -> float:
         """Seconds from the last kill of an instance or the power before a moment; infinite when there was none."""
@@ -61,14 +63,15 @@ class HostOutcome(Outcome):
         )
 
     def excuses(self, sample: Sample, plan: Workload) -> bool:
-        """Whether the request was lost in the hands of something that was killed."""
+        """Whether the request was lost in the hands of what was killed, or the app had no room to write it."""
         began = sample.scheduled_at - plan.lead_seconds(sample.kind)
 
         def under_way(windows: list[tuple[float, float]]) -> bool:
             return any(began <= end + SEEN and sample.ended_at >= start for start, end in windows)
 
         killed = sample.failure in BROKEN and under_way(self.instances)
-        return sample.failure is not None and (killed or under_way(self.power))
+        no_room = sample.status == HTTPStatus.INTERNAL_SERVER_ERROR and bool(sample.id) and under_way(self.full)
+        return sample.failure is not None and (killed or no_room or under_way(self.power))
 
 
 class Soak:

@@ -97,11 +97,15 @@ class OnHost(Gapless):
 
     def stop(self) -> None:
         """Let the replaced instances drain, see how they ended, keep the ledger, and remove all from the host."""
-        wait_until(lambda: not self._retiring(), DRAIN, "the replaced instances end")
+        self.settle()
         self._ended = _endings(self.host) - self._ended_before
         self.host.gapless("down", "-y", cwd=PROJECT)
         _keep(self.host, str(PLACE.shared), self.folder)
         self.host.gapless("down", "-y", "--data", cwd=PROJECT)
+
+    def settle(self) -> None:
+        """Let the replaced instances drain."""
+        wait_until(lambda: not self._retiring(), DRAIN, "the replaced instances end")
 
     def ended_cleanly(self) -> int:
         """How many instances ended as they were told to, less those that failed."""

@@ -51,3 +51,15 @@ def test_chaos() -> None:
     assert "20 steps: " in said
     assert re.search(r"\d+ requests without a loss", said), said
     assert re.search(r"[1-9]\d* POSTs acknowledged, 0 not once", said), said
+
+
+def test_soak() -> None:
+    """Invariants 1 and 6: deploys in a row under wrk and the mixed traffic; nothing is lost, and nothing grows.
+
+    The storm: what gapless does not lose, however fast its deploys follow one another.
+    """
+    said = program("bench.soak", "--deploys", "20", "--reloads", "3")
+    [requests] = re.findall(r"^([\d,]+) requests without a loss: .* 0 of them are not in the app's ledger", said, re.M)
+    assert int(requests.replace(",", "")) >= 20_000
+    for clients in ("keep-alive", "new connections"):
+        assert re.search(rf"^\| gapless deploy \| {clients} \| 3 \| [\d,]+ ms \| [\d,]+ \| 0 \|", said, re.M), said

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.release.store import Store
+from gapless.release.store import Store, made
 
 NOON = 1795435805.0  # 2026-11-23 12:10:05 UTC
 ADD = """
 import sys
 from pathlib import Path
 from gapless.errors import GaplessError
-from gapless.release.store import Store
+from gapless.release.store import Store, made
 store = Store(Path(sys.argv[1]))
 try:
     store.add("r1", lambda directory: (directory / "big").write_bytes(b"x" * 1_000_000))
@@ -50,14 +50,25 @@ def in_tmpfs(mount: Path, *options: str) -> str:
 
 
 def test_names_sort_by_time_and_are_unique(store: Store) -> None:
-    """Two releases of one second get two seconds, so that names sort in the order of deployment."""
-    first = store.new_name(NOON, "fffffff")
-    store.add(first, fill)
-    second = store.new_name(NOON, "0000000")
-    store.add(second, fill)
-    assert first == "20261123T121005Z-fffffff"
-    assert second == "20261123T121006Z-0000000"
-    assert store.names() == [first, second]
+    """Names sort in the order of deployment, and none is of the future, however many are made within a second."""
+    names = []
+    for count in range(12):
+        names.append(store.new_name(NOON + count / 12, f"{12 - count:07x}"))
+        store.add(names[-1], fill)
+    names.append(store.new_name(NOON + 1, "0000000"))
+    store.add(names[-1], fill)
+    assert names[:2] == ["20261123T121005Z-000000c", "20261123T121005Z1-000000b"]
+    assert names[-2:] == ["20261123T121005Z92-0000001", "20261123T121006Z-0000000"]
+    assert store.names() == names
+    assert {made(name) for name in names[:-1]} == {NOON // 1}
+
+
+def test_a_clock_that_was_set_back_makes_no_release_older(store: Store) -> None:
+    """The next name sorts after the newest one, and is of its second."""
+    store.add(first := store.new_name(NOON, "fffffff"), fill)
+    second = store.new_name(NOON - 3600, "0000000")
+    assert (second, made(second)) == ("20261123T121005Z1-0000000", made(first))
+    assert made("20261123T121005Zx-0000000") is None
 
 
 def test_an_empty_home_has_no_releases_and_stays_empty(store: Store) -> None:

@@ -26,18 +26,18 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
     """
     target = Target(app.home, app.manager)
     current, commit = _current(target)
-    home, there = app.home, True
+    home = app.home
+    there = home.installed if isinstance(home, SystemdHome) else True
+    found = [commit] if there else []  # first: what else is wrong may come of it
     if isinstance(home, SystemdHome):
-        there = home.installed
-        found = _of_systemd(config, home, current)
+        found += _of_systemd(config, home, current)
     else:
-        found = [Finding("systemd", Severity.OK, "not needed: the embedded manager holds the socket")]
+        found += [Finding("systemd", Severity.OK, "not needed: the embedded manager holds the socket")]
     found += _guarded("backlog", lambda: [_backlog(config)])
     found += _guarded("disk", lambda: [machine.disk(home.root)])
     found += _guarded("clock", lambda: [_clock(target)])
     found += _guarded("command", lambda: [command.wrapper(config.argv)])
     if there:
-        found.append(commit)
         found += _guarded("ledger", lambda: [leftovers.ledger(target.ledger.unknown(target.store.names()))])
         if current:
             found += _guarded("current release", lambda: [leftovers.current_release(home, current)])

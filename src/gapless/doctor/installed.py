@@ -64,7 +64,8 @@ def socket(home: SystemdHome, unit: Mapping[str, str], live: str) -> Finding:
             what = f"{name} is {unit['ActiveState']}: {live} answers on a socket that ends with it"
         hint = f"`{_up(home)}` opens it again; `journalctl -u {name}` says why it closed"
         return Finding("socket", Severity.FAILED, what, hint)
-    if unit["UnitFileState"] != "enabled":
+    unreadable = unit["UnitFileState"] == "bad" and home.enabled  # of a damaged drop-in others tell
+    if unit["UnitFileState"] != "enabled" and not unreadable:
         what = f"{name} is {unit['UnitFileState'] or 'not enabled'}: it will not be there after a boot"
         return Finding("socket", Severity.FAILED, what, f"{_ctl(home)} enable {name}")
     return Finding("socket", Severity.OK, f"{name} is active and enabled")

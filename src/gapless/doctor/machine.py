@@ -20,7 +20,7 @@ from gapless.switch.systemd.home import SystemdHome
 MB = 1_000_000
 LEAST_SPACE, LEAST_SHARE = 200 * MB, 0.02  # below either a deploy fails, and so may the app
 LOW_SPACE, LOW_SHARE = 1000 * MB, 0.10  # below either it is time to do something
-AHEAD = 60.0  # seconds: deploys that follow one another within a second have the names of the next ones
+AHEAD = 60.0  # seconds by which a clock may be put right
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 
 

@@ -7,9 +7,10 @@ or a kind of record passes it over, and keeps it.
 from __future__ import annotations
 
 import enum
+import functools
 import os
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,7 +172,7 @@ class Ledger:
             started = [one for one in self._records() if isinstance(one, Started)]
             recent = {one.attempt for one in started[-KEPT:]} | {one.attempt for one in started if one.to in present}
             # As they are: a newer gapless may have written more into them than we read.
-            kept = [f"{line.decode(errors='replace')}\n" for line in self._lines() if _attempt(line) in recent]
+            kept = [f"{line.decode(errors='replace')}\n" for line in self._text().split(b"\n") if _attempt(line) in recent]
             mode = self.path.stat().st_mode
             replace(self.path, "".join(kept))
             self.path.chmod(mode & 0o777)
@@ -219,23 +220,16 @@ class Ledger:
         ended = {record.attempt for record in self._records() if isinstance(record, Finished)}
         return [deploy for deploy in self.entries() if deploy.id not in ended]
 
-    def _lines(self) -> list[bytes]:
+    def _records(self) -> Sequence[Record]:
+        return decoded(self._text())
+
+    def _text(self) -> bytes:
         try:
-            return self.path.read_bytes().split(b"\n")
+            return self.path.read_bytes()
         except FileNotFoundError:
-            return []
+            return b""
         except OSError as error:
             raise refusal("read", "the ledger", error) from error
-
-    def _records(self) -> list[Record]:
-        records: list[Record] = []
-        decoder = msgspec.json.Decoder(Started | Phase | Finished | Backup)
-        for line in self._lines():
-            try:
-                records.append(decoder.decode(line))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue  # torn by a kill, or of a newer gapless
-        return records
 
     def deploys(self) -> dict[str, Deploy]:
         """What decided about each release: its last deploy, or a rollback to it that was turned back.
@@ -303,3 +297,16 @@ def _attempt(line: bytes) -> str:
         return msgspec.json.decode(line, type=_OfAttempt).attempt
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""  # torn by a kill
+
+
+@functools.lru_cache(maxsize=1)  # a deploy asks several times, and between two deploys the file grows
+def decoded(text: bytes) -> Sequence[Record]:
+    """Read the records of a ledger's text; lines that cannot be read are passed over."""
+    records: list[Record] = []
+    decoder = msgspec.json.Decoder(Started | Phase | Finished | Backup)
+    for line in text.split(b"\n"):
+        try:
+            records.append(decoder.decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue  # torn by a kill, or of a newer gapless
+    return tuple(records)

@@ -62,9 +62,14 @@ class Store:
         return link.readlink().name if link.is_symlink() else None
 
     def new_name(self, now: float, short: str) -> str:
-        """`<UTC time>-<short>`: `now` (Unix time), but later than the releases there are, if the clock was set back."""
-        now = max([now, *(taken + 1 for name in self.names() if (taken := made(name)) is not None)])
-        return f"{datetime.fromtimestamp(now, UTC):{STAMP}}-{short}"
+        """`<UTC time>-<short>`, later in order than the releases there are.
+
+        Where the second `now` (Unix time) has one already, or the clock was set back, a number follows the time of the
+        newest: no name is of a second that has not come yet.
+        """
+        stamp = f"{datetime.fromtimestamp(now, UTC):{STAMP}}"
+        newest = max((name.partition("-")[0] for name in self.names() if made(name) is not None), default="")
+        return f"{stamp if stamp > newest else _after(newest)}-{short}"
 
     def prepare(self) -> None:
         """Make the directories that a release needs around it. Raises GaplessError."""
@@ -151,7 +156,15 @@ class Store:
 
 def made(release: str) -> float | None:
     """The Unix time in a release's name; None where somebody else chose the name."""
+    time, zone, number = release.partition("-")[0].partition("Z")
+    if number and not number.isdecimal():
+        return None
     try:
-        return datetime.strptime(f"{release.partition('-')[0]}+0000", f"{STAMP}%z").timestamp()
+        return datetime.strptime(f"{time}{zone}+0000", f"{STAMP}%z").timestamp()
     except ValueError:
         return None
+
+
+def _after(stamp: str) -> str:
+    """The least time with a number that sorts after `stamp`: …Z, …Z1, … …Z9, …Z91; in a name `-` follows, before 1."""
+    return f"{stamp}1" if stamp[-1] in "Z9" else f"{stamp[:-1]}{int(stamp[-1]) + 1}"

@@ -1,0 +1,128 @@
+"""What a host keeps from deploy to deploy: memory, descriptors, units, processes, files; while it is at rest."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.host.host import Host
+
+from bench.on_host import PLACE
+from gapless.release import ledger
+from gapless.release.room import taken
+
+STAYING = {
+    "systemd": "systemd (PID 1)",
+    "systemd-journal": "journald",
+    "dbus-daemon": "D-Bus",
+    "systemd-logind": "logind",
+}
+KB, MB = 1 << 10, 1 << 20
+MEMORY = 1.10  # of what it was, and SLACK more
+SLACK = 512 * KB
+TENTH = 10
+JOURNAL = 4 << 30  # bytes, the most that journald keeps unless it is told otherwise: journald.conf(5)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing that stays: how it is shown, and how much more than before it may be."""
+
+    what: str
+    show: Callable[[float], str] = field(compare=False)
+    allowed: Callable[[float], float] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: the median of the first tenth after the warm-up, of the last one, and the most allowed."""
+
+    figure: Figure
+    before: float
+    after: float
+
+    @property
+    def flat(self) -> bool:
+        return self.after <= self.figure.allowed(self.before)
+
+
+def look(host: Host) -> dict[Figure, float]:
+    """Every figure of a host with the demo app on it."""
+    root = Path(f"/proc/{host.pid}/root")
+    found: dict[Figure, float] = {}
+    for pid in (pids := _inside(host.pid)):
+        name = _read(pid, "comm").strip()
+        if name in STAYING:
+            found[_memory(f"memory of {STAYING[name]}")] = _anonymous(pid)
+            found[_count(f"descriptors of {STAYING[name]}")] = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+    listed = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend").stdout
+    found[_count("units that systemd has loaded")] = len(listed.splitlines())
+    found[_count("processes")] = len(pids)
+    found[_count("control groups")] = sum(1 for _ in os.walk(root / "sys/fs/cgroup"))
+    home = root / PLACE.root.relative_to("/")
+    own = taken(home) - taken(home / "shared") - _size(home / "ledger.jsonl")
+    found[_bytes(f"{PLACE.root} less what follows")] = own
+    found[Figure("its ledger", _megabytes, lambda _: ledger.LARGEST)] = _size(home / "ledger.jsonl")
+    found[Figure("the journal", _megabytes, lambda _: JOURNAL)] = taken(root / "var/log/journal")
+    for where in ("run", "etc", "var", "tmp"):
+        found[_count(f"files in /{where}")] = _files(root / where)
+    return found
+
+
+def compare(samples: Sequence[dict[Figure, float]]) -> list[Row]:
+    """The last tenth of the samples beside the first one after the warm-up, which is a tenth as well."""
+    size = max(len(samples) // TENTH, 1)
+    early, late = samples[size : 2 * size] or samples[:1], samples[-size:]
+    return [Row(one, *(statistics.median(each[one] for each in part) for part in (early, late))) for one in samples[0]]
+
+
+def _memory(what: str) -> Figure:
+    return Figure(what, _megabytes, lambda before: before * MEMORY + SLACK)
+
+
+def _bytes(what: str) -> Figure:
+    return Figure(what, _megabytes, lambda before: before * 1.01)
+
+
+def _count(what: str) -> Figure:
+    return Figure(what, lambda number: f"{number:,.0f}", lambda before: before)
+
+
+def _megabytes(number: float) -> str:
+    return f"{number / MB:,.2f} MiB"
+
+
+def _inside(first: int) -> list[int]:
+    """Every process below `first`, itself included."""
+    children: dict[int, list[int]] = {}
+    for one in Path("/proc").glob("[1-9]*"):
+        if status := _read(int(one.name), "stat"):
+            children.setdefault(int(status.rpartition(")")[2].split()[1]), []).append(int(one.name))
+    found = [first]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:  # it has ended
+        return ""
+
+
+def _anonymous(pid: int) -> int:
+    """Bytes that are neither a file's nor shared: journald maps its journal, whose limits are its own."""
+    return next(int(line.split()[1]) * KB for line in _read(pid, "status").splitlines() if line.startswith("RssAnon"))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _files(tree: Path) -> int:
+    """How many there are, those of the journal aside: its limits are its own."""
+    return sum(len(names) + len(files) for folder, names, files in os.walk(tree) if "/log/journal" not in folder)
