@@ -94,6 +94,7 @@ def test_a_killed_deployers_build_ends_and_its_migration_goes_on(shop: Shop) -> 
     """Invariants 2 and 5: the next deploy waits for a migration, and for no build; `down` does, too."""
     host = shop.host
     shop("up")
+    shop.deploy()
     shop.write(config="[build]\nrun = 'sleep 101'\n")
     deploy = shop.popen("deploy")
     wait_until(lambda: host.run("pgrep", "-u", "shop-build", check=False).stdout, 30)

@@ -35,8 +35,37 @@ ADVICE = {
     "proxy = { headers = { A = '{x}' } }": "proxy = { extra = 'header A {x}' }",
     "listen = 'unix:/run/a/b'\nproxy = { domains = ['a.example'] }": "",
     "drain = { linger = 'soon' }": "drain = { linger = '35s' }",
+    'env_file = "a\\nb"': 'env_file = "a"',
+    'processes = { a = { command = "it\'s" } }': "processes = { a = { command = \"it's'\" } }",
+    "processes = { a = { command = '-x' } }": "processes = { a = { command = 'x' } }",
+    "sandbox = { writable = ['/a\"b'] }": "sandbox = { writable = ['/ab'] }",
+    "assets = { '/a b' = 'a' }": "",
+    "assets = { '/a' = 'a', '/a/b' = 'b' }": "assets = { '/a' = 'a', '/b' = 'b' }",
+    "proxy = { domains = ['a.example'], tls = { cert = 'a', key = 'b' } }": (
+        "proxy = { domains = ['a.example'], tls = { cert = '/a', key = '/b' } }"
+    ),
+    "database = { replica = 's3://bucket/shop' }": "database = { replica = 's3://bucket/shop', path = 'shop.db' }",
+    "database = { path = '../shop.db', replica = 's3://bucket/shop' }": (
+        "database = { path = 'shop.db', replica = 's3://bucket/shop' }"
+    ),
+    "database = { path = 'shop.db', replica = 'disk' }": (
+        "database = { path = 'shop.db', replica = 'file:///mnt/backup/shop' }"
+    ),
+    "database = { path = 'shop.db', replica = 's3://bucket/shop', endpoint = 'x' }": (
+        "database = { path = 'shop.db', replica = 's3://bucket/shop', endpoint = 'https://s3.example.com' }"
+    ),
+    "database = { path = 'shop.db', replica = 's3://bucket/shop', retention = '1h' }": (
+        "database = { path = 'shop.db', replica = 's3://bucket/shop', retention = '168h' }"
+    ),
+    "zzz = 1": "listen = '127.0.0.1:1'",
 }
-TABLES = {"calendar": "timers.tick", "host": "check", "domains": "proxy", "database-password": "secrets"}
+TABLES = {
+    "calendar": "timers.tick",
+    "host": "check",
+    "domains": "proxy",
+    "database-password": "secrets",
+    '"/static"': "assets",
+}
 
 
 @pytest.mark.parametrize("wrong", ADVICE)
