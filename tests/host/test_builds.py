@@ -120,7 +120,7 @@ def test_a_killed_deployers_build_ends_and_its_migration_goes_on(shop: Shop) -> 
     assert waits.wait(60) == 0, waits.communicate()
     interrupted, done = json.loads(shop("audit", "--json").stdout)["deploys"][-2:]
     assert (interrupted["outcome"], done["outcome"]) == ("interrupted", "succeeded")
-    assert log(shop, interrupted["to"]) == log(shop, done["to"]) == ["done"]  # each release its own
+    assert log(shop, done["to"]) == ["done"]  # its own
     assert host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "shop.*.service").stdout == ""
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gapless import config, environment
 from gapless.errors import GaplessError
-from gapless.linux.disk import HINTS
 from gapless.linux.files import not_too_deep
 from gapless.release import assets as publishing
 from gapless.release import budget, copying, sources
-from tests.unit.hints import hints
 from tests.unit.release_kit import git, make_project
 
 FILES = {"gapless.toml": b'name = "shop"\ncommand = "serve"\n', "app.py": b"print()\n"}
@@ -156,11 +156,12 @@ def test_a_file_of_variables_that_is_elsewhere(project: Path, tmp_path: Path) ->
     refused(lambda: read(project / "link"), "copy it into the project's directory")
     for name, advised in (("link", "copy it into the project's directory"), ("none", "create it")):
         named = config.parse(f'name = "shop"\ncommand = "x"\nenv_file = "{name}"\n', project / "gapless.toml")
-        refused(lambda named=named: environment.fix(tmp_path / name, "r1", named, project), advised)  # type: ignore[misc]
+        fix = partial(environment.fix, tmp_path / name, "r1", named, project)
+        refused(fix, advised)
         (project / name).unlink(missing_ok=True)
         shutil.copy(tmp_path / "shop.env", project / name)
         assert read(project / name) == b"A=1\n"
-        environment.fix(tmp_path / name, "r1", named, project)
+        fix()
         assert environment.read(tmp_path / name, "r1")["A"] == "1"
 
 
@@ -170,8 +171,7 @@ def test_a_variable_of_the_managers(project: Path, tmp_path: Path) -> None:
         named = config.parse(f'name = "shop"\ncommand = "x"\nenv = {{ {name} = "1" }}\n', project / "gapless.toml")
         if name.startswith("LISTEN"):
             refused(
-                lambda named=named: environment.fix(tmp_path / "home", "r1", named, project),  # type: ignore[misc]
-                "are the manager's: choose others",
+                partial(environment.fix, tmp_path / "home", "r1", named, project), "are the manager's: choose others"
             )
     environment.fix(tmp_path / "home", "r1", named, project)
     assert environment.read(tmp_path / "home", "r1")["SHOP_FDS"] == "1"
@@ -180,7 +180,12 @@ def test_a_variable_of_the_managers(project: Path, tmp_path: Path) -> None:
 def nested(top: Path, depth: int) -> Path:
     """So many directories, one in the other."""
     top.mkdir()
-    subprocess.run(["sh", "-c", f"cd {top}; for i in $(seq {depth}); do mkdir d; cd d; done"], check=True)
+    inner = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=inner)
+        outer, inner = inner, os.open("d", os.O_RDONLY, dir_fd=inner)
+        os.close(outer)
+    os.close(inner)
     return top
 
 
@@ -207,8 +212,3 @@ def test_public_files_that_are_not_there(tmp_path: Path) -> None:
     assert publishing.files_of(tmp_path, {}) == ({}, [])
     (tmp_path / "static").mkdir()
     assert publishing.files_of(tmp_path, {"/s": "static"}) == ({}, [])
-
-
-def test_every_hint_about_the_disk_is_a_text_of_its_own() -> None:
-    """A table of hints is seen by who lists them all."""
-    assert {*HINTS.values()} <= {*hints()}
