@@ -115,6 +115,19 @@ def test_s3_refuses_the_credentials(in_bucket: Database) -> None:
     assert shop.host.run("find", "/srv/shop/releases", "-name", "litestream.env").stdout == ""
 
 
+def test_a_bucket_that_is_not_there(in_bucket: Database) -> None:
+    """Invariant 8: with the right one, and an `up`, as it is advised, all is copied."""
+    shop = in_bucket
+    shop.release(in_s3().replace("backups", "nowhere"))
+    shop("up")
+    told = shop.fails("database", "restore", "-y")
+    assert "there is no such bucket" in told
+    assert hint(told) == "make it, or correct `[database] replica`, then run `sudo gapless up`"
+    shop.release(in_s3())
+    shop("up")
+    shop.copied()
+
+
 def test_a_full_replica(server: Host) -> None:
     """Invariant 8: doctor and `sync` say that a disk is full; the site goes on, and with room all is copied."""
     with small_disk(server, DIRECTORY, "200k"), leaving_nothing(Database(server, "shop", 8000)) as shop:

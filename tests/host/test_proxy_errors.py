@@ -169,6 +169,18 @@ def test_doctors_advice_about_caddy(shop: Shop) -> None:
     assert "visitors' addresses" not in doctor(shop)
 
 
+def test_a_caddy_that_does_not_start(shop: Shop) -> None:
+    """Its journal, as it is advised, has more; with what kept it from starting removed, `up` starts it."""
+    shop.host.write(UNIT, "[Service]\nExecStartPre=/bin/sh -c 'echo not today; exit 1'\n")
+    shop.host.run("sh", "-c", "systemctl daemon-reload && systemctl stop caddy")
+    write(shop, f'{PROXY}headers = {{ X-New = "1" }}\n')
+    said = shop.fails("up")
+    shop.host.run("sh", "-c", f"rm {UNIT} && systemctl daemon-reload && systemctl reset-failed caddy")
+    assert "not today" in follow(shop, hint(said))
+    shop("up")
+    assert visit(shop.host)[1]["X-New"] == "1"
+
+
 def test_maintenance_without_a_site(shop: Shop) -> None:
     """With [proxy] domains and an `up`, as it is advised, the page can be shown."""
     new = Shop(shop.host, "new", 8001)

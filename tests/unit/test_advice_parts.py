@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+import pwd
 import re
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,17 +26,22 @@ import pytest
 import uvicorn
 
 from gapless import config
-from gapless.cli import VERBS, cli
+from gapless.cli import VERBS, cli, options
+from gapless.cli import config as configured
+from gapless.cli import database as database_verbs
+from gapless.cli.output import Output
 from gapless.config import Database
 from gapless.doctor import command, other_proxies
+from gapless.doctor import database as about_database
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
-from gapless.linux import procfs
+from gapless.linux import confined, procfs
 from gapless.provision import host
 from gapless.provision.account import Account
 from gapless.provision.socket import SocketUnit
-from gapless.release import git_run, operators, sources
+from gapless.release import budget, git_run, operators, sources
 from gapless.release.deploy import deploy
+from gapless.release.ledger import Ledger
 from gapless.release.lock import deploy_lock
 from gapless.release.pause import begin
 from gapless.serve.connections import verify
@@ -40,6 +49,7 @@ from gapless.serve.stage import Stage, must_turn
 from gapless.switch.embedded.records import Record
 from gapless.switch.embedded.sockets import hold
 from gapless.switch.held import inode
+from gapless.switch.manager import Instance, Role
 from gapless.switch.systemd import journal, litestream, replacement, systemctl, units
 from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.systemctl import Systemctl
@@ -275,6 +285,101 @@ def test_what_an_operator_may_not_decide() -> None:
     operators.refuse_other_rights(before, before)
 
 
+@ROOT
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # what was read goes with the Source
+def test_a_source_that_is_too_large_for_an_operator(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less of it is read."""
+    alice = pwd.getpwuid(os.geteuid())
+    with monkeypatch.context() as small:
+        small.setattr(budget, "MAX_BYTES", 12_000)  # bytes; its stream, a tar archive, has more than its files
+        (shop.project / "dump").write_bytes(bytes(11_000))
+        refused(lambda: operators.find_as(alice, shop.project, None), "deploy less")
+        (shop.project / "dump").unlink()
+        assert operators.find_as(alice, shop.project, None)
+        gc.collect()
+
+
+# What the system refuses.
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """With no rights of root's inside."""
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@ROOT
+def test_a_directory_of_somebody_elses(tmp_path: Path) -> None:
+    """As the user who owns it, as it is advised, the command works; and so does a socket where one may write."""
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_uid == 0 and path != Path("/") and not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for path in (ours, theirs):
+        path.mkdir(mode=0o755)
+    os.chown(theirs, 65534, 65534)
+    start = ("deploy", "me", 1.0, None, "r1", "x")
+    with as_nobody():
+        refused(lambda: Ledger(ours).start(*start), "run the command as the user who owns that directory")
+        Ledger(theirs).start(*start)
+        refused(lambda: hold([f"unix:{ours}/s"], []), "a Unix socket needs a directory you may write")
+        hold([f"unix:{theirs}/s"], [])[f"unix:{theirs}/s"].close()
+    Ledger(ours).start(*start)
+
+
+def test_a_project_below_somebody_elses(tmp_path: Path) -> None:
+    """-C, as it is advised, names the project that is meant, whoever may write there."""
+    project = make_project(tmp_path / "shop")
+    project.chmod(0o777)
+    (project / "static").mkdir()
+    hint = refused(lambda: options._load(project / "static"), f"if {project}/gapless.toml is the one that you mean")
+    assert hint.split("`")[1] == f"-C {project}"
+    assert options._load(project).name == "shop"
+
+
+@ROOT
+def test_a_root_without_its_capabilities() -> None:
+    """`grep Cap`, as it is advised, shows what is missing; with all of them the process becomes the user."""
+    code = (
+        "import pwd; from gapless.linux import confined; from gapless.errors import GaplessError\n"
+        "try: raise SystemExit(confined.start(['true'], pwd.getpwnam('nobody')).wait())\n"
+        "except GaplessError as error: raise SystemExit(error.hint)"
+    )
+    less = ["setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-setuid,-setgid"]
+    done = subprocess.run([*less, sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    shown = subprocess.run(shlex.split(done.stderr.split("`")[1]), capture_output=True, text=True, check=True)
+    assert "CapBnd" in shown.stdout
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_mistake_of_ours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """-v, as it is advised, shows where it is."""
+    monkeypatch.setattr(configured, "example_text", lambda: 1 // 0)
+    for more, shown in (([], False), (["-v"], True)):
+        with pytest.raises(SystemExit):
+            cli.main(["config", "--example", *more])
+        said = capsys.readouterr().err
+        assert "the same with -v shows where" in said
+        assert ("test_a_mistake_of_ours" in said) or ("ZeroDivisionError" in said) is shown
+
+
+def test_a_log_of_a_database_that_grows(tmp_path: Path) -> None:
+    """When that transaction has ended, and the log is short again, doctor says so."""
+    one: Any = SimpleNamespace(path=tmp_path / "shop.db")
+    one.path.touch()
+    log = tmp_path / "shop.db-wal"
+    with log.open("wb") as file:
+        file.truncate(about_database.LONG + 1)
+    assert "a forgotten BEGIN" in about_database._log(one).hint
+    os.truncate(log, 0)
+    assert about_database._log(one).state is Severity.OK
+
+
 # The lock, a pause, a proof.
 
 
@@ -371,3 +476,43 @@ def test_what_somebody_else_has_for_too_long() -> None:
     """Repeated when it is over, it works."""
     refused(lambda: replacement._until(lambda: False, 0.1, "somebody else has it"), "repeat this")
     replacement._until(lambda: True, 0.1, "somebody else has it")
+
+
+def test_a_replica_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Repeated when it does, it works."""
+    one = litestream.Litestream(SystemdHome("shop"), Database(path="shop.db", replica="s3://bucket/shop"))
+    program = tmp_path / "litestream"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(litestream, "program", lambda: program)
+    monkeypatch.setattr(litestream.Litestream, "account", None)
+    monkeypatch.setattr(litestream.Litestream, "_env", lambda _self: {})
+    keep = ("stdin", "stdout", "stderr")
+    start = lambda argv, _user, **more: subprocess.Popen(argv, **{one: more[one] for one in keep})  # noqa: E731
+    monkeypatch.setattr(confined, "start", start)
+    refused(lambda: one.ask("read", "it", "ltx", timeout=0.2), "is the replica up, and reachable from here?")
+    program.write_text("#!/bin/sh\necho there\n")
+    assert one.ask("read", "it", "ltx") == "there\n"
+
+
+def test_a_release_that_still_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeated when status shows it no more, it is not in the way."""
+    monkeypatch.setattr(replacement, "DRAINS", 0.1)
+    draining = Instance("r1.1", "r1", Role.RETIRING, 1, 0.0, True, "", "")
+    shown = [[draining]]
+    manager: Any = SimpleNamespace(instances=lambda: shown[-1])
+    refused(lambda: replacement._live(manager), "repeat this when `gapless status` shows it no more")
+    shown.append([])
+    assert replacement._live(manager) is None
+
+
+def test_a_point_that_the_replica_has_no_more() -> None:
+    """What [database] retention keeps can be gone back to."""
+    points = [{"max_txid": "5", "timestamp": "then"}]
+    shown: list[list[dict[str, str]]] = [points]
+    one: Any = SimpleNamespace(reached=lambda: shown[-1])
+    ledger = SimpleNamespace(before=lambda _release: "3")
+    project: Any = SimpleNamespace(ledger=ledger, current="r1")
+    refused(lambda: database_verbs._point(Output(), project, one, "r2"), "`[database] retention` says how far back")
+    shown.append([{"max_txid": "3", "timestamp": "then"}, *points])
+    assert database_verbs._point(Output(), project, one, "r2") == "3"
