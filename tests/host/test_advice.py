@@ -90,6 +90,37 @@ def test_a_user_of_the_name(new: Shop) -> None:
     new("up")
 
 
+def test_units_that_systemd_does_not_accept(new: Shop) -> None:
+    """The command of the advice shows the line; corrected, it is installed."""
+    new.write(config='[timers.tidy]\ncommand = "true"\ncalendar = "noon"\n')
+    assert "OnCalendar=noon" in follow(new, hint(new.fails("up")))
+    new.write(config='[timers.tidy]\ncommand = "true"\ncalendar = "12:00"\n')
+    new("up")
+
+
+def test_a_destination_before_up(new: Shop) -> None:
+    """The command of the advice installs that one."""
+    new.write()
+    over = f"{new.project}/gapless.staging.toml"
+    new.host.write(over, 'name = "bakery-staging"\nlisten = "127.0.0.1:8003"\n')
+    said = hint(new.fails("deploy", "-d", "staging"))
+    follow(new, said)
+    new("deploy", "-d", "staging")
+    new("down", "-d", "staging", "--data", "--yes")
+    new.host.run("rm", over)
+    new("up")
+
+
+def test_an_account_that_somebody_removed(new: Shop) -> None:
+    """The command of the advice makes it again, and deploys go on."""
+    new("up")
+    new.host.run("userdel", "bakery-build")
+    said = hint(new.fails("deploy"))
+    assert said == "`sudo gapless up` makes the users of an app"
+    follow(new, said)
+    new.deploy()
+
+
 # While the app is up.
 
 

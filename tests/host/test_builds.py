@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from tests.host.advice import hint
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing
 from tests.support import wait_until
@@ -73,22 +75,26 @@ def test_nothing_of_a_build_is_left(shop: Shop) -> None:
     assert "time.sleep(100)" not in shop.host.read(f"/srv/shop/releases/{release}/app.py")
 
 
-def test_a_build_that_takes_too_long_ends_and_changes_nothing(shop: Shop) -> None:
-    """Invariant 3: its time is up, all of it ends, and what serves goes on."""
+@pytest.mark.parametrize(("table", "key", "user"), [("build", "run", "shop-build"), ("release", "migrate", "shop")])
+def test_a_command_that_takes_too_long_ends_and_changes_nothing(shop: Shop, table: str, key: str, user: str) -> None:
+    """Invariant 3: the time of a build or a migration is up, all of it ends; what serves goes on, and so do deploys."""
     shop("up")
     first = shop.live()
-    shop.write(config="[build]\nrun = 'echo begun; sleep 100 & wait'\ntimeout = '2s'\n")
+    shop.write(config=f"[{table}]\n{key} = 'echo begun; setsid sleep 107 & wait'\ntimeout = '2s'\n")
     said = shop.fails("deploy")
     assert "it took longer than 2 s" in said
     assert "begun" in said
-    assert shop.host.run("pgrep", "-u", "shop-build", check=False).stdout == ""
+    assert "sleep 107" not in shop.host.run("ps", "-u", user, "-o", "args=", check=False).stdout
     assert shop.live()["pid"] == first["pid"]
+    shop.write(config=f"[{table}]\n{key} = 'echo again'\n")
+    assert "again" in log(shop, shop.deploy())
 
 
 def test_a_killed_deployers_build_ends_and_its_migration_goes_on(shop: Shop) -> None:
     """Invariants 2 and 5: the next deploy waits for a migration, and for no build; `down` does, too."""
     host = shop.host
     shop("up")
+    shop.deploy()
     shop.write(config="[build]\nrun = 'sleep 101'\n")
     deploy = shop.popen("deploy")
     wait_until(lambda: host.run("pgrep", "-u", "shop-build", check=False).stdout, 30)
@@ -102,10 +108,19 @@ def test_a_killed_deployers_build_ends_and_its_migration_goes_on(shop: Shop) -> 
     )
     deploy.kill()
     deploy.communicate()
-    for verb in (["deploy"], ["down", "--yes"]):
-        assert "a migration whose deployer is gone still runs (shop.migration.service)" in shop.fails(*verb)
+    current = shop.current()
+    for verb in (["deploy"], ["rollback"], ["prune"], ["down", "--yes"]):
+        refused = shop(*verb, check=False)
+        assert "a migration whose deployer is gone still runs (shop.migration.service)" in refused.stderr
+        assert hint(refused.stderr) == "wait for it to end, or pass --lock-wait 10m"
+        assert refused.returncode == 75
+    assert shop.current() == current
+    waits = shop.popen("deploy", "--lock-wait", "10m")
     host.run("touch", "/srv/shop/shared/go")
-    assert shop("deploy", "--lock-wait", "60s").returncode == 0
+    assert waits.wait(60) == 0, waits.communicate()
+    interrupted, done = json.loads(shop("audit", "--json").stdout)["deploys"][-2:]
+    assert (interrupted["outcome"], done["outcome"]) == ("interrupted", "succeeded")
+    assert log(shop, done["to"]) == ["done"]  # its own
     assert host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "shop.*.service").stdout == ""
 
 

@@ -134,6 +134,19 @@ def test_a_disk_that_is_full(shop: Shop) -> None:
     assert seen.losses == []
 
 
+def test_a_disk_that_became_read_only(shop: Shop) -> None:
+    """Invariant 11: doctor says so, and its advice mends it; nobody notices."""
+    with visits(shop) as seen:
+        shop.host.run("mount", "-o", "remount,ro", "/srv")
+        found = doctor(shop)["disk"]
+        assert found["state"] == "failed"
+        shop.host.run("sh", "-c", f"{found['hint'].split('`')[3]} /srv")
+        assert wrong(shop) == {}
+        shop.deploy()
+        shop.settled()
+    assert seen.losses == []
+
+
 @pytest.mark.parametrize("verb", ["deploy", "rollback", "up"])
 def test_a_read_only_etc(shop: Shop, verb: str) -> None:
     """Invariants 3 and 8: nothing that serves is touched, and the cause is that, not a full disk."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.host.advice import follow, hint
 from tests.host.databases import (
     DATABASE,
     DIRECTORY,
@@ -69,6 +70,7 @@ def test_litestream_is_missing_or_too_old(server: Host) -> None:
     finally:
         server.run("mv", f"{PROGRAM}.away", PROGRAM)
     assert shop.left() == ""
+    shop("up", "-n")  # once it is there again
 
 
 def test_s3_is_away(in_bucket: Database) -> None:
@@ -85,7 +87,7 @@ def test_s3_is_away(in_bucket: Database) -> None:
     shop.release(in_s3(), config=MIGRATE)
     assert told in shop.fails("deploy")
     assert shop.count() == 3
-    shop.lose()
+    shop.lose()  # it is the only one that copies what came last
     shop.release(in_s3())
     assert told in shop.fails("up")
     assert shop.host.run("test", "-e", DATABASE, check=False).returncode == 1
@@ -111,6 +113,19 @@ def test_s3_refuses_the_credentials(in_bucket: Database) -> None:
     assert shop.answer("verify")["tables"] == 1
     assert shop.host.run("stat", "--format=%a %U", "/srv/shop/litestream.env").stdout == "600 root\n"
     assert shop.host.run("find", "/srv/shop/releases", "-name", "litestream.env").stdout == ""
+
+
+def test_a_bucket_that_is_not_there(in_bucket: Database) -> None:
+    """Invariant 8: with the right one, and an `up`, as it is advised, all is copied."""
+    shop = in_bucket
+    shop.release(in_s3().replace("backups", "nowhere"))
+    shop("up")
+    told = shop.fails("database", "restore", "-y")
+    assert "there is no such bucket" in told
+    assert hint(told) == "make it, or correct `[database] replica`, then run `sudo gapless up`"
+    shop.release(in_s3())
+    shop("up")
+    shop.copied()
 
 
 def test_a_full_replica(server: Host) -> None:
@@ -172,7 +187,9 @@ def test_a_damaged_replica(shop: Database) -> None:
     assert "the replica is damaged" in shop.fails("database", "restore", "-y")
     assert (shop.count(), shop.live()["pid"]) == (20, live)
     shop.lose()
-    assert "the replica is damaged" in shop.fails("up")
+    said = shop.fails("up")
+    assert "the replica is damaged" in said
+    assert "deploys" in follow(shop, hint(said))
     assert shop.host.run("test", "-e", DATABASE, check=False).returncode == 1
 
 
@@ -180,7 +197,11 @@ def test_two_apps_with_one_replica(shop: Database) -> None:
     """Two who write to one destroy it: the second is refused, and says whose it is."""
     other = Database(shop.host, "other", 8001)
     other.release()
-    assert f"cannot copy the database to file://{DIRECTORY}: shop does" in other.fails("up")
+    said = other.fails("up")
+    assert f"cannot copy the database to file://{DIRECTORY}: shop does" in said
+    assert hint(said) == "set another `[database] replica`: two who write to one destroy it"
+    other.release(f'replica = "file://{DIRECTORY}-other"')
+    other("up", "-n")
 
 
 def test_a_restore_that_is_killed(shop: Database) -> None:

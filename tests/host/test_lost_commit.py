@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.host.advice import follow
 from tests.host.host import Host
 from tests.host.life import Shop, visits
 from tests.support import wait_until
@@ -178,9 +179,12 @@ def test_the_only_server_that_answers_is_not_retired(shop: Shop) -> None:
             shop.host.run("kill", "-KILL", str(second["pid"]))
             wait_until(lambda: shop.show(f"shop@{second['release']}.service", "ActiveState") != "active")
         shop("prune")
-        assert doctor(shop)["instances"]["state"] == "failed"
+        found = doctor(shop)["instances"]
+        assert found["state"] == "failed"
+        assert "app.py" in follow(shop, found["hint"])
         shop.write(text="third")
-        third = shop.deploy()
+        follow(shop, found["hint"].partition("; ")[2])
+        third = shop.current()
         shop.settled()
     assert seen.lost == []
     assert seen.releases[-1] == third

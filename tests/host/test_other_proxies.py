@@ -17,6 +17,8 @@ from tests.host.host import Host
 from tests.host.life import Shop, app_up
 
 PAGE = (Path(__file__).parents[2] / "docs" / "proxy.md").read_text()
+ASSETS_PAGE = (Path(__file__).parents[2] / "docs" / "assets.md").read_text()
+BUILD = '[assets]\n"/static" = "static"\n[build]\nrun = "mkdir static; date +%N > static/$GAPLESS_RELEASE"\n'
 PORTS = {"nginx": 8080, "haproxy": 8081}
 FILES = {"nginx": "/etc/nginx/conf.d/shop.conf", "haproxy": "/etc/haproxy/haproxy.cfg"}
 GAPS = (3.4, 3.5, 3.6, 5.0, 7.0)  # seconds without a request, around [drain] linger
@@ -96,3 +98,32 @@ def test_deploys_behind_them(host: Host) -> None:
         for name, file in FILES.items():
             host.run("systemctl", "stop", name)
             host.run("rm", file)
+
+
+SERVER = """
+server {{
+    listen 8082;
+    location / {{ {line} }}
+    location @app {{ proxy_pass http://127.0.0.1:8000; }}
+}}
+"""
+
+
+@pytest.mark.usefixtures("_proxies")
+def test_nginx_has_the_files_of_pages(host: Host) -> None:
+    """As docs/assets.md has it: those of the release before, too; what is not there the app answers."""
+    (line,) = re.findall(r"nginx: `(root .*?)`", ASSETS_PAGE)
+    host.run("rm", "-f", "/etc/nginx/sites-enabled/default")
+    with app_up(host, BUILD) as shop:
+        before = shop.current()
+        shop.deploy()
+        host.write(FILES["nginx"], SERVER.format(line=line.replace("NAME", "shop")))
+        host.run("systemctl", "restart", "nginx")
+        for release in (before, shop.current()):
+            status, headers, body = host.get(8082, f"/static/{release}")
+            assert (status, "gapless-release" in headers) == (200, False)
+            assert body.decode() == host.read(f"/srv/shop/releases/{release}/static/{release}")
+        status, headers, _ = host.get(8082, "/")
+        assert (status, headers["gapless-release"]) == (200, shop.current())
+        host.run("systemctl", "stop", "nginx")
+        host.run("rm", FILES["nginx"])

@@ -82,6 +82,24 @@ def test_a_dump_that_fails_keeps_from_migrating(shop: Shop) -> None:
     assert shop.get().split()[1] == "2"
 
 
+def test_a_migration_that_would_stop_the_site_gives_up(shop: Shop) -> None:
+    """Invariant 3: behind a transaction that does not end it waits as long as the page says; visitors go on."""
+    shop.host.write(f"{shop.project}/migrate.sql", "BEGIN; ALTER TABLE orders ADD COLUMN paid int; COMMIT;")
+    before = shop.current()
+    psql = ["sudo", "-u", "postgres", "env", "PGAPPNAME=reader", "psql", "--no-psqlrc", "shop"]
+    reader = shop.host.popen(*psql, "-c", "BEGIN", "-c", "SELECT * FROM orders", "-c", "SELECT pg_sleep(100)", cwd="/")
+    ask = [one.replace("reader", "asks") for one in psql]
+    others = "FROM pg_stat_activity WHERE application_name = 'reader' AND query LIKE '%sleep%'"
+    wait_until(lambda: "1" in shop.host.run(*ask, "-Atc", f"SELECT count(*) {others}", cwd="/").stdout)
+    with visits(shop) as seen:
+        assert "canceling statement due to lock timeout" in shop.fails("deploy")
+        shop.host.run(*ask, "-c", f"SELECT pg_terminate_backend(pid) {others}", cwd="/")
+        reader.communicate(timeout=30)
+        assert shop.current() == before
+        shop.deploy()
+    assert seen.lost == []
+
+
 def test_a_restart_of_postgres_under_load(shop: Shop) -> None:
     """An app that tries again loses no visitor, also in the middle of an overlap."""
     with visits(shop) as seen:

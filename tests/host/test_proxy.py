@@ -317,6 +317,8 @@ def test_a_site_that_caddy_does_not_accept(shop: Shop, more: str, said: str) -> 
     assert said in told
     assert "mend it in gapless.toml" in told
     assert said in unchanged(shop, "up", "-n")
+    write(shop)
+    shop("up")
 
 
 def test_a_caddyfile_by_hand(shop: Shop, version: str) -> None:

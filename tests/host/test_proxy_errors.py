@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.host.advice import doctor, follow, hint
 from tests.host.conftest import _proxies
 from tests.host.life import Shop
 from tests.host.proxies import MAIN, hidden
@@ -50,6 +51,12 @@ def test_a_main_file_that_is_broken(shop: Shop) -> None:
     assert f"mend {MAIN}, then run `gapless up` again" in unchanged(shop, "up")
     found = {one["name"]: one for one in json.loads(shop("doctor", "--json", check=False).stdout)["findings"]}
     assert found["Caddy"]["state"] == "failed"
+    assert found["Caddy"]["hint"] == "mend it: `caddy validate` says the same"
+    validate = ["caddy", "validate", "--config", MAIN]
+    assert "no_such_directive" in shop.host.run(*validate, check=False).stderr
+    shop.host.run("sed", "-i", "$ d", MAIN)
+    shop("up")
+    renewed(shop.host, lambda _, headers, __: headers["X-New"] == "1")
 
 
 @pytest.mark.parametrize("text", ["", "# mine", "{\n\temail a@b.c\n}", "http://only.example {\n\trespond hello\n}"])
@@ -85,7 +92,14 @@ def test_a_domain_that_another_site_has(shop: Shop, where: str) -> None:
     before = shop.host.read(MAIN) if where == MAIN else ""
     shop.host.write(where, f"{before}\nhttp://taken.example {{\n\trespond hello\n}}\n")
     write(shop, PROXY.replace('"127.0.0.1"', '"127.0.0.1", "taken.example"'))
-    assert f"cannot serve taken.example: another site is for that domain: {where}" in unchanged(shop, "up")
+    said = unchanged(shop, "up")
+    assert f"cannot serve taken.example: another site is for that domain: {where}" in said
+    assert hint(said) == "take it out there, or out of [proxy] domains"
+    if where == MAIN:
+        shop.host.write(MAIN, before)
+    else:
+        write(shop, PROXY)
+    shop("up")
 
 
 def test_without_caddy(shop: Shop) -> None:
@@ -93,6 +107,7 @@ def test_without_caddy(shop: Shop) -> None:
     with hidden(shop.host, "/lib/systemd/system/caddy.service"):
         assert "there is no caddy.service here" in shop.fails("up")
         assert "`apt install caddy`, or take [proxy] away" in shop.fails("up", "-n")
+    shop("up", "-n")  # once it is there again
     shop.host.run("cp", "-r", shop.project, "/opt/nobodys")
     done = shop.host.gapless("up", cwd="/opt/nobodys", user="nobody", check=False)
     assert done.returncode == 1
@@ -104,6 +119,79 @@ def test_without_caddy(shop: Shop) -> None:
     done = shop.host.gapless("up", "-n", cwd="/opt/nobodys", user="nobody", check=False)
     assert f"{MAIN} is not yours to read" in done.stderr
     shop.host.run("chmod", "644", MAIN)
+
+
+UNIT = "/etc/systemd/system/caddy.service.d/ours.conf"
+UNITS = {
+    "ExecStart=\nExecStart=/usr/bin/caddy run --config /etc/caddy/other.json": "say `--config /etc/caddy/Caddyfile`",
+    "User=root\nGroup=root": "give it User=caddy and Group=caddy, as its packages do",
+}
+
+
+@pytest.mark.parametrize("setting", UNITS)
+def test_a_service_that_reads_or_runs_otherwise(shop: Shop, setting: str) -> None:
+    """With the unit as it is advised, `up` looks at the site again; nothing was written or reloaded before."""
+    shop.host.write(UNIT, f"[Service]\n{setting}\n")
+    shop.host.run("systemctl", "daemon-reload")
+    said = unchanged(shop, "up")
+    shop.host.run("sh", "-c", f"rm {UNIT} && systemctl daemon-reload")
+    assert UNITS[setting] in hint(said)
+    shop("up")
+
+
+def test_a_site_of_somebody_elses(shop: Shop) -> None:
+    """Moved away as it is advised, it is not lost, and the app has its own."""
+    new = Shop(shop.host, "new", 8001)
+    new.write(config='[proxy]\ntls = "off"\ndomains = ["new.example"]\n')
+    theirs = "/etc/caddy/gapless/new.caddy"
+    shop.host.write(theirs, "http://theirs.example {\n\trespond hello\n}\n")
+    assert hint(new.fails("up")) == "move it away, or choose another `name`"
+    shop.host.run("mv", theirs, "/etc/caddy/theirs")
+    new("up")
+    assert visit(shop.host, domain="new.example")[0] == 200
+    new.remove()
+
+
+def test_doctors_advice_about_caddy(shop: Shop) -> None:
+    """A service that is stopped, orders from everybody, an address for everybody: each advice mends what it found."""
+    shop.host.run("systemctl", "disable", "--now", "caddy")
+    follow(shop, doctor(shop)["Caddy service"]["hint"])
+    assert visit(shop.host)[0] == 200
+    before = shop.host.read(MAIN)
+    shop.host.write(MAIN, "{\n\tadmin localhost:2019\n}\nimport /etc/caddy/gapless/*.caddy\n")
+    said = doctor(shop)["Caddy's orders"]["hint"]
+    assert said.startswith("say `admin unix//")
+    shop.host.write(MAIN, before.replace("admin localhost:2019", said.split("`")[1]))
+    assert doctor(shop)["Caddy's orders"]["state"] == "ok"
+    shop.host.run("sh", "-c", f"sed -i 's|^listen.*|listen = \"127.0.0.1:8003\"|' {shop.project}/gapless.toml")
+    said = doctor(shop)["visitors' addresses"]["hint"]
+    shop.host.run("sh", "-c", f"sed -i 's|^listen.*|{said}|' {shop.project}/gapless.toml")
+    assert "visitors' addresses" not in doctor(shop)
+
+
+def test_a_caddy_that_does_not_start(shop: Shop) -> None:
+    """Its journal, as it is advised, has more; with what kept it from starting removed, `up` starts it."""
+    shop.host.write(UNIT, "[Service]\nExecStartPre=/bin/sh -c 'echo not today; exit 1'\n")
+    shop.host.run("sh", "-c", "systemctl daemon-reload && systemctl stop caddy")
+    write(shop, f'{PROXY}headers = {{ X-New = "1" }}\n')
+    said = shop.fails("up")
+    shop.host.run("sh", "-c", f"rm {UNIT} && systemctl daemon-reload && systemctl reset-failed caddy")
+    assert "not today" in follow(shop, hint(said))
+    shop("up")
+    assert visit(shop.host)[1]["X-New"] == "1"
+
+
+def test_maintenance_without_a_site(shop: Shop) -> None:
+    """With [proxy] domains and an `up`, as it is advised, the page can be shown."""
+    new = Shop(shop.host, "new", 8001)
+    new.write()
+    new("up")
+    assert hint(new.fails("maintenance", "on")) == "give it [proxy] domains, and run `sudo gapless up`"
+    new.write(config='[proxy]\ntls = "off"\ndomains = ["new.example"]\n')
+    new("up")
+    new("maintenance", "on")
+    renewed(shop.host, lambda status, _, __: status == 503, domain="new.example")
+    new.remove()
 
 
 def _as_nobody(shop: Shop, more: str) -> str:

@@ -100,11 +100,18 @@ class Project:
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """A project that is not running yet."""
-    folder = tmp_path / "shop"
+    with a_project(tmp_path) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def a_project(where: Path) -> Iterator[Project]:
+    """A project below `where`, that is not running yet."""
+    folder = where / "shop"
     folder.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    starter = start(tmp_path)
+    starter = start(where)
     yield Project(folder, starter, port)
     starter.end()
     for record in (folder / ".gapless" / "run").glob("*.instance"):

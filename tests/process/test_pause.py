@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.host.advice import hint
 from tests.process.conftest import Project
 from tests.process.test_watch import FOREIGN, live
 from tests.support import wait_until
@@ -156,6 +158,29 @@ def test_a_pause_that_does_not_come_about_lets_visitors_in(project: Project, how
         assert ("requests under way: 1, WebSockets: 0); visitors are served again" in pause.output) is (how == "late")
         assert project.answers() == "one"
         assert project.json("status")["paused"] is None
+        if how == "late":
+            assert hint(pause.output).startswith("pass a longer --at-most")
+            longer = project.start("pause", "--at-most", "5m")
+            wait_until(lambda: project.json("status")["paused"])
+            longer.kill(signal.SIGTERM)
+            longer.status()
+
+
+def test_a_server_that_does_not_obey(running: Project) -> None:
+    """Invariant 8: the log that the advice names is there; once it can again it pauses, and its timer resumes it."""
+    pid = live(running)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    said = running("pause", status=1)
+    assert "`gapless" in hint(said)
+    os.kill(pid, signal.SIGCONT)
+    running("logs")
+    running("pause", "--at-most", "2s")
+    os.kill(pid, signal.SIGSTOP)
+    said = hint(running("resume", status=1))
+    assert said == "`gapless logs` says what it does; its timer goes on to try"
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: running.json("status")["paused"] is None, 15)
+    assert running.answers() == "one"
 
 
 def test_a_pause_ends_with_the_process(running: Project) -> None:
@@ -183,8 +208,14 @@ def test_a_server_that_cannot_stand_by_is_left_alone(project: Project) -> None:
     (project.folder / "server.py").write_text(FOREIGN.format(body="one", failure=""))
     project.configure(command=f'"{sys.executable} server.py"')
     supervised(project)
-    assert "its server cannot stand by" in project("pause", status=1)
+    said = project("pause", status=1)
+    assert "its server cannot stand by" in said
     assert project.answers() == "one"
+    assert hint(said).startswith("`gapless serve` can")
+    project.configure()
+    project("deploy")
+    project("pause", "--lock-wait", "20s")
+    project("resume")
 
 
 @pytest.mark.parametrize("span", ["0", "11m"])

@@ -42,13 +42,30 @@ def test_all_are_proven_before_one_accepts_and_before_ready(run: start, tmp_path
         assert status_of(tmp_path / "p")["release"] == "R1"
 
 
-def test_one_worker_that_cannot_be_proven_fails_all(run: start, tmp_path: Path) -> None:
-    """Invariant 4: the candidate is all its workers; exit status not 0 and nothing accepted."""
-    with listening() as sock:
-        one = serve(run, sock, tmp_path, "app:app", "--check", "/status/503", "--check-timeout", "500ms")
+WORKERS_FAIL = [
+    ("app:app", "/status/503", ["Error: cannot prove GET /status/503 on the private socket: it answered 503", "Try:"]),
+    ("app:fails_in_lifespan", "", ["the database is not there"]),
+    ("missing_import:app", "", ["No module named 'not_installed'"]),
+    ("app:exits", "", ["Error: cannot start worker", "it exited with status 3 before it was proven", "Try:"]),
+]
+
+
+@pytest.mark.parametrize(("app", "path", "said"), WORKERS_FAIL)
+def test_one_worker_that_cannot_be_proven_fails_all(
+    run: start, tmp_path: Path, app: str, path: str, said: list[str]
+) -> None:
+    """Invariants 4 and 8: exit status not 0, nothing accepted; the cause is said last, and to who waits for READY=1."""
+    with listening() as sock, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "n"))
+        manager.settimeout(10)
+        flags = ("--check", path, "--check-timeout", "500ms")
+        one = serve(run, sock, tmp_path, app, *flags, NOTIFY_SOCKET=str(tmp_path / "n"))
         assert one.status() == 1
-        assert "it answered 503" in one.output
         assert "serving" not in one.output
+        last = " ".join(" ".join(one.output.splitlines()[-6:]).split())
+        for words in said:
+            assert words in last, one.output
+        assert said[0].removeprefix("Error: ").encode() in manager.recv(1000)
 
 
 def test_a_dead_worker_is_replaced(run: start, tmp_path: Path) -> None:

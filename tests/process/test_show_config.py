@@ -17,7 +17,8 @@ def test_the_settings_in_force_are_shown(project: Project) -> None:
 def test_the_units_of_a_release_are_shown(project: Project) -> None:
     """Every unit that a deploy would write for a release named RELEASE, by its path; nothing needs to be installed."""
     project.configure(
-        'processes = { worker = { command = "work" } }\ntimers = { tick = { command = "tock", calendar = "daily" } }'
+        'processes = { worker = { command = "work" } }\ntimers = { tick = { command = "tock", calendar = "daily" } }\n'
+        'database = { path = "shop.db", replica = "file:///mnt/backup/shop" }'
     )
     units = project.json("config", "--units")["units"]
     assert list(units) == [
@@ -27,6 +28,7 @@ def test_the_units_of_a_release_are_shown(project: Project) -> None:
         "shop.tick@RELEASE.service",
         "shop.tick@RELEASE.timer",
         "shop.socket.d/current.conf",
+        "shop.litestream.service",
     ]
     text = project("config", "--units")
     for name, unit in units.items():

@@ -1,8 +1,10 @@
-"""What gapless.toml is advised to say instead, said: then it is accepted."""
+"""What gapless.toml is advised to say instead, said: then it is accepted. And the list of all that is advised."""
 
 from __future__ import annotations
 
+import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ import pytest
 from gapless import config, environment
 from gapless.address import Address
 from gapless.errors import GaplessError
+from tests.unit.hints import hints
 
+TESTS = Path(__file__).parents[1]
 HERE = Path("gapless.toml")
 LEAST = 'name = "shop"\ncommand = "gapless serve shop:app"\n'
 EXAMPLE = re.compile(r"for example: (.*?)(?:;|$)")
@@ -35,8 +39,37 @@ ADVICE = {
     "proxy = { headers = { A = '{x}' } }": "proxy = { extra = 'header A {x}' }",
     "listen = 'unix:/run/a/b'\nproxy = { domains = ['a.example'] }": "",
     "drain = { linger = 'soon' }": "drain = { linger = '35s' }",
+    'env_file = "a\\nb"': 'env_file = "a"',
+    'processes = { a = { command = "it\'s" } }': "processes = { a = { command = \"it's'\" } }",
+    "processes = { a = { command = '-x' } }": "processes = { a = { command = 'x' } }",
+    "sandbox = { writable = ['/a\"b'] }": "sandbox = { writable = ['/ab'] }",
+    "assets = { '/a b' = 'a' }": "",
+    "assets = { '/a' = 'a', '/a/b' = 'b' }": "assets = { '/a' = 'a', '/b' = 'b' }",
+    "proxy = { domains = ['a.example'], tls = { cert = 'a', key = 'b' } }": (
+        "proxy = { domains = ['a.example'], tls = { cert = '/a', key = '/b' } }"
+    ),
+    "database = { replica = 's3://bucket/shop' }": "database = { replica = 's3://bucket/shop', path = 'shop.db' }",
+    "database = { path = '../shop.db', replica = 's3://bucket/shop' }": (
+        "database = { path = 'shop.db', replica = 's3://bucket/shop' }"
+    ),
+    "database = { path = 'shop.db', replica = 'disk' }": (
+        "database = { path = 'shop.db', replica = 'file:///mnt/backup/shop' }"
+    ),
+    "database = { path = 'shop.db', replica = 's3://bucket/shop', endpoint = 'x' }": (
+        "database = { path = 'shop.db', replica = 's3://bucket/shop', endpoint = 'https://s3.example.com' }"
+    ),
+    "database = { path = 'shop.db', replica = 's3://bucket/shop', retention = '1h' }": (
+        "database = { path = 'shop.db', replica = 's3://bucket/shop', retention = '168h' }"
+    ),
+    "zzz = 1": "listen = '127.0.0.1:1'",
 }
-TABLES = {"calendar": "timers.tick", "host": "check", "domains": "proxy", "database-password": "secrets"}
+TABLES = {
+    "calendar": "timers.tick",
+    "host": "check",
+    "domains": "proxy",
+    "database-password": "secrets",
+    '"/static"': "assets",
+}
 
 
 @pytest.mark.parametrize("wrong", ADVICE)
@@ -74,3 +107,18 @@ def test_a_line_of_variables_as_it_is_advised() -> None:
     found = EXAMPLE.search(refused.value.hint)
     assert found
     assert environment.parse(found[1].encode(), HERE) == {"GREETING": "several words"}
+
+
+def test_every_hint_has_a_test_that_follows_it() -> None:
+    """A new hint, or a changed one, is to be followed by a test, which tests/advice.toml names."""
+    listed = tomllib.loads((TESTS / "advice.toml").read_text("utf-8"))
+    not_run = listed.pop("not_run")
+    followed = {hint for some in listed.values() for hint in some}
+    assert followed | {*not_run} == {*hints()}
+    assert not followed & {*not_run}
+    for named in listed:
+        file, _, test = named.partition("::")
+        functions = {
+            node.name for node in ast.walk(ast.parse((TESTS / file).read_text("utf-8"))) if hasattr(node, "name")
+        }
+        assert test in functions, named

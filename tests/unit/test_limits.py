@@ -11,6 +11,7 @@ from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.release import ledger as ledgers
 from gapless.release import room
+from gapless.release.deploy import prune
 from gapless.release.ledger import Finished, Ledger, Outcome
 from gapless.switch.manager import Readiness
 from tests.scripted import ScriptedManager
@@ -53,12 +54,38 @@ def test_a_ledger_that_has_grown_too_large(tmp_path: Path, monkeypatch: pytest.M
     assert ledger.path.stat().st_size == size
 
 
-def test_no_room_for_another_release(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Invariants 3 and 8: a deploy that the disk has no room for is refused before it writes anything."""
+def test_what_is_told_of_releases_has_an_age(shop: Shop) -> None:
+    """Logs, reports and records of more than a year go, whatever their size; those of what is current or there stay."""
+    old, failed, current = shop.deploy(), "", shop.deploy()
+    shop.manager.readiness = Readiness.EXITED
+    shop.fail("it said no")
+    failed = shop.target.ledger.entries()[-1].to
+    home, store = shop.target.home, shop.target.store
+    for release in (old, current):
+        for path in (store.log(release), store.report(release)):
+            path.write_text("it said so")
+            os.utime(path, (shop.time, shop.time))
+    shop.manager.readiness = Readiness.READY
+    shop.time += 399 * 86400
+    prune(shop.target, 5)
+    assert failed in [entry.to for entry in shop.target.ledger.entries()]
+    shop.time += 2 * 86400
+    prune(shop.target, 5)
+    assert [path.name for path in home.log.iterdir()] == [f"{current}.log"]
+    assert [path.name for path in home.reports.iterdir()] == [f"{current}.html"]
+    assert [entry.to for entry in shop.target.ledger.entries()] == [old, current]
+    assert "Already" not in shop.deploy()
+
+
+@pytest.mark.parametrize(
+    ("spare", "said"), [("SPARE", r"\d+ MiB are free"), ("SPARE_FILES", r"\d+ more files can be made")]
+)
+def test_no_room_for_another_release(shop: Shop, monkeypatch: pytest.MonkeyPatch, spare: str, said: str) -> None:
+    """Invariants 3 and 8: what the disk has no room, or no inodes, for is refused before it writes anything."""
     shop.deploy()
     before = shop.files()
-    monkeypatch.setattr(room, "SPARE", 1 << 60)
-    with pytest.raises(GaplessError, match=r"No space left on device: .* MiB are free") as refused:
+    monkeypatch.setattr(room, spare, 1 << 60)
+    with pytest.raises(GaplessError, match=f"No space left on device: {said}") as refused:
         shop.deploy()
     assert "`gapless prune --keep 2`" in refused.value.hint
     assert {**shop.files()} == before

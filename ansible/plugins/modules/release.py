@@ -34,7 +34,7 @@ options:
     type: str
     default: ""
   files:
-    description: Text by the path, in O(directory), that C(env_file) or C([secrets]) of gapless.toml name.
+    description: Text by the path, in O(directory), that C(env_file), C([secrets]) or C([database] credentials) name.
     type: dict
     default: {}
   release:

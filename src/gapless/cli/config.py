@@ -9,7 +9,7 @@ import msgspec
 
 from gapless.cli.options import Project, anywhere
 from gapless.cli.output import Output
-from gapless.switch.systemd import units
+from gapless.switch.systemd import litestream, units
 from gapless.switch.systemd.home import SystemdHome, find
 
 
@@ -41,6 +41,8 @@ def command(output: Output, /, project: Project, example: bool, show_units: bool
 def _show_units(output: Output, project: Project) -> None:
     where = find(project.config.name) or SystemdHome(project.config.name)
     texts = units.everything(project.config, where, "RELEASE")
+    if beside := litestream.of(where, project.config):
+        texts[where.litestream] = beside.unit(project.config, shown=True)
     output.result({"units": texts}, *(f"# {where.units / name}\n{text}" for name, text in texts.items()))
 
 

@@ -112,7 +112,7 @@ class LitestreamPiece:
         return changed
 
     def _credentials_differ(self) -> bool:
-        if self.project is None or not os.access(self.home.root, os.R_OK):
+        if self.project is None or (self.home.root.exists() and not os.access(self.home.root, os.R_OK)):
             return False
         with contextlib.suppress(PermissionError):  # who may not see them hears of the rest
             return (_read(self.home.litestream_env) or "") != self._credentials()

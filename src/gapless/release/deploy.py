@@ -109,7 +109,7 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
 def prune(target: Target, keep: int) -> list[str]:
     """Remove every release but the newest `keep` good ones and those in use; returns what went."""
     with locked(target, "prune"):
-        gone = remove_old(target.store, target.ledger, target.manager, keep)
+        gone = remove_old(target, keep)
         try:
             _mend_assets(target)
         except GaplessError as error:  # what it was called for is done
@@ -243,7 +243,7 @@ def _clearing_up(target: Target, release: str) -> Iterator[None]:
     except Exception:
         try:
             keep = target.home.config(release).release.keep
-            remove_old(target.store, target.ledger, target.manager, keep, but=release)
+            remove_old(target, keep, but=release)
         except (GaplessError, OSError) as error:
             target.observer.warning(str(error))
         raise
@@ -252,7 +252,7 @@ def _clearing_up(target: Target, release: str) -> Iterator[None]:
 def _prune(target: Target, attempt: Attempt, config: Config) -> None:
     try:
         with attempt.phase("prune"):
-            remove_old(target.store, target.ledger, target.manager, config.release.keep)
+            remove_old(target, config.release.keep)
             _expire(target, config)
             if config.build.run and (freed := empty_cache(target.home)):
                 target.observer.warning(f"the cache of builds had {freed >> 20} MiB, and was emptied")

@@ -161,16 +161,20 @@ class Ledger:
         except OSError as error:
             raise refusal("write", "the ledger", error) from error
 
-    def shorten(self, present: Collection[str]) -> None:
-        """Forget the oldest attempts where the file is too large, but not those to the releases `present`.
+    def shorten(self, present: Collection[str], before: float = 0.0) -> None:
+        """Forget the attempts from `before` (Unix time), and the oldest where the file is too large.
 
-        Only under the deploy lock. Raises GaplessError.
+        But not those to the releases `present`. Only under the deploy lock. Raises GaplessError.
         """
         try:
-            if not self.path.exists() or self.path.stat().st_size <= LARGEST:
+            if not self.path.exists():
                 return
             started = [one for one in self._records() if isinstance(one, Started)]
-            recent = {one.attempt for one in started[-KEPT:]} | {one.attempt for one in started if one.to in present}
+            too_large = self.path.stat().st_size > LARGEST
+            recent = {one.attempt for one in (started[-KEPT:] if too_large else started) if one.when >= before}
+            recent |= {one.attempt for one in started if one.to in present}
+            if not too_large and len(recent) == len(started):
+                return
             # As they are: a newer gapless may have written more into them than we read.
             kept = [f"{line.decode(errors='replace')}\n" for line in self._text().split(b"\n") if _attempt(line) in recent]
             mode = self.path.stat().st_mode

@@ -58,11 +58,12 @@ def visitors_waiting(target: Target, at_most: float) -> Iterator[None]:
     The next server ends the pause. A server that cannot pause, or none, is let alone. Raises GaplessError when it does
     not come to rest in time.
     """
-    found = [one for one in target.manager.instances() if one.role is Role.LIVE and one.ready]
-    if not found or not target.manager.resume(found[0]):
+    live, others = _serving(target)
+    if live is None or not target.manager.resume(live):
         yield
         return
-    held = _pause(target, _only(target), at_most)
+    _refuse_others(live, others)
+    held = _pause(target, live, at_most)
     try:
         held.await_quiet()
         yield
@@ -156,15 +157,26 @@ def _end(target: Target) -> bool:
 
 def _only(target: Target) -> Instance:
     """The one instance that runs, and serves. Raises GaplessError."""
-    found = target.manager.instances()
-    live = next((one for one in found if one.role is Role.LIVE and one.ready), None)
+    live, others = _serving(target)
     if live is None:
         hint = "`gapless status` shows what runs, `gapless logs` what it says"
         raise GaplessError("pause", target.manager.current() or "nothing", "no instance of it serves", hint)
-    if others := [one.release for one in found if one.id != live.id]:
-        cause = f"{', '.join(others)} still answers visitors that came before the last switchover"
-        raise GaplessError("pause", live.release, cause, "`gapless status` shows when that is over", status=BUSY)
+    _refuse_others(live, others)
     return live
+
+
+def _serving(target: Target) -> tuple[Instance | None, list[Instance]]:
+    """The instance that serves, and all others."""
+    found = target.manager.instances()
+    live = next((one for one in found if one.role is Role.LIVE and one.ready), None)
+    return live, [one for one in found if one is not live]
+
+
+def _refuse_others(live: Instance, others: list[Instance]) -> None:
+    if others:
+        names = ", ".join(one.release for one in others)
+        cause = f"{names} still answers visitors that came before the last switchover"
+        raise GaplessError("pause", live.release, cause, "`gapless status` shows when that is over", status=BUSY)
 
 
 def _under_way(status: dict[str, object] | None) -> str:

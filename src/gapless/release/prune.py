@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
+from functools import partial
 
 from gapless.errors import GaplessError
+from gapless.release.attempt import Target
 from gapless.release.ledger import Ledger
-from gapless.release.store import Store
-from gapless.switch.manager import Manager
+
+OLDEST = 400 * 86400.0  # seconds that logs, reports and the ledger's records are kept: a year, and a while to look
 
 
-def remove_old(store: Store, ledger: Ledger, manager: Manager, keep: int, but: str = "") -> list[str]:
+def remove_old(target: Target, keep: int, but: str = "") -> list[str]:
     """Remove the releases that `superfluous` names, and what is left of those that are gone; returns both. `but` stays.
 
-    Raises GaplessError for the first that cannot be removed, once the others are.
+    What is told of those that stay has a limit of its own, OLDEST. Raises GaplessError for the first that cannot be
+    removed, once the others are.
     """
+    store, ledger, manager = target.store, target.ledger, target.manager
     gone, failed = [], []
     current, in_use = manager.current(), {*manager.in_use(), but}
     old = superfluous(ledger, store.names(), current, in_use, keep)
@@ -26,10 +30,12 @@ def remove_old(store: Store, ledger: Ledger, manager: Manager, keep: int, but: s
         except GaplessError as error:
             failed.append(error)
     manager.tidy()
-    try:
-        ledger.shorten(store.names())
-    except GaplessError as error:
-        failed.append(error)
+    before = target.clock.now() - OLDEST
+    for forget in (partial(store.forget, before, {current, *in_use}), partial(ledger.shorten, store.names(), before)):
+        try:
+            forget()
+        except GaplessError as error:
+            failed.append(error)
     if failed:
         raise failed[0]
     return gone

@@ -124,6 +124,21 @@ class Store:
             raise refusal("remove", f"release {release}", error) from error
         return True
 
+    def forget(self, before: float, but: Collection[str | None]) -> None:
+        """Remove logs and reports that were last written before that time (Unix), but those of the releases `but`.
+
+        Raises GaplessError for the first that cannot be removed, once the others are.
+        """
+        home, failed = Home(self.home), []
+        for path in (*home.log.glob("[!.]*"), *home.reports.glob("[!.]*")):
+            try:
+                if path.name.partition(".")[0] not in but and path.lstat().st_mtime < before:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                failed.append(refusal("remove", str(path), error))
+        if failed:
+            raise failed[0]
+
     def traces(self) -> list[str]:
         """Name the releases that somebody removed by hand: what they ran with, or their logs, are still there."""
         home, present = Home(self.home), {*self.names()}

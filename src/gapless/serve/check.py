@@ -7,25 +7,37 @@ import time
 
 from gapless import notify
 from gapless.errors import GaplessError
+from gapless.linux import answers
+from gapless.linux.answers import Patience
 from gapless.linux.unix_http import get
 
 RELEASE_HEADER = "gapless-release"
 EXCERPT = 500  # bytes of a failed check's body in the log
 
 
+class RefusedError(GaplessError):
+    """The check was answered with the status `code`, by the release `answered`."""
+
+    code = 0
+    answered = ""
+
+
 async def prove(socket_path: str, target: str, host: str, release: str, deadline: float) -> None:
     """Return once `target` answers 2xx as `release`; raises GaplessError at `deadline` (monotonic seconds).
 
-    It is tried again until then, because an app may need a moment for its own dependencies.
+    It is tried again until then, because an app may need a moment for its own dependencies, unless its answer is its
+    last word.
     """
-    wait = 0.05
+    wait, patience = 0.05, Patience()
     while True:
         problem = await asyncio.to_thread(_attempt, socket_path, target, host, release, deadline - time.monotonic())
         if problem is None:
             return
-        notify.status(f"{problem}; trying again")
-        if time.monotonic() + wait >= deadline:
+        code, who = (problem.code, problem.answered) if isinstance(problem, RefusedError) else (None, "")
+        now = time.monotonic()
+        if patience.is_over(code, who, now) or now + wait >= deadline:
             raise problem
+        notify.status(f"{problem}; trying again")
         await asyncio.sleep(wait)
         wait = min(wait * 2, 1.0)
 
@@ -39,20 +51,16 @@ def _attempt(socket_path: str, target: str, host: str, release: str, timeout: fl
         return GaplessError("prove", what, "it did not answer in time", "is something in the app blocking its loop?")
     except OSError as error:
         return GaplessError("prove", what, str(error) or type(error).__name__)
-    excerpt = tuple(body[:EXCERPT].decode("utf-8", "replace").splitlines())
     answered = headers.get(RELEASE_HEADER, "")
+    if answered == release and 200 <= status < 300:
+        return None
     if answered != release:
         cause = f"release {answered or '(none)'} answered instead of {release or '(none)'}"
-        return GaplessError("prove", what, cause, "does another instance use the same --private path?", details=excerpt)
-    if 300 <= status < 400:
-        hint = "name the path that answers itself, or set the check's host to the one the app expects"
-        return GaplessError("prove", what, f"it redirects ({status}) to {headers.get('location', '?')}", hint)
-    if not 200 <= status < 300:
-        return GaplessError(
-            "prove",
-            what,
-            f"it answered {status}",
-            f"if the app checks the host name, set the check's host (sent: {host})",
-            details=excerpt,
-        )
-    return None
+        hint = "does another instance use the same --private path?"
+    else:
+        to = f"redirects ({status}) to {headers.get('location', '?')}" if 300 <= status < 400 else f"answered {status}"
+        cause, hint = f"it {to}", answers.hint(status, host, release)
+    excerpt = tuple(body[:EXCERPT].decode("utf-8", "replace").splitlines())
+    refused = RefusedError("prove", what, cause, hint, details=excerpt)
+    refused.code, refused.answered = status, answered
+    return refused

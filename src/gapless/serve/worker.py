@@ -9,7 +9,21 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from gapless.errors import GaplessError
+from gapless.linux import signals
 from gapless.serve.stage import ON_DUTY, Stage
+
+LONGEST = 1 << 16  # bytes of a document
+SEE = "what it wrote before says why"
+FAILURE = "failure"  # the one key of the last document of a worker that cannot start
+LONGEST_PART = 4000  # characters of each part of that
+
+
+def say_why(channel: socket.socket, error: GaplessError) -> None:
+    """In the worker: tell its parent, who speaks for all workers, why it cannot start."""
+    parts = [part[:LONGEST_PART] for part in (error.operation, error.object, error.cause, error.hint)]
+    with contextlib.suppress(OSError):  # the parent is gone or does not listen; the log has it
+        channel.send(json.dumps({FAILURE: parts}, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 @dataclass
@@ -24,6 +38,7 @@ class Worker:
     status: dict[str, Any] = field(default_factory=dict)
     sent: int = 0
     told: int = 0
+    why: GaplessError | None = None
 
     @property
     def proven(self) -> bool:
@@ -32,8 +47,20 @@ class Worker:
     def hear(self, said: bytes) -> None:
         """Take in a document that the worker sent."""
         self.heard = time.monotonic()
-        self.status = json.loads(said)
+        document = json.loads(said)
+        if FAILURE in document:
+            self.why = GaplessError(*document[FAILURE])
+            return
+        self.status = document
         self.told = self.status.pop("told")
+
+    def failure(self, status: int) -> GaplessError:
+        """The error of a worker that ended with `status` before it was proven: what it said itself, where it could."""
+        with contextlib.suppress(OSError):  # nothing more is there
+            while said := self.channel.recv(LONGEST, socket.MSG_DONTWAIT):
+                self.hear(said)
+        ended = f"exited with status {status}" if status >= 0 else f"was killed by {signals.name(-status)}"
+        return self.why or GaplessError("start", f"worker {self.number}", f"it {ended} before it was proven", SEE)
 
     def tell(self, wanted: Stage) -> None:
         """Order the worker to accept connections or to stand by; a dead worker is replaced at its SIGCHLD."""

@@ -20,7 +20,7 @@ from gapless.errors import GaplessError
 from gapless.serve.instance_socket import ORDERS, close_private, open_private, read_request, refusal, respond
 from gapless.serve.settings import Settings
 from gapless.serve.stage import ON_DUTY, Stage, move, must_turn
-from gapless.serve.worker import Worker
+from gapless.serve.worker import LONGEST, Worker, say_why
 
 log = logging.getLogger("gapless.serve")
 
@@ -44,12 +44,13 @@ class Parent:
         self._waiting: dict[socket.socket, Stage] = {}  # who gave an order that is not yet obeyed by all
         self._replace_at: dict[int, float] = {}  # worker number -> monotonic time
         self._failures: dict[int, int] = {}  # worker number -> how often in a row it was not proven
+        self._failure: GaplessError | None = None  # why the first worker that ended before it was proven did so
         self._since = time.time()
         self._ping_at = time.monotonic() if notify.watchdog_interval() else None
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> int:
-        """Return the exit status: 0 after a stop that was asked for, 1 if not all workers could be proven."""
+        """Serve until told to stop, and return 0; raises GaplessError if not all workers could be proven."""
         wake, wakeup = socket.socketpair()
         for end in (wake, wakeup):
             end.setblocking(False)
@@ -64,18 +65,18 @@ class Parent:
         for number in range(self.settings.workers):
             self._fork(number)
         self._enter(Stage.CHECKING)
-        status = 0
         while self._workers or self._replace_at:
             for key, _ in self._selector.select(timeout=0.2):
                 key.data(key.fileobj)
             if self.state is Stage.CHECKING and len(self._workers) < self.settings.workers:
                 log.error("not all workers could be proven: giving up")
-                status = 1
                 self._stop_all(Stage.STOPPED)
             self._look_after()
         if self.settings.private:
             close_private(self.settings.private)
-        return status
+        if self._failure:
+            raise self._failure
+        return 0
 
     def status(self) -> dict[str, object]:
         """The status document of all workers together, with theirs under `workers`.
@@ -129,6 +130,7 @@ class Parent:
             status = self._run_worker(settings, self._sockets, channel)
         except GaplessError as error:
             log.error("worker %d: %s", number, "\n".join((str(error), *error.details)))
+            say_why(channel, error)
         except Exception:
             log.exception("worker %d", number)
         finally:
@@ -141,7 +143,7 @@ class Parent:
             return  # it was reaped in the same round
         said = b""
         with contextlib.suppress(ConnectionError):
-            said = channel.recv(4096)
+            said = channel.recv(LONGEST)
         if not said:
             self._selector.unregister(channel)
             return
@@ -186,6 +188,8 @@ class Parent:
                 self._ended(self._workers.pop(pid), os.waitstatus_to_exitcode(status))
 
     def _ended(self, worker: Worker, status: int) -> None:
+        if self.state is Stage.CHECKING and self._failure is None:
+            self._failure = worker.failure(status)
         if worker.channel in self._selector.get_map():
             self._selector.unregister(worker.channel)
         worker.channel.close()

