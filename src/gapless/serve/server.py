@@ -21,6 +21,7 @@ from gapless.serve.accept import Acceptor, descriptors
 from gapless.serve.app import ASGIApp
 from gapless.serve.busy import is_websocket
 from gapless.serve.connections import Http
+from gapless.serve.door import Door
 from gapless.serve.drain import Drain
 from gapless.serve.lifespan import Lifespan
 from gapless.serve.settings import Settings
@@ -46,15 +47,16 @@ class Server:
         self._lifespan = Lifespan(app)
         self._stop = asyncio.Event()
         self._drains: dict[Drain, asyncio.Task[None]] = {}  # one for each time that it stood by, while it lasts
+        self._door = Door(settings)
         self._http = self._new_http()
-        self._acceptor = Acceptor(sockets, self._http.protocol)
+        self._acceptor = Acceptor(sockets, self._http.protocol, make_room=self._make_room)
         self._private: Acceptor | None = None
 
     def status(self) -> dict[str, object]:
         """The status document: connections and requests count the public sockets only, `since` is Unix seconds.
 
         `held` are the connections on which a visitor waits for the end of a pause, or may. `descriptors` are those that
-        this process has open, of `descriptors_allowed`.
+        this process has open, of `descriptors_allowed`. `turned_away` are counts since its start, by the limit.
         """
         groups = self._groups()
         websockets = sum(is_websocket(protocol) for http in groups for protocol in http.connections)
@@ -68,6 +70,7 @@ class Server:
             "held": sum(len(drain.held) for drain in self._drains),
             "since": self._since,
             **descriptors(),
+            "turned_away": dict(self._door.counts),
         }
 
     async def run(self) -> None:
@@ -103,7 +106,10 @@ class Server:
         notify.status(f"{wanted} {self.settings.release}".rstrip())
 
     def _new_http(self) -> Http:
-        return Http(self.app, self._lifespan.state, self.settings.release, self.settings.linger)
+        return Http(self.app, self._lifespan.state, self.settings.release, self.settings.linger, self._door)
+
+    def _make_room(self) -> bool:
+        return self._door.make_room([protocol for http in self._groups() for protocol in http.connections])
 
     def _groups(self) -> list[Http]:
         """Connections that were told to go come first, those of the present last."""
@@ -204,14 +210,21 @@ class Server:
                 drain.hurry()
 
     async def _heartbeat(self) -> None:
-        """Ping the watchdog from the loop (so that a hung loop is noticed), and renew the Date header."""
+        """Ping the watchdog from the loop (so that a hung loop is noticed), renew the Date header, look at the door."""
         watched = notify.watchdog_interval()
         while True:
             if watched:
                 notify.watchdog()
             for http in self._groups():
                 http.refresh_headers()
+            self._look_at_the_door()
             await asyncio.sleep(min(watched or 1.0, 1.0))
+
+    def _look_at_the_door(self) -> None:
+        held = {protocol for drain in self._drains for protocol in drain.held}
+        for http in self._groups():
+            self._door.look(http.connections, held, http.state.default_headers)
+        self._door.say()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
