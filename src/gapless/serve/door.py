@@ -60,16 +60,16 @@ class Door:
                 self.turn_away(protocol, why, headers)
 
     def _late(self, protocol: Any, now: float) -> Turned | None:
-        if protocol.unfinished and protocol.in_head:
-            if protocol.responds:  # a pipelined head: its time begins when it is its turn
-                protocol.since = now
-            elif now - protocol.since >= self.settings.head_timeout:
-                return Turned.SLOW_HEAD
-        elif protocol.in_message:
+        if protocol.in_body:
             if protocol.waits_for_us or not protocol.stalls_since:
                 protocol.stalls_since = now
             elif now - protocol.stalls_since >= self.settings.body_timeout:
                 return Turned.STALLED_BODY
+        elif protocol.unfinished:
+            if protocol.responds:  # a pipelined head: its time begins when it is its turn
+                protocol.since = now
+            elif now - protocol.since >= self.settings.head_timeout:
+                return Turned.SLOW_HEAD
         return None
 
     def turn_away(self, protocol: Any, why: Turned, headers: list[tuple[bytes, bytes]]) -> None:
@@ -77,7 +77,7 @@ class Door:
         self.counts[why] += 1
         protocol.turned_away = True
         protocol.since = self.now()
-        began = protocol.responds if protocol.in_head else protocol.cycle.response_started
+        began = protocol.cycle.response_started if protocol.in_body else protocol.responds
         if why is Turned.UNREAD or began or protocol.pipeline:
             protocol.transport.close()
         else:
@@ -86,7 +86,7 @@ class Door:
     def make_room(self, connections: Collection[Any]) -> bool:
         """Close the oldest connections without a byte, and tell whether there were any."""
         unread = [one for one in connections if one.is_unread and not one.turned_away]
-        for protocol in heapq.nsmallest(-(-len(unread) // CROWD), unread, key=lambda one: one.made):
+        for protocol in heapq.nsmallest(-(-len(unread) // CROWD), unread, key=lambda one: one.number):
             self.turn_away(protocol, Turned.UNREAD, [])
         return bool(unread)
 

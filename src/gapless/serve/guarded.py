@@ -6,7 +6,6 @@ message by itself, the empty ones too, and the answer to each ping until it is t
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import uvicorn
@@ -35,34 +34,37 @@ class _Guarded:
     unfinished = 0  # bytes that came, and completed neither a head nor brought a part of a body
     since = 0.0
     stalls_since = 0.0  # when it was first seen that no part of the body comes; 0: one came
-    in_message = False  # its head has begun, and the end of its body has not come
+    in_body = False
     is_unread = False
-    in_head = False
-    made = 0.0
+    number = 0  # among all connections
 
 
 class _Http(_Guarded):
-    """An HTTP connection, before it is one of the two kinds."""
+    """An HTTP connection. What is here for every request has to be little: it costs each of them."""
 
     door: Door
     cycle: Any
     flow: Any
     transport: Any
+    scope: Any
     pipeline: Any = ()
     server_state: Any
+    on_response_complete: Any
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[misc]
-        self.made = self.door.now()
+    @property
+    def in_body(self) -> bool:  # type: ignore[override]
+        """Whether the end of a body has not come; also where the answer was there before, and nobody told the end."""
+        cycle = self.cycle
+        return cycle is not None and cycle.more_body and self.scope is cycle.scope
 
     @property
     def is_unread(self) -> bool:  # type: ignore[override]
         """Whether not a byte came on it."""
-        return self.cycle is None and not self.in_message and not self.unfinished
+        return self.cycle is None and self.scope is None and not self.unfinished
 
     @property
     def responds(self) -> bool:
-        """Whether the request before is still being answered."""
+        """Whether a request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     @property
@@ -70,13 +72,8 @@ class _Http(_Guarded):
         """Whether its client cannot go on with a body before we do."""
         return bool(self.flow.read_paused or (self.responds and self.cycle.waiting_for_100_continue))
 
-    def _note(self, length: int, *, complete: bool) -> None:
-        """`length` bytes came; `complete`: among them the end of a head, or a part of a body."""
-        if complete:
-            self.unfinished = 0
-            if not self.in_head:
-                return
-            length = 1  # how much of it is the head's is not known: what comes from here on counts
+    def note(self, length: int) -> None:
+        """Remember that `length` more bytes came of what is not complete."""
         if not self.unfinished:
             self.since = self.door.now()
         self.unfinished += length
@@ -84,68 +81,39 @@ class _Http(_Guarded):
             self.door.turn_away(self, Turned.LARGE_HEAD, self.server_state.default_headers)
 
 
-class _Flow(FlowControl):
-    """Reads on only when what was read before is parsed."""
-
-    def __init__(self, transport: asyncio.Transport, owner: _Httptools) -> None:
-        super().__init__(transport)
-        self.owner = owner
-
-    def resume_reading(self) -> None:
-        if not self.owner.later:
-            super().resume_reading()
-
-
 class _Httptools(_Http):
     """What stands before uvicorn's HttpToolsProtocol."""
 
-    scope: Any
     later: Any = b""  # read, and not parsed before the requests in front of it are answered
-    _moved = False  # a part of a body came, or its end
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self.flow = _Flow(transport, self)
+    _moved = False  # a part of a body came
 
     def data_received(self, data: bytes) -> None:
         if len(data) > PART or self.later:
             self.later = bytearray(self.later + data)
             self._parse()
-        else:
-            self._take(data)
-
-    def on_message_begin(self) -> None:
-        self.in_message = True
-        super().on_message_begin()  # type: ignore[misc]
+            return
+        before = self.cycle
+        super().data_received(data)  # type: ignore[misc]
+        cycle = self.cycle
+        if cycle is before or self.scope is not cycle.scope:
+            self._look_into(len(data), before)
+        else:  # a whole head, and no part of another
+            self._moved, self.unfinished = False, 0
 
     def on_body(self, body: bytes) -> None:
         self._moved, self.stalls_since = True, 0.0
         super().on_body(body)  # type: ignore[misc]
 
-    def on_message_complete(self) -> None:
-        self._moved, self.in_message, self.stalls_since = True, False, 0.0
-        super().on_message_complete()  # type: ignore[misc]
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()  # type: ignore[misc]
-        if self.later:
-            self._parse()
-            if not self.later and not self.pipeline:
-                self.flow.resume_reading()
-
-    @property
-    def in_head(self) -> bool:  # type: ignore[override]
-        """Whether what comes next is a head, or the rest of one."""
-        return not self.in_message or self.cycle is None or self.scope is not self.cycle.scope
-
-    def _take(self, part: bytes) -> None:
-        cycle, self._moved = self.cycle, False
-        super().data_received(part)  # type: ignore[misc]
-        complete = self._moved or self.cycle is not cycle
-        if not complete or self.in_message:
-            self._note(len(part), complete=complete)
-        else:
-            self.unfinished = 0
+    def _look_into(self, length: int, before: Any) -> None:
+        """See whether `length` bytes brought anything that a request needs, which was `before` at most begun."""
+        cycle, moved, self._moved = self.cycle, self._moved, False
+        if cycle is before and not moved:
+            if self.transport.get_protocol() is self:  # it may be a WebSocket now
+                self.note(length)
+            return
+        self.unfinished = 0
+        if cycle is None or self.scope is not cycle.scope:
+            self.note(1)  # how much of it is the next head's is not known: what comes from here on counts
 
     def _parse(self) -> None:
         """Take what was read until a request has to wait for its turn."""
@@ -153,11 +121,25 @@ class _Httptools(_Http):
         while self.later and not self.pipeline:
             part = bytes(self.later[:PART])
             del self.later[:PART]
-            self._take(part)
+            before = self.cycle
+            super().data_received(part)  # type: ignore[misc]
+            self._look_into(len(part), before)
             if self.transport.is_closing() or self.turned_away or self.transport.get_protocol() is not self:
                 self.later = b""
         if self.later:
             self.flow.pause_reading()
+            self.flow.resume_reading = self._resume_reading  # uvicorn does at each response, and each receive()
+            self.cycle.on_response = self._last_answered
+
+    def _last_answered(self) -> None:
+        """Go on where a request had to wait: all those before it are answered."""
+        self.on_response_complete()
+        self._parse()
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if not self.later and not self.pipeline:
+            FlowControl.resume_reading(self.flow)
 
 
 class _H11(_Http):
@@ -165,20 +147,14 @@ class _H11(_Http):
 
     conn: Any
 
-    @property
-    def in_head(self) -> bool:  # type: ignore[override]
-        return not self.in_message
-
     def data_received(self, data: bytes) -> None:
-        cycle = self.cycle
+        before = self.cycle
         super().data_received(data)  # type: ignore[misc]
         self.stalls_since = 0.0
-        self.in_message = self.cycle is not None and self.cycle.more_body
-        waits = not self.in_message and bool(self.conn.trailing_data[0])
-        if waits:
-            self._note(len(data), complete=self.cycle is not cycle)
-        else:
+        if self.cycle is not before:
             self.unfinished = 0
+        elif not self.in_body and self.conn.trailing_data[0]:
+            self.note(len(data))
 
 
 class _SansIo(_Guarded):
