@@ -80,22 +80,30 @@ def visitor(quick: Served) -> Iterator[socket.socket]:
         yield one
 
 
-@pytest.mark.parametrize(
-    ("begin", "part"),
-    [(b"GET /", b"x"), (GET[:-2], b"a: b\r\n"), (HANDSHAKE[:-2], b"a: b\r\n"), (b"\r\n", b"\r\n"), (b"G", b"")],
-    ids=["line", "headers", "handshake", "nothing", "silence"],
-)
+SLOW = {b"GET /": b"x", GET[:-2]: b"a: b\r\n", HANDSHAKE[:-2]: b"a: b\r\n", b"\r\n": b"\r\n", b"G": b""}
+
+
 @pytest.mark.parametrize("before", [b"", GET], ids=["new", "idle"])
-def test_a_head_that_comes_slowly(visitor: socket.socket, before: bytes, begin: bytes, part: bytes) -> None:
+def test_a_head_that_comes_slowly(quick: Served, before: bytes) -> None:
     """Invariant 6, its limits: a head has its time from its first byte, however it trickles; then 408, and the end."""
-    if before:
-        visitor.sendall(before)
-        answered(visitor)
-    visitor.sendall(begin)
-    assert 0.9 < trickle(visitor, part, 20) < 5
-    answer = read_all(visitor)
-    assert answer.startswith(b"HTTP/1.1 408 "), answer
-    assert b"connection: close" in answer.lower()
+    with contextlib.ExitStack() as stack:
+        visitors = {begin: stack.enter_context(quick.visitor()) for begin in SLOW}
+        for begin, one in visitors.items():
+            if before:
+                one.sendall(before)
+                answered(one)
+            one.sendall(begin)
+        began = time.monotonic()
+        while not select.select(visitors.values(), [], [], 0.1)[0]:
+            assert time.monotonic() - began < 20
+            for begin, one in visitors.items():
+                one.sendall(SLOW[begin])
+        assert time.monotonic() - began > 0.8
+        for one in visitors.values():
+            answer = read_all(one)
+            assert answer.startswith(b"HTTP/1.1 408 "), answer
+            assert b"connection: close" in answer.lower()
+        assert time.monotonic() - began < 6
 
 
 def test_who_waits_owes_nothing(quick: Served) -> None:
@@ -232,6 +240,17 @@ def socketed(served: Served, visitor: socket.socket) -> None:
     served.says("asked /ws")
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [HANDSHAKE.replace(b"GET", b"POST"), HANDSHAKE[:-2] + b"Cookie: " + b"x" * 9000 + b"\r\n\r\n"],
+    ids=["method", "cookie"],
+)
+def test_a_handshake_that_is_none(visitor: socket.socket, request_: bytes) -> None:
+    """Invariant 6, its limits: it is answered, and holds no descriptor for ever."""
+    visitor.sendall(request_)
+    assert read_all(visitor).startswith(b"HTTP/1.1 400 ")
+
+
 def test_a_message_in_more_pieces_than_anybody_needs(quick: Served, visitor: socket.socket) -> None:
     """A WebSocket message takes the memory of its bytes, not that of its fragments."""
     socketed(quick, visitor)
@@ -263,7 +282,7 @@ def test_pings_of_a_client_that_reads_nothing(quick: Served, visitor: socket.soc
 
 @pytest.mark.parametrize("compression", [None, "deflate"])
 def test_a_message_that_is_too_large(quick: Served, compression: str | None) -> None:
-    """A WebSocket is closed at 16 MiB, as they are or as they are once unpacked: with 1009, or what is left is reset."""
+    """A WebSocket is closed at 16 MiB, packed or not: with 1009, or by a reset where the client still sends."""
     before = memory(quick)
     with connect(f"ws://127.0.0.1:{quick.port}/ws", compression=compression, max_size=None) as client:
         with contextlib.suppress(ConnectionClosed):

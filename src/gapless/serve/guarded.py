@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from gapless.serve.door import Door, Turned
+from gapless.serve.refusal import NO_HANDSHAKE, refuse
 
 PART = 4096  # bytes that are parsed at a time: some hundred requests at most, and so exact is the limit of a head
 UNTAKEN = 1 << 20  # bytes that a client has not taken: no further ping of its is answered
@@ -156,13 +157,27 @@ class _H11(_Http):
         elif not self.in_body and self.conn.trailing_data[0]:
             self.note(len(data))
 
+    def send_400_response(self, msg: str) -> None:
+        if len(self.conn.trailing_data[0]) >= self.door.settings.head_size:
+            self.door.turn_away(self, Turned.LARGE_HEAD, self.server_state.default_headers)
+        else:
+            super().send_400_response(msg)  # type: ignore[misc]
+
 
 class _SansIo(_Guarded):
     """What stands before uvicorn's WebSocketsSansIOProtocol."""
 
     conn: Any
+    default_headers: list[tuple[bytes, bytes]]
     frames: list[Any]
+    handshake_initiated: bool
     transport: Any
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a handshake that is none, or has a line of over 8 KiB or over 128 headers: nobody else does."""
+        super().data_received(data)  # type: ignore[misc]
+        if not self.handshake_initiated and not self.transport.is_closing():
+            refuse(self, self.default_headers, NO_HANDSHAKE)
 
     def handle_cont(self, event: Any) -> None:
         """Join the fragments as they come: a list of millions that are empty is no size that has a limit."""

@@ -29,6 +29,7 @@ REPLACED = Answer(
     http.HTTPStatus.SERVICE_UNAVAILABLE, b"This server is being replaced and cannot answer in time. Try again.\n"
 )
 REQUEST_TIMEOUT = Answer(http.HTTPStatus.REQUEST_TIMEOUT, b"The request did not come to its end in time.\n")
+NO_HANDSHAKE = Answer(http.HTTPStatus.BAD_REQUEST, b"This is no handshake of a WebSocket, or it is too large.\n")
 TOO_LARGE = Answer(http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"The request's headers are too large.\n")
 
 
