@@ -242,10 +242,10 @@ def socketed(served: Served, visitor: socket.socket) -> None:
 
 @pytest.mark.parametrize(
     "request_",
-    [HANDSHAKE.replace(b"GET", b"POST"), HANDSHAKE[:-2] + b"Cookie: " + b"x" * 9000 + b"\r\n\r\n"],
-    ids=["method", "cookie"],
+    [HANDSHAKE[:-2] + b"Cookie: " + b"x" * 9000 + b"\r\n\r\n", HANDSHAKE[:-2] + b"a: b\r\n" * 200 + b"\r\n"],
+    ids=["cookie", "headers"],
 )
-def test_a_handshake_that_is_none(visitor: socket.socket, request_: bytes) -> None:
+def test_a_handshake_that_is_too_large(visitor: socket.socket, request_: bytes) -> None:
     """Invariant 6, its limits: it is answered, and holds no descriptor for ever."""
     visitor.sendall(request_)
     assert read_all(visitor).startswith(b"HTTP/1.1 400 ")

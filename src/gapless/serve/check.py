@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 from gapless import notify
@@ -34,7 +35,8 @@ def _attempt(socket_path: str, target: str, host: str, release: str, timeout: fl
     """None if the check holds, otherwise what is wrong with it."""
     what = f"GET {target} on the private socket"
     try:
-        status, headers, body = get(socket_path, target, host, max(timeout, 0.05))
+        # Another process of our user can bind the path anew, and answer as we: a release that is not ready would serve.
+        status, headers, body = get(socket_path, target, host, max(timeout, 0.05), listener=os.getpid())
     except TimeoutError:
         return GaplessError("prove", what, "it did not answer in time", "is something in the app blocking its loop?")
     except OSError as error:
