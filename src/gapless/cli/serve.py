@@ -28,7 +28,7 @@ from gapless.errors import GaplessError
     show_envvar=True,
     default="",
     metavar="PATH",
-    help="Accept nothing in public before this path answers 2xx on the private socket.",
+    help="Accept nothing in public before this path answers 2xx in private.",
 )
 @click.option(
     "--check-host",
@@ -58,7 +58,7 @@ from gapless.errors import GaplessError
     show_envvar=True,
     default="",
     metavar="PATH",
-    help="Private Unix socket for the check and the status document.",
+    help="Private Unix socket for the status document and orders.",
 )
 @click.option(
     "--assets",

@@ -7,7 +7,6 @@ import errno
 import os
 import socket
 import stat
-import struct
 import time
 from typing import Any
 
@@ -15,34 +14,35 @@ from typing import Any
 STATUS_PATH = "/.gapless/status"
 STAND_BY_PATH, PAUSE_PATH, RESUME_PATH = "/.gapless/stand-by", "/.gapless/pause", "/.gapless/resume"
 
-CREDENTIALS = struct.calcsize("3i")  # pid, user, group
 LONGEST = 1 << 20  # bytes of a body that are read
 
 
-def get(
-    socket_path: str, target: str, host: str, timeout: float, listener: int = 0
-) -> tuple[int, dict[str, str], bytes]:
+def get(socket_path: str, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
     """GET `target` over the Unix socket: status, headers (lower case), body. Raises OSError, also for what is not HTTP.
 
     `timeout` bounds the whole, in seconds; of a long body the first MiB is enough. No link is followed: whoever owns
-    the directory of the socket could have us speak with somebody else's. For the same reason a `listener` may be given,
-    the process that has to have called listen(2) on it: any other is not asked.
+    the directory of the socket could have us speak with somebody else's.
     """
-    return _ask("GET", socket_path, target, host, timeout, listener=listener)
+    return _ask("GET", _Bounded(timeout), socket_path, target, host)
+
+
+def get_over(end: socket.socket, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
+    """GET `target` over a connection that is there, and closed then; otherwise as `get`."""
+    return _ask("GET", _Bounded(timeout, end.detach()), "", target, host)
 
 
 def post(
     socket_path: str, target: str, host: str, timeout: float, body: bytes | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     """POST `body` (None is nothing) to `target`; otherwise as `get`."""
-    return _ask("POST", socket_path, target, host, timeout, body)
+    return _ask("POST", _Bounded(timeout), socket_path, target, host, body)
 
 
 class _Bounded(socket.socket):
     """A Unix socket that is waited for until `deadline` (monotonic seconds), however much comes, or however little."""
 
-    def __init__(self, timeout: float) -> None:
-        super().__init__(socket.AF_UNIX)
+    def __init__(self, timeout: float, descriptor: int | None = None) -> None:
+        super().__init__(socket.AF_UNIX, fileno=descriptor)
         self.heard = False
         self.deadline = time.monotonic() + timeout
         self.settimeout(timeout)
@@ -56,12 +56,6 @@ class _Bounded(socket.socket):
             self.connect(f"/proc/self/fd/{place}")
         finally:
             os.close(place)
-
-    def must_be_of(self, listener: int) -> None:
-        """Raise OSError unless the process `listener` listens at the other end, unix(7)."""
-        pid, _uid, _gid = struct.unpack("3i", self.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS))
-        if pid != listener:
-            raise OSError(errno.EPERM, f"process {pid} listens there instead of {listener}")
 
     def recv_into(self, *given: Any, **more: Any) -> int:
         """Receive as a socket does; http.client reads by nothing else."""
@@ -77,15 +71,14 @@ class _Bounded(socket.socket):
 
 
 def _ask(
-    method: str, socket_path: str, target: str, host: str, timeout: float, sent: bytes | None = None, listener: int = 0
+    method: str, sock: _Bounded, socket_path: str, target: str, host: str, sent: bytes | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     import http.client  # only who asks pays for it: with what it brings, it takes longer than all of ours
 
-    with contextlib.closing(http.client.HTTPConnection("localhost", timeout=timeout)) as connection:
-        connection.sock = _Bounded(timeout)
-        connection.sock.reach(socket_path)
-        if listener:
-            connection.sock.must_be_of(listener)
+    with contextlib.closing(http.client.HTTPConnection("localhost")) as connection:
+        connection.sock = sock
+        if socket_path:
+            sock.reach(socket_path)
         asked = {"Host": host, "User-Agent": "gapless-check", "Connection": "close"}
         try:
             connection.request(method, target, sent, headers=asked)

@@ -1,27 +1,32 @@
-"""The candidate's own check: real HTTP over its private socket, before it accepts one public connection."""
+"""The candidate's own check: real HTTP over a private connection, before it accepts one public connection."""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import socket
 import time
+from collections.abc import Awaitable, Callable
 
 from gapless import notify
 from gapless.errors import GaplessError
-from gapless.linux.unix_http import get
+from gapless.linux.unix_http import get_over
 
 RELEASE_HEADER = "gapless-release"
 EXCERPT = 500  # bytes of a failed check's body in the log
 
+Reach = Callable[[], Awaitable[socket.socket]]
 
-async def prove(socket_path: str, target: str, host: str, release: str, deadline: float) -> None:
+
+async def prove(reach: Reach, target: str, host: str, release: str, deadline: float) -> None:
     """Return once `target` answers 2xx as `release`; raises GaplessError at `deadline` (monotonic seconds).
 
-    It is tried again until then, because an app may need a moment for its own dependencies.
+    It is tried again until then, because an app may need a moment for its own dependencies. Each time over what `reach`
+    connects to the app, and not over a path: there another process of our user could answer as we, or keep us waiting.
     """
     wait = 0.05
     while True:
-        problem = await asyncio.to_thread(_attempt, socket_path, target, host, release, deadline - time.monotonic())
+        end = await reach()
+        problem = await asyncio.to_thread(_attempt, end, target, host, release, deadline - time.monotonic())
         if problem is None:
             return
         notify.status(f"{problem}; trying again")
@@ -31,12 +36,11 @@ async def prove(socket_path: str, target: str, host: str, release: str, deadline
         wait = min(wait * 2, 1.0)
 
 
-def _attempt(socket_path: str, target: str, host: str, release: str, timeout: float) -> GaplessError | None:
+def _attempt(end: socket.socket, target: str, host: str, release: str, timeout: float) -> GaplessError | None:
     """None if the check holds, otherwise what is wrong with it."""
-    what = f"GET {target} on the private socket"
+    what = f"GET {target} in private"
     try:
-        # Another process of our user can bind the path anew, and answer as we: a release that is not ready would serve.
-        status, headers, body = get(socket_path, target, host, max(timeout, 0.05), listener=os.getpid())
+        status, headers, body = get_over(end, target, host, max(timeout, 0.05))
     except TimeoutError:
         return GaplessError("prove", what, "it did not answer in time", "is something in the app blocking its loop?")
     except OSError as error:
@@ -45,7 +49,7 @@ def _attempt(socket_path: str, target: str, host: str, release: str, timeout: fl
     answered = headers.get(RELEASE_HEADER, "")
     if answered != release:
         cause = f"release {answered or '(none)'} answered instead of {release or '(none)'}"
-        return GaplessError("prove", what, cause, "does another instance use the same --private path?", details=excerpt)
+        return GaplessError("prove", what, cause, f"does the app set {RELEASE_HEADER} itself?", details=excerpt)
     if 300 <= status < 400:
         hint = "name the path that answers itself, or set the check's host to the one the app expects"
         return GaplessError("prove", what, f"it redirects ({status}) to {headers.get('location', '?')}", hint)

@@ -50,6 +50,7 @@ class Server:
         self._door = Door(settings)
         self._http = self._new_http()
         self._acceptor = Acceptor(sockets, self._http.protocol, make_room=self._make_room)
+        self._inside: Http
         self._private: Acceptor | None = None
 
     def status(self) -> dict[str, object]:
@@ -147,7 +148,7 @@ class Server:
         self._enter(Stage.CHECKING)
         await self._open_private()
         if settings.check:
-            await check.prove(settings.private, settings.check, settings.check_host, settings.release, deadline)
+            await check.prove(self._reach, settings.check, settings.check_host, settings.release, deadline)
         self._enter(Stage.WARMING)
         await self._warm(deadline)
         faulthandler.cancel_dump_traceback_later()
@@ -163,21 +164,27 @@ class Server:
         notify.ready(f"serving {settings.release}".rstrip())
 
     async def _open_private(self) -> None:
+        # A worker takes orders from its parent alone, who speaks for all of them.
+        app = instance_socket.private_app(self.app, self.status, self.turn if self.proven is None else None)
+        self._inside = Http(app, self._lifespan.state, self.settings.release, self.settings.linger)
         if not self.settings.private:
             return
         sock = instance_socket.open_private(self.settings.private)
-        # A worker takes orders from its parent alone, who speaks for all of them.
-        app = instance_socket.private_app(self.app, self.status, self.turn if self.proven is None else None)
-        http = Http(app, self._lifespan.state, self.settings.release, self.settings.linger)
-        self._private = Acceptor([sock], http.protocol, reserve=0)
+        self._private = Acceptor([sock], self._inside.protocol, reserve=0)
         self._private.start()
+
+    async def _reach(self) -> socket.socket:
+        """Make a connection to the app in which no other process can take part; the end of who asks."""
+        end, other = socket.socketpair()
+        await asyncio.get_running_loop().connect_accepted_socket(self._inside.protocol, other)
+        return end
 
     async def _warm(self, deadline: float) -> None:
         for target in self.settings.warm:
             left = max(deadline - time.monotonic(), 1)
             try:
                 host = self.settings.check_host
-                status, _, _ = await asyncio.to_thread(unix_http.get, self.settings.private, target, host, left)
+                status, _, _ = await asyncio.to_thread(unix_http.get_over, await self._reach(), target, host, left)
             except (OSError, ValueError) as error:
                 log.warning("warm-up GET %s failed: %s", target, error)
             else:
