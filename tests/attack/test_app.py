@@ -162,7 +162,7 @@ def test_a_live_release_that_answers_for_its_candidate(shop: Shop, rehearse: str
     said = shop.fails("deploy")
     if rehearse == "true":
         assert "in its rehearsal GET / answered 500" in said
-        assert "took over" not in shop("logs", live).stdout
+        assert "took over /run/gapless/shop.rehearsal" not in shop("logs", live).stdout
     else:
         assert "GET / in private: it answered 500" in said
         wait_until(lambda: "took over" in shop("logs", live).stdout)
