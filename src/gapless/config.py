@@ -93,6 +93,17 @@ class Drain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     streams: Seconds = Seconds(300)
 
 
+class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `gapless serve` takes from visitors: heads of `head_size` bytes that come whole within `head_timeout`.
+
+    Without a byte of a request's body for `body_timeout` it waits no longer.
+    """
+
+    head_timeout: Seconds = Seconds(30)
+    head_size: Annotated[int, msgspec.Meta(ge=1024, le=1 << 24)] = 65536
+    body_timeout: Seconds = Seconds(300)
+
+
 class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A background process of the current release: told to end at a switchover, it may take `drain`."""
 
@@ -198,6 +209,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     release: Release = Release()
     check: Check = Check()
     drain: Drain = Drain()
+    serve: Serve = Serve()
     processes: dict[Name, Process] = {}
     timers: dict[Name, Timer] = {}
     sandbox: Sandbox = Sandbox()
@@ -307,7 +319,17 @@ def _with_paths(table: dict[str, Any]) -> dict[str, Any]:
 
 def _problem(config: Config) -> tuple[str, str]:
     """What types alone cannot say: the cause and what to try; empty if nothing is wrong."""
-    checks = (_of_texts, _of_commands, _of_check, _of_places, _of_environment, _of_assets, _of_proxy, _of_database)
+    checks = (
+        _of_texts,
+        _of_commands,
+        _of_check,
+        _of_serve,
+        _of_places,
+        _of_environment,
+        _of_assets,
+        _of_proxy,
+        _of_database,
+    )
     for check in checks:
         if (found := check(config)) != NOTHING:
             return found
@@ -340,6 +362,13 @@ def _of_check(config: Config) -> tuple[str, str]:
         return cause, "it begins with /, and what is neither ASCII nor visible is written with % (a space is %20)"
     if not VISIBLE.fullmatch(host):
         return f"`check.host`: {host!r} cannot be the Host of a request", 'for example: host = "shop.example"'
+    return NOTHING
+
+
+def _of_serve(config: Config) -> tuple[str, str]:
+    for key, seconds in (("head_timeout", config.serve.head_timeout), ("body_timeout", config.serve.body_timeout)):
+        if seconds <= 0:
+            return f"`serve.{key}` is 0: every visitor would be turned away", 'for example: head_timeout = "30s"'
     return NOTHING
 
 

@@ -182,6 +182,9 @@ def for_server(home: Home, config: Config, private: str) -> dict[str, str]:
         variables.LINGER: str(float(config.drain.linger)),
         variables.REQUESTS: str(float(config.drain.requests)),
         variables.STREAMS: str(float(config.drain.streams)),
+        variables.HEAD_TIMEOUT: str(float(config.serve.head_timeout)),
+        variables.HEAD_SIZE: str(config.serve.head_size),
+        variables.BODY_TIMEOUT: str(float(config.serve.body_timeout)),
     }
 
 

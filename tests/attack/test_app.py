@@ -50,6 +50,10 @@ while True:
             for byte in b"HTTP/1.1 200 OK\r\nx: " + 1000 * b"x":
                 asker.send(bytes([byte]))
                 time.sleep(0.1)
+        while sys.argv[1] == "continue":
+            asker.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+        while sys.argv[1] == "body":
+            asker.send(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100000)
         body = {"deep": b"[" * 500000, "wrong": b'{"state": 5, "descriptors": "x"}'}[sys.argv[1]]
         asker.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     except OSError:
@@ -94,7 +98,7 @@ def test_what_an_app_says_of_itself(shop: Shop) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("way", ["slow", "deep", "wrong"])
+@pytest.mark.parametrize("way", ["slow", "deep", "wrong", "continue", "body"])
 def test_answers_on_the_private_socket(shop: Shop, way: str) -> None:
     """Invariants 3 and 8: whatever is answered there holds nobody up, and breaks no command."""
     shop.host.write(f"{shop.project}/answer.py", ANSWER)
@@ -107,6 +111,65 @@ def test_answers_on_the_private_socket(shop: Shop, way: str) -> None:
         shop.host.run("timeout", "30", *GAPLESS, "deploy", "--watch", "1s", cwd=shop.project)
         shop.host.run("pkill", "--full", "answer.py")
     shop.host.run("rm", f"{shop.project}/answer.py")
+
+
+# Of a release that serves: it binds the private socket of its candidate anew, and answers in its name.
+IMPOSTOR = """
+import glob, os, socket, threading, time
+mine = os.environ.get("GAPLESS_PRIVATE", "")
+
+def answer(sock, release):
+    while True:
+        asker, _ = sock.accept()
+        asker.recv(65536)
+        asker.sendall(f"HTTP/1.1 200 OK\\r\\ngapless-release: {release}\\r\\ncontent-length: 0\\r\\n\\r\\n".encode())
+        asker.close()
+
+def lie():
+    taken = {mine}
+    while True:
+        for path in {*glob.glob("/run/gapless/*/*.sock")} - taken:
+            taken.add(path)
+            try:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.bind(path + ".lie")
+                sock.listen()
+                os.rename(path + ".lie", path)
+            except OSError:
+                continue
+            print("took over", path, flush=True)
+            release = os.path.basename(path).removesuffix(".sock")
+            threading.Thread(target=answer, args=(sock, release), daemon=True).start()
+        time.sleep(0.001)
+
+threading.Thread(target=lie, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("rehearse", ["false", "true"])
+def test_a_live_release_that_answers_for_its_candidate(shop: Shop, rehearse: str) -> None:
+    """Invariants 3 and 4: a release whose check fails is not proven by what another process says in its name."""
+    shop.write(app=IMPOSTOR)
+    live = shop.deploy()
+    shop.settled()
+    shop.write(config=f'[check]\npath = "/"\ntimeout = "3s"\nrehearse = {rehearse}')
+    app = shop.host.read(f"{shop.project}/app.py").replace('"status": 200', '"status": 500')
+    shop.host.write(f"{shop.project}/app.py", app)
+    toml = shop.host.read(f"{shop.project}/gapless.toml").replace('check = { path = "/", timeout = "20s" }\n', "")
+    if rehearse == "true":  # by a server that does not check itself
+        toml = toml.replace("app:app", "app:app --check=")
+    shop.host.write(f"{shop.project}/gapless.toml", toml)
+    said = shop.fails("deploy")
+    if rehearse == "true":
+        assert "in its rehearsal GET / answered 500" in said
+        assert "took over /run/gapless/shop.rehearsal" not in shop("logs", live).stdout
+    else:
+        assert "GET / in private: it answered 500" in said
+        wait_until(lambda: "took over" in shop("logs", live).stdout)
+    assert shop.current() == live
+    shop.write()
+    shop.deploy()
+    shop.settled()
 
 
 def test_a_link_to_the_private_socket_of_another_app(shop: Shop) -> None:
@@ -127,7 +190,7 @@ def test_a_directory_in_the_way_of_private_sockets(shop: Shop) -> None:
     first = shop.current()
     as_the_app(shop, "mkdir -p x.rehearsal.sock/inner")
     assert shop.deploy() != first
-    as_the_app(shop, "mkdir -p x.rehearsal.sock/inner")
+    as_the_app(shop, f"mkdir -p {first}.sock/inner")
     shop("rollback")
 
 

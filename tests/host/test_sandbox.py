@@ -93,7 +93,8 @@ def test_only_shared_and_what_is_named_can_be_written(shop: Shop) -> None:
         assert may(shop, "write", path), path
     assert host.read("/srv/shop/shared/x") == "written"
     assert host.run("test", "-e", "/tmp/x", check=False).returncode == 1  # noqa: S108
-    for path in ("x", "/var/spool/other/x", "/etc/x", "/usr/x", "/var/x", "/srv/shop/x"):
+    host.run("mkdir", "-p", "-m", "1777", "/run/lock")
+    for path in ("x", "/var/spool/other/x", "/etc/x", "/usr/x", "/var/x", "/srv/shop/x", "/run/x", "/run/lock/x"):
         assert not may(shop, "write", path), path
 
 

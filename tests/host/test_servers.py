@@ -117,7 +117,7 @@ def test_nothing_stays_of_a_killed_rehearsal(host: Host) -> None:
 
     def left() -> str:
         units = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", pattern).stdout
-        files = f"ls -d {home.volatile}/{pattern} {home.run}/*.rehearsal.sock 2> /dev/null || :"
+        files = f"ls -d {home.volatile}/{pattern} {home.rehearsals}/*.sock 2> /dev/null || :"
         return units + host.run("sh", "-c", files).stdout
 
     def rehearses() -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import APPS, GAPLESS, Started, get, listening, start, status_of, wait_until
+from tests.support import APPS, GAPLESS, Started, get, keep_alive_client, listening, start, status_of, wait_until
 
 BUDGETS = ("--linger", "1s", "--requests", "1s", "--streams", "1s")
 
@@ -88,11 +88,30 @@ def test_the_private_socket_is_answered_when_a_flood_goes_on(
         one.says("serving")
         with silent(sock, 300):
             one.says("cannot accept")
-            for _ in range(15):  # 15 pings of 0.1 s: it has looked for room several times
+            for _ in range(15):  # 15 pings of 0.1 s: it has made room several times
                 hears(manager, b"WATCHDOG=1")
                 assert status_of(tmp_path / "p")["connections"] <= 48
             assert one.output.count("cannot accept") == 1  # said once, not at each look
-        wait_until(lambda: get(sock.getsockname())[0] == 200)  # they are gone: it accepts again
+        wait_until(lambda: get(sock.getsockname())[0] == 200)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_visitors_are_answered_in_a_flood_of_silent_clients(
+    run: start, tmp_path: Path, manager: socket.socket, workers: str
+) -> None:
+    """Invariant 6: out of descriptors, the oldest connection without a byte goes, and is counted; no other does."""
+    with listening(1000) as sock:
+        one = limited(run, sock, tmp_path, 64, 64, "--workers", workers, "--linger", "20s")
+        one.says("serving")
+        with keep_alive_client(sock) as idle:
+            idle.request("GET", "/")
+            assert idle.getresponse().read()
+            with silent(sock, 300):
+                assert get(sock.getsockname(), timeout=20)[0] == 200
+                idle.request("GET", "/")
+                assert idle.getresponse().status == 200
+                wait_until(lambda: status_of(tmp_path / "p")["turned_away"]["unread"] >= 100)
+        hears(manager, b"WATCHDOG=1")
 
 
 def test_it_may_have_as_many_descriptors_as_the_hard_limit_says(run: start, tmp_path: Path) -> None:

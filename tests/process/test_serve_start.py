@@ -83,7 +83,7 @@ FAILURES = [
     ("app:app", ("--check", "/status/302"), "it redirects (302) to /elsewhere", "name the path that answers itself"),
     ("app:app", ("--check", "/slow", "--check-timeout", "500ms"), "it did not answer in time", "blocking its loop"),
     ("app:app", ("--check", "/hang-loop", "--check-timeout", "500ms"), "Timeout", "app.py"),
-    ("app:other_release", ("--release", "R1", "--check", "/"), "release R0 answered instead of R1", "--private"),
+    ("app:other_release", ("--release", "R1", "--check", "/"), "release R0 answered instead of R1", "does the app set"),
     ("app:fails_in_lifespan", (), "the database is not there", "RuntimeError"),
     ("app:says_failed", (), "run them first", "no migrations"),
     ("app:hangs_in_lifespan", ("--check-timeout", "500ms"), "start-up did not end within 0.5 s", "[check] timeout"),

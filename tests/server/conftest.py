@@ -11,6 +11,7 @@ from tests.server.served import GAPLESS, Served, Server
 from tests.support import start
 
 SETTINGS = {"linger": 2.0, "requests": 1.0, "streams": 4.0, "threads": 10.0}
+SETTINGS |= {"head": 30.0, "body": 300.0}  # what visitors may take for a head, and without a byte of a body
 
 Serve = Callable[..., Served]
 

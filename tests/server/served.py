@@ -23,7 +23,11 @@ APPS = Path(__file__).parent / "apps"
 
 @dataclass(frozen=True)
 class Server:
-    """How a server is started: `argv` may name {app}, {threads}, and in seconds {linger}, {requests} and {streams}."""
+    """How a server is started.
+
+    `argv` may name {app}, {threads}, and in seconds {linger}, {requests}, {streams}, and what visitors may take: {head}
+    and {body}.
+    """
 
     argv: tuple[str, ...]
     apps: Mapping[str, str] = field(default_factory=dict)  # an app of the battery -> how this server names it
@@ -34,7 +38,8 @@ class Server:
 
 
 BUDGETS = ("--linger", "{linger}", "--requests", "{requests}", "--streams", "{streams}")
-GAPLESS = Server((sys.executable, "-m", "gapless", "serve", "{app}", "--threads", "{threads}", *BUDGETS))
+DOOR = ("--head-timeout", "{head}", "--body-timeout", "{body}")
+GAPLESS = Server((sys.executable, "-m", "gapless", "serve", "{app}", "--threads", "{threads}", *BUDGETS, *DOOR))
 
 
 class Served:

@@ -28,7 +28,7 @@ from gapless.errors import GaplessError
     show_envvar=True,
     default="",
     metavar="PATH",
-    help="Accept nothing in public before this path answers 2xx on the private socket.",
+    help="Accept nothing in public before this path answers 2xx in private.",
 )
 @click.option(
     "--check-host",
@@ -58,7 +58,7 @@ from gapless.errors import GaplessError
     show_envvar=True,
     default="",
     metavar="PATH",
-    help="Private Unix socket for the check and the status document.",
+    help="Private Unix socket for the status document and orders.",
 )
 @click.option(
     "--assets",
@@ -94,6 +94,34 @@ from gapless.errors import GaplessError
     default="5m",
     show_default=True,
     help="Drain: time for responses that have begun and for WebSockets.",
+)
+@click.option(
+    "--head-timeout",
+    type=SPAN,
+    envvar=variables.HEAD_TIMEOUT,
+    show_envvar=True,
+    default="30s",
+    show_default=True,
+    help="Time for a request's head, from its first byte; then 408.",
+)
+@click.option(
+    "--head-size",
+    type=click.IntRange(1024),
+    envvar=variables.HEAD_SIZE,
+    show_envvar=True,
+    default=65536,
+    show_default=True,
+    metavar="BYTES",
+    help="Size of a request's head; a larger one gets 431.",
+)
+@click.option(
+    "--body-timeout",
+    type=SPAN,
+    envvar=variables.BODY_TIMEOUT,
+    show_envvar=True,
+    default="5m",
+    show_default=True,
+    help="Time without a byte of a request's body; then 408.",
 )
 @click.option(
     "--interface",

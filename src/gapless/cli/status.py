@@ -27,7 +27,8 @@ PATIENCE = 0.2  # seconds for an instance: one that is too busy is shown without
 @click.pass_obj
 def command(output: Output, /, project: Project) -> None:
     """Connections, requests under way and descriptors (used of allowed; of several workers, of the one that has the
-    fewest left) come from each instance's private socket; memory is what it and its workers have resident.
+    fewest left) come from each instance's private socket, and whom it turned away at the limits of [serve]; memory is
+    what it and its workers have resident.
 
     Exit status 1 if nothing serves.
     """
@@ -65,6 +66,7 @@ def command(output: Output, /, project: Project) -> None:
     if instances:
         headings = ("ROLE", "RELEASE", "STATE", "PID", "UP", "MEMORY", "CONNECTIONS", "UNDER WAY", "DESCRIPTORS")
         lines += ["", *output.table(headings, [_row(one, details[one.id]) for one in instances])]
+        lines += [f"{one.release} turned away {told}." for one in instances if (told := _turned_away(details[one.id]))]
     else:
         lines.append("No instance runs.")
     if look.companions:
@@ -91,6 +93,13 @@ def _row(one: Instance, status: dict[str, Any] | None) -> tuple[str, ...]:
     taken, allowed = told.get("descriptors"), told.get("descriptors_allowed")
     used = f"{taken:,} of {allowed:,}" if isinstance(taken, int) and isinstance(allowed, int) else "?"
     return one.role, one.release, str(told["state"]), str(one.pid), up, memory, *counts, used
+
+
+def _turned_away(status: dict[str, Any] | None) -> str:
+    """Say how many visitors an instance turned away, and why; "" where there were none."""
+    counts = (status or {}).get("turned_away")
+    found = counts.items() if isinstance(counts, dict) else ()
+    return ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in found if isinstance(count, int) and count)
 
 
 def _last(attempt: Deploy | None) -> dict[str, object] | None:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from gapless.errors import GaplessError
 
+LINE = 2000  # characters of a line that is shown
 TAIL = 30  # lines: enough for a traceback of an import, wherever its innermost frame stands
 
 
@@ -69,14 +70,18 @@ def close_to_others(path: Path, uid: int) -> None:
 
 
 def tail(path: Path, lines: int = TAIL) -> tuple[str, ...]:
-    """The last lines of a file, of at most 64 KiB; nothing where there is no such file, or it cannot be read."""
+    """The last lines of a file, of at most 64 KiB; nothing where there is no such file, or it cannot be read.
+
+    Of a line that is longer than anybody reads, its end.
+    """
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 16)))
             text = file.read()
     except OSError:
         return ()
-    return tuple(text.decode(errors="replace").splitlines()[-lines:])
+    last = text.decode(errors="replace").splitlines()[-lines:]
+    return tuple(line if len(line) <= LINE else f"…{line[-LINE:]}" for line in last)
 
 
 def sync(directory: Path) -> None:

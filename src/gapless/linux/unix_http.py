@@ -23,21 +23,26 @@ def get(socket_path: str, target: str, host: str, timeout: float) -> tuple[int, 
     `timeout` bounds the whole, in seconds; of a long body the first MiB is enough. No link is followed: whoever owns
     the directory of the socket could have us speak with somebody else's.
     """
-    return _ask("GET", socket_path, target, host, timeout)
+    return _ask("GET", _Bounded(timeout), socket_path, target, host)
+
+
+def get_over(end: socket.socket, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
+    """GET `target` over a connection that is there, and closed then; otherwise as `get`."""
+    return _ask("GET", _Bounded(timeout, end.detach()), "", target, host)
 
 
 def post(
     socket_path: str, target: str, host: str, timeout: float, body: bytes | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     """POST `body` (None is nothing) to `target`; otherwise as `get`."""
-    return _ask("POST", socket_path, target, host, timeout, body)
+    return _ask("POST", _Bounded(timeout), socket_path, target, host, body)
 
 
 class _Bounded(socket.socket):
     """A Unix socket that is waited for until `deadline` (monotonic seconds), however much comes, or however little."""
 
-    def __init__(self, timeout: float) -> None:
-        super().__init__(socket.AF_UNIX)
+    def __init__(self, timeout: float, descriptor: int | None = None) -> None:
+        super().__init__(socket.AF_UNIX, fileno=descriptor)
         self.heard = False
         self.deadline = time.monotonic() + timeout
         self.settimeout(timeout)
@@ -66,13 +71,14 @@ class _Bounded(socket.socket):
 
 
 def _ask(
-    method: str, socket_path: str, target: str, host: str, timeout: float, sent: bytes | None = None
+    method: str, sock: _Bounded, socket_path: str, target: str, host: str, sent: bytes | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     import http.client  # only who asks pays for it: with what it brings, it takes longer than all of ours
 
-    with contextlib.closing(http.client.HTTPConnection("localhost", timeout=timeout)) as connection:
-        connection.sock = _Bounded(timeout)
-        connection.sock.reach(socket_path)
+    with contextlib.closing(http.client.HTTPConnection("localhost")) as connection:
+        connection.sock = sock
+        if socket_path:
+            sock.reach(socket_path)
         asked = {"Host": host, "User-Agent": "gapless-check", "Connection": "close"}
         try:
             connection.request(method, target, sent, headers=asked)

@@ -11,7 +11,7 @@ import sys
 import h11
 
 from gapless.errors import GaplessError
-from gapless.prove.kinds import Answer, Failure, RequestLost
+from gapless.prove.kinds import LONGEST_RELEASE, Answer, Failure, RequestLost
 from gapless.prove.workload import Workload
 
 LONGEST = 1 << 20  # bytes of a page that are looked at
@@ -129,7 +129,7 @@ class Lane(asyncio.Protocol):
             self._status = event.status_code
             for name, value in event.headers:
                 if name == self._release_header:
-                    self._release = sys.intern(value.decode("latin-1"))
+                    self._release = sys.intern(value.decode("latin-1")[:LONGEST_RELEASE])
         elif isinstance(event, h11.Data) and self.keeps_body:
             self._body += event.data[: LONGEST - len(self._body)]
         elif isinstance(event, h11.EndOfMessage):

@@ -9,6 +9,10 @@ from enum import StrEnum
 
 from gapless.errors import GaplessError
 
+# Of what a server says of itself: it may say what it likes, and each answer is kept until the end.
+LONGEST_RELEASE = 100  # characters
+MOST_RELEASES = 50
+
 
 class Kind(StrEnum):
     """What a request looks like on the wire; each kind has caught a server that loses it and not the others."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 
-from gapless.prove.kinds import Kind, Result, Sample
+from gapless.prove.kinds import MOST_RELEASES, Kind, Result, Sample
 
 WIDTH, LEFT, RIGHT = 1000, 58, 990
 PLOT_HEIGHT = 250
@@ -196,7 +196,7 @@ def _rows(answered: Sequence[Sample], start: float, end: float, y: float) -> tup
             counts.setdefault(sample.release, [0] * _SLOTS)[slot] += 1
     return tuple(
         Row(release, y + 24 + number * _RELEASE_ROW, _cells(slots, totals))
-        for number, (release, slots) in enumerate(counts.items())
+        for number, (release, slots) in enumerate(islice(counts.items(), MOST_RELEASES))
     )
 
 

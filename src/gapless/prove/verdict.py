@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hdrh.histogram import HdrHistogram
 
-from gapless.prove.kinds import Failure, Kind, Result, Sample
+from gapless.prove.kinds import MOST_RELEASES, Failure, Kind, Result, Sample
 
 T = TypeVar("T")
 
@@ -246,7 +246,7 @@ def _releases(answered: Sequence[Sample]) -> tuple[ReleaseSpan, ...]:
     for sample in answered:
         seen.setdefault(sample.release, []).append(sample.ended_at)
     spans = (ReleaseSpan(release, min(at), max(at), len(at)) for release, at in seen.items() if release)
-    return tuple(sorted(spans, key=lambda span: span.first_seen))
+    return tuple(sorted(spans, key=lambda span: span.first_seen)[:MOST_RELEASES])
 
 
 def _ranked(items: Iterable[T]) -> dict[T, int]:

@@ -10,7 +10,7 @@ from collections import Counter
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 
-from gapless.prove.kinds import Answer, Failure, Kind, RequestLost, lost_to
+from gapless.prove.kinds import LONGEST_RELEASE, Answer, Failure, Kind, RequestLost, lost_to
 from gapless.prove.workload import Workload
 
 SERVICE_RESTART = 1012
@@ -26,7 +26,8 @@ class _Link:
 
     def __init__(self, connection: ClientConnection, release_header: str) -> None:
         response = connection.response
-        self.release = sys.intern(response.headers.get(release_header, "") if response else "")
+        named = response.headers.get(release_header, "") if response else ""
+        self.release = sys.intern(named[:LONGEST_RELEASE])
         self.connection = connection
         self.end: ConnectionClosed | None = None
         self.used = False

@@ -20,9 +20,11 @@ log = logging.getLogger("gapless.serve")
 
 BATCH = 32  # connections a wake-up: more would starve the requests under way
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+MOMENT = 0.01  # seconds: connections are closed by then
 PAUSE = 0.5  # seconds without accepting after one of those; the kernel queue waits meanwhile
 # Descriptors that visitors leave free: the app opens files to answer them, and a manager asks on the private socket.
 RESERVE = 64
+SAY_EVERY = 60.0  # seconds between lines of the log that say so
 
 
 def descriptors() -> dict[str, int]:
@@ -35,17 +37,24 @@ def descriptors() -> dict[str, int]:
 class Acceptor:
     """Feeds connections of `sockets` to protocols that `factory` makes, from `start` to `pause` or `stop`.
 
-    It stops for a while when only `reserve` descriptors are free, or a quarter of them where few are allowed.
+    When only `reserve` descriptors are free, or a quarter of them where few are allowed, it stops for a while, or
+    a moment where `make_room` says that some connections are closed now.
     """
 
     def __init__(
-        self, sockets: Sequence[socket.socket], factory: Callable[[], asyncio.Protocol], reserve: int = RESERVE
+        self,
+        sockets: Sequence[socket.socket],
+        factory: Callable[[], asyncio.Protocol],
+        reserve: int = RESERVE,
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         self.sockets = sockets
         self.factory = factory
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = allowed - min(reserve, allowed // 4)  # the kernel gives the lowest free number, open(2)
+        self._make_room = make_room
         self._full = False
+        self._said_at = -SAY_EVERY
         self._loop = asyncio.get_running_loop()
         self._attaching: set[asyncio.Future[None]] = set()  # what each connection without a protocol waits for
         self._resume: asyncio.TimerHandle | None = None
@@ -101,8 +110,10 @@ class Acceptor:
 
     def _be_full(self, number: int) -> None:
         self._full = True
-        hint = "is LimitNOFILE too low, or are there clients that send nothing?"
-        log.error("cannot accept: %s; trying again every %g s (%s)", os.strerror(number), PAUSE, hint)
+        if self._loop.time() - self._said_at >= SAY_EVERY:
+            self._said_at = self._loop.time()
+            hint = "is LimitNOFILE too low, or are there clients that send nothing?"
+            log.error("cannot accept: %s; trying again every %g s (%s)", os.strerror(number), PAUSE, hint)
         self._wait_for_room()
 
     def _has_room(self, listener: socket.socket) -> bool:
@@ -116,7 +127,7 @@ class Acceptor:
 
     def _wait_for_room(self) -> None:
         self.pause()
-        self._resume = self._loop.call_later(PAUSE, self.start)
+        self._resume = self._loop.call_later(MOMENT if self._make_room() else PAUSE, self.start)
 
     def _attach(
         self,

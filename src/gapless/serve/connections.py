@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import time
 from email.utils import formatdate
@@ -14,8 +15,10 @@ from uvicorn.server import ServerState
 from gapless.errors import GaplessError
 from gapless.serve.app import ASGIApp
 from gapless.serve.check import RELEASE_HEADER
+from gapless.serve.door import Door
+from gapless.serve.guarded import guard
 
-# What a drain reads off uvicorn's objects, which is no promise of uvicorn's.
+# What a drain and the door read off uvicorn's objects, which is no promise of uvicorn's.
 READ = {
     "server_state": {"connections", "tasks", "default_headers"},
     "http_protocol": {"cycle", "flow", "scope", "transport"},
@@ -24,23 +27,29 @@ READ = {
         "default_headers",
         "disconnected",
         "message_event",
+        "on_response",
         "more_body",
         "response_complete",
         "response_started",
         "scope",
+        "waiting_for_100_continue",
     },
     "ws_protocol": {"handshake_complete", "transport"},
 }
 
+NUMBERS = itertools.count(1)  # of connections: the order in which they came
+
 
 def verify(config: uvicorn.Config) -> None:
-    """Raise GaplessError where this uvicorn has renamed what a drain reads: it would lose requests without a word."""
+    """Raise GaplessError where this uvicorn has renamed what we read: a drain would lose requests without a word."""
     http, websocket = config.http_protocol_class, config.ws_protocol_class
     cycle = getattr(sys.modules[http.__module__], "RequestResponseCycle", None)
     found = {"server_state": ServerState, "http_protocol": http, "cycle": cycle, "ws_protocol": websocket}
     missing = [f"{part}.{name}" for part, names in READ.items() for name in sorted(names - _set_by(found[part]))]
     methods = {
         "http_protocol._unset_keepalive_if_required": http,
+        "http_protocol.data_received": http,
+        "http_protocol.on_response_complete": http,
         "ws_protocol.shutdown": websocket,
         "cycle.run_asgi": cycle,
     }
@@ -56,9 +65,14 @@ def _set_by(kind: Any) -> set[str]:
 
 
 class Http:
-    """Makes protocols for `app`; `connections` and `tasks` are what is open and under way right now."""
+    """Makes protocols for `app`; `connections` and `tasks` are what is open and under way right now.
 
-    def __init__(self, app: ASGIApp, app_state: dict[str, Any], release: str, keep_alive: float) -> None:
+    Visitors come through a `door`; on a private socket there is none.
+    """
+
+    def __init__(
+        self, app: ASGIApp, app_state: dict[str, Any], release: str, keep_alive: float, door: Door | None = None
+    ) -> None:
         headers = [(RELEASE_HEADER, release)] if release else []
         self.config = uvicorn.Config(
             app,
@@ -69,9 +83,12 @@ class Http:
             # A float where uvicorn writes int: it goes to loop.call_later, and tests want short ones.
             timeout_keep_alive=keep_alive,  # type: ignore[arg-type]
             headers=headers,
+            h11_max_incomplete_event_size=2 * door.settings.head_size if door else None,  # the door's comes first
         )
         self.config.load()
         verify(self.config)
+        if door:
+            guard(self.config, door)
         self.app_state = app_state
         self.state = ServerState()
         self.closing = keep_alive == 0  # or a client would send its next request to a connection that closes
@@ -87,8 +104,11 @@ class Http:
 
     def protocol(self) -> asyncio.Protocol:
         """A protocol for one new connection."""
-        make: Any = self.config.http_protocol_class
-        return make(config=self.config, server_state=self.state, app_state=self.app_state)  # type: ignore[no-any-return]
+        made: Any = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.state, app_state=self.app_state
+        )
+        made.number = next(NUMBERS)
+        return made  # type: ignore[no-any-return]
 
     def refresh_headers(self) -> None:
         """Renew the Date of responses that have not begun; due once a second."""

@@ -88,6 +88,8 @@ class Drain:
             self._hold()
         before, self._work = self._work, {}
         for protocol in list(self.http.connections):
+            if protocol.turned_away:
+                continue  # the door sees to it
             if protocol in self._condemned:
                 if time.monotonic() - self._condemned[protocol] > GRACE:
                     protocol.transport.abort()

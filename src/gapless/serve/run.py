@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import faulthandler
 import logging
 import resource
 import socket
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvicorn
 
@@ -28,10 +25,10 @@ log = logging.getLogger("gapless.serve")
 def serve(settings: Settings) -> int:
     """Serve until told to stop and return the exit status; raises GaplessError if it cannot start."""
     _allow_descriptors()
-    if settings.private or not (settings.check or settings.warm):
-        return _serve(settings)
-    with tempfile.TemporaryDirectory(prefix="gapless-") as folder:  # a check needs a private socket
-        return _serve(dataclasses.replace(settings, private=str(Path(folder, "private"))))
+    sockets = sockets_for(settings.bind)
+    if settings.workers == 1:
+        return _run(settings, sockets, None)
+    return Parent(settings, sockets, _run).run()
 
 
 def _allow_descriptors() -> None:
@@ -41,13 +38,6 @@ def _allow_descriptors() -> None:
     """
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _serve(settings: Settings) -> int:
-    sockets = sockets_for(settings.bind)
-    if settings.workers == 1:
-        return _run(settings, sockets, None)
-    return Parent(settings, sockets, _run).run()
 
 
 def _run(settings: Settings, sockets: Sequence[socket.socket], line: socket.socket | None) -> int:

@@ -21,6 +21,7 @@ from gapless.serve.accept import Acceptor, descriptors
 from gapless.serve.app import ASGIApp
 from gapless.serve.busy import is_websocket
 from gapless.serve.connections import Http
+from gapless.serve.door import Door
 from gapless.serve.drain import Drain
 from gapless.serve.lifespan import Lifespan
 from gapless.serve.settings import Settings
@@ -46,15 +47,17 @@ class Server:
         self._lifespan = Lifespan(app)
         self._stop = asyncio.Event()
         self._drains: dict[Drain, asyncio.Task[None]] = {}  # one for each time that it stood by, while it lasts
+        self._door = Door(settings)
         self._http = self._new_http()
-        self._acceptor = Acceptor(sockets, self._http.protocol)
+        self._acceptor = Acceptor(sockets, self._http.protocol, make_room=self._make_room)
+        self._inside: Http
         self._private: Acceptor | None = None
 
     def status(self) -> dict[str, object]:
         """The status document: connections and requests count the public sockets only, `since` is Unix seconds.
 
         `held` are the connections on which a visitor waits for the end of a pause, or may. `descriptors` are those that
-        this process has open, of `descriptors_allowed`.
+        this process has open, of `descriptors_allowed`. `turned_away` are counts since its start, by the limit.
         """
         groups = self._groups()
         websockets = sum(is_websocket(protocol) for http in groups for protocol in http.connections)
@@ -68,6 +71,7 @@ class Server:
             "held": sum(len(drain.held) for drain in self._drains),
             "since": self._since,
             **descriptors(),
+            "turned_away": dict(self._door.counts),
         }
 
     async def run(self) -> None:
@@ -103,7 +107,10 @@ class Server:
         notify.status(f"{wanted} {self.settings.release}".rstrip())
 
     def _new_http(self) -> Http:
-        return Http(self.app, self._lifespan.state, self.settings.release, self.settings.linger)
+        return Http(self.app, self._lifespan.state, self.settings.release, self.settings.linger, self._door)
+
+    def _make_room(self) -> bool:
+        return self._door.make_room([protocol for http in self._groups() for protocol in http.connections])
 
     def _groups(self) -> list[Http]:
         """Connections that were told to go come first, those of the present last."""
@@ -141,7 +148,7 @@ class Server:
         self._enter(Stage.CHECKING)
         await self._open_private()
         if settings.check:
-            await check.prove(settings.private, settings.check, settings.check_host, settings.release, deadline)
+            await check.prove(self._reach, settings.check, settings.check_host, settings.release, deadline)
         self._enter(Stage.WARMING)
         await self._warm(deadline)
         faulthandler.cancel_dump_traceback_later()
@@ -157,21 +164,27 @@ class Server:
         notify.ready(f"serving {settings.release}".rstrip())
 
     async def _open_private(self) -> None:
+        # A worker takes orders from its parent alone, who speaks for all of them.
+        app = instance_socket.private_app(self.app, self.status, self.turn if self.proven is None else None)
+        self._inside = Http(app, self._lifespan.state, self.settings.release, self.settings.linger)
         if not self.settings.private:
             return
         sock = instance_socket.open_private(self.settings.private)
-        # A worker takes orders from its parent alone, who speaks for all of them.
-        app = instance_socket.private_app(self.app, self.status, self.turn if self.proven is None else None)
-        http = Http(app, self._lifespan.state, self.settings.release, self.settings.linger)
-        self._private = Acceptor([sock], http.protocol, reserve=0)
+        self._private = Acceptor([sock], self._inside.protocol, reserve=0)
         self._private.start()
+
+    async def _reach(self) -> socket.socket:
+        """Make a connection to the app in which no other process can take part; the end of who asks."""
+        end, other = socket.socketpair()
+        await asyncio.get_running_loop().connect_accepted_socket(self._inside.protocol, other)
+        return end
 
     async def _warm(self, deadline: float) -> None:
         for target in self.settings.warm:
             left = max(deadline - time.monotonic(), 1)
             try:
                 host = self.settings.check_host
-                status, _, _ = await asyncio.to_thread(unix_http.get, self.settings.private, target, host, left)
+                status, _, _ = await asyncio.to_thread(unix_http.get_over, await self._reach(), target, host, left)
             except (OSError, ValueError) as error:
                 log.warning("warm-up GET %s failed: %s", target, error)
             else:
@@ -204,14 +217,21 @@ class Server:
                 drain.hurry()
 
     async def _heartbeat(self) -> None:
-        """Ping the watchdog from the loop (so that a hung loop is noticed), and renew the Date header."""
+        """Ping the watchdog from the loop (so that a hung loop is noticed), renew the Date header, look at the door."""
         watched = notify.watchdog_interval()
         while True:
             if watched:
                 notify.watchdog()
             for http in self._groups():
                 http.refresh_headers()
+            self._look_at_the_door()
             await asyncio.sleep(min(watched or 1.0, 1.0))
+
+    def _look_at_the_door(self) -> None:
+        held = {protocol for drain in self._drains for protocol in drain.held}
+        for http in self._groups():
+            self._door.look(http.connections, held, http.state.default_headers)
+        self._door.say()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -22,6 +22,9 @@ class Settings:
     linger: float = 35.0
     requests: float = 30.0
     streams: float = 300.0
+    head_timeout: float = 30.0  # for a request's head, from its first byte
+    head_size: int = 65536  # bytes of a head
+    body_timeout: float = 300.0  # without a byte of a request's body
     app_dir: str = "."
     interface: str = "auto"  # or "asgi", "wsgi"
     factory: bool = False

@@ -13,10 +13,12 @@ import selectors
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gapless import notify
 from gapless.errors import GaplessError
+from gapless.serve.door import Turned
 from gapless.serve.instance_socket import ORDERS, close_private, open_private, read_request, refusal, respond
 from gapless.serve.settings import Settings
 from gapless.serve.stage import ON_DUTY, Stage, move, must_turn
@@ -45,6 +47,7 @@ class Parent:
         self._replace_at: dict[int, float] = {}  # worker number -> monotonic time
         self._failures: dict[int, int] = {}  # worker number -> how often in a row it was not proven
         self._failure: GaplessError | None = None  # why the first worker that ended before it was proven did so
+        self._turned_away: Counter[str] = Counter()  # by workers that are gone
         self._since = time.time()
         self._ping_at = time.monotonic() if notify.watchdog_interval() else None
         self._selector = selectors.DefaultSelector()
@@ -88,7 +91,8 @@ class Parent:
         mine = {"release": self.settings.release, "state": self.state, "pid": os.getpid(), "since": self._since}
         fullest = max((one for one in each if "descriptors" in one), key=_share, default={})
         mine |= {key: fullest.get(key, 0) for key in ("descriptors", "descriptors_allowed")}
-        return {**mine, **total, "workers": each}
+        turned_away = sum((Counter(one.get("turned_away", {})) for one in each), Counter(self._turned_away))
+        return {**mine, **total, "turned_away": {why: turned_away[why] for why in Turned}, "workers": each}
 
     def _fork(self, number: int) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -193,6 +197,7 @@ class Parent:
         if worker.channel in self._selector.get_map():
             self._selector.unregister(worker.channel)
         worker.channel.close()
+        self._turned_away.update(worker.status.get("turned_away", {}))
         if self.state not in ON_DUTY:
             return
         failures = 0 if worker.proven else self._failures.get(worker.number, 0) + 1

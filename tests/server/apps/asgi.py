@@ -2,7 +2,7 @@
 
 Any answer to GET / will do. In paths N is a number of seconds.
     /slow?N       answers after N
-    /upload       says "reading" when a part of the body came, answers how many bytes it was
+    /upload?N     after N reads; says "reading" when a part of the body came, answers how many bytes it was
     /after?N      answers, works for N, says "after: done"
     /begin?N      sends "begun ", the rest after N
     /events       sends for ever, and never looks whether anybody is there
@@ -68,7 +68,7 @@ async def request(scope, receive, send):
     path, seconds = scope["path"], float(scope["query_string"] or 0)
     say(f"asked {path}")
     body = b"ok"
-    if path == "/slow":
+    if path in ("/slow", "/upload"):
         await asyncio.sleep(seconds)
     if path == "/upload":
         body = str(await length(receive)).encode()

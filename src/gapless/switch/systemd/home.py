@@ -43,6 +43,11 @@ class SystemdHome(Home):
         return self._runtime / "gapless" / self.name
 
     @property
+    def rehearsals(self) -> Path:
+        """The sockets of rehearsals: ours, while the directory of private sockets is the app's."""
+        return self.run.with_name(f"{self.name}.rehearsal")
+
+    @property
     def _runtime(self) -> Path:
         return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") if self.user else Path("/run")
 

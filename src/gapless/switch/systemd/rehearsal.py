@@ -31,13 +31,16 @@ def rehearse(home: SystemdHome, config: Config, release: str) -> tuple[str, tupl
     """Start the release on a private socket, check and stop it; returns the problem ("" if none) and its last lines."""
     ctl, deadline = home.ctl, time.monotonic() + config.check.timeout
     socket, service = (home.other("rehearsal", release, kind) for kind in KINDS)
-    path = home.run / f"{release}.rehearsal.sock"
+    path = home.rehearsals / f"{release}.sock"
     texts = {
         socket: units.rehearsal(home, path),
         service: units.service(config, home, release, socket),
     }
     try:
         with stopped_with_us(ctl, socket, service, remove=[*(home.volatile / name for name in texts), path]):
+            # Ours alone: who runs as the app, a live release say, cannot put a socket of its own there, and answer.
+            home.rehearsals.parent.mkdir(parents=True, exist_ok=True)
+            home.rehearsals.mkdir(mode=0o700, exist_ok=True)
             for name, text in texts.items():
                 replace(home.volatile / name, text)
             problem, hint = _start(ctl, service, deadline), ""
@@ -61,8 +64,9 @@ def clear(home: SystemdHome) -> None:
             ctl.end(path.name)
     if found:
         ctl.attempt("reset-failed", *(path.name for path in found))
-    for path in (*found, *home.run.glob("*.rehearsal.sock")):
+    for path in found:
         clear_way(path)
+    clear_way(home.rehearsals)
 
 
 def _start(ctl: Systemctl, service: str, deadline: float) -> str:
