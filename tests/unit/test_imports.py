@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "gapless"
-BASE = {"errors", "linux", "span", "timeouts"}
+BASE = {"errors", "linux", "span", "timeouts", "visitor"}
 APP = {*BASE, "address", "config", "environment", "home", "listen"}
 # What each part may import beside itself; `switch` alone is its own files, without the two managers.
 MAY_IMPORT = {
     "errors": set[str](),
     "span": set[str](),
     "timeouts": set[str](),
+    "visitor": {"linux"},
     "listen": {"errors", "variables"},
     "notify": set[str](),
     "linux": {"errors"},
     "address": {"errors", "listen"},
     "home": {"config", "errors"},
-    "config": {"address", "errors", "linux", "span", "timeouts"},
+    "config": {"address", "errors", "linux", "span", "timeouts", "visitor"},
     "variables": set[str](),
     "destination": {"config", "errors"},
     "environment": {"errors", "config", "home", "linux", "variables"},

@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Mapping
 from typing import Any
 
 # What `gapless serve` answers itself; everything else is for the app.
@@ -17,13 +18,15 @@ STAND_BY_PATH, PAUSE_PATH, RESUME_PATH = "/.gapless/stand-by", "/.gapless/pause"
 LONGEST = 1 << 20  # bytes of a body that are read
 
 
-def get(socket_path: str, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
+def get(
+    socket_path: str, target: str, host: str, timeout: float, headers: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
     """GET `target` over the Unix socket: status, headers (lower case), body. Raises OSError, also for what is not HTTP.
 
-    `timeout` bounds the whole, in seconds; of a long body the first MiB is enough. No link is followed: whoever owns
-    the directory of the socket could have us speak with somebody else's.
+    `headers` go with it, over our own. `timeout` bounds the whole, in seconds; of a long body the first MiB is enough.
+    No link is followed: whoever owns the directory of the socket could have us speak with somebody else's.
     """
-    return _ask("GET", socket_path, target, host, timeout)
+    return _ask("GET", socket_path, target, host, timeout, headers=headers)
 
 
 def post(
@@ -66,18 +69,26 @@ class _Bounded(socket.socket):
 
 
 def _ask(
-    method: str, socket_path: str, target: str, host: str, timeout: float, sent: bytes | None = None
+    method: str,
+    socket_path: str,
+    target: str,
+    host: str,
+    timeout: float,
+    sent: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, dict[str, str], bytes]:
     import http.client  # only who asks pays for it: with what it brings, it takes longer than all of ours
 
     with contextlib.closing(http.client.HTTPConnection("localhost", timeout=timeout)) as connection:
         connection.sock = _Bounded(timeout)
         connection.sock.reach(socket_path)
-        asked = {"Host": host, "User-Agent": "gapless-check", "Connection": "close"}
+        usual = {"Host": host, "User-Agent": "gapless-check", "Connection": "close"}
+        given = dict(headers or {})
+        asked = {name: value for name, value in usual.items() if name.lower() not in map(str.lower, given)} | given
         try:
             connection.request(method, target, sent, headers=asked)
             response = connection.getresponse()
-            headers = {name.lower(): value for name, value in response.getheaders()}
+            answered = {name.lower(): value for name, value in response.getheaders()}
             body = b""
             while len(body) < LONGEST and (more := response.read1(LONGEST)):
                 body += more
@@ -85,4 +96,4 @@ def _ask(
             raise
         except http.client.HTTPException as error:
             raise OSError(f"the answer is no HTTP: {error!r}") from error
-        return response.status, headers, body
+        return response.status, answered, body

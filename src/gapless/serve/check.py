@@ -7,20 +7,20 @@ import time
 
 from gapless import notify
 from gapless.errors import GaplessError
-from gapless.linux.unix_http import get
+from gapless.visitor import Visitor
 
 RELEASE_HEADER = "gapless-release"
 EXCERPT = 500  # bytes of a failed check's body in the log
 
 
-async def prove(socket_path: str, target: str, host: str, release: str, deadline: float) -> None:
-    """Return once `target` answers 2xx as `release`; raises GaplessError at `deadline` (monotonic seconds).
+async def prove(socket_path: str, target: str, visitor: Visitor, release: str, deadline: float) -> None:
+    """Return once `target` answers `visitor` with 2xx as `release`; raises GaplessError at `deadline`.
 
-    It is tried again until then, because an app may need a moment for its own dependencies.
+    That is in monotonic seconds. Until then it is tried again: an app may need a moment for its own dependencies.
     """
     wait = 0.05
     while True:
-        problem = await asyncio.to_thread(_attempt, socket_path, target, host, release, deadline - time.monotonic())
+        problem = await asyncio.to_thread(_attempt, socket_path, target, visitor, release, deadline - time.monotonic())
         if problem is None:
             return
         notify.status(f"{problem}; trying again")
@@ -30,11 +30,11 @@ async def prove(socket_path: str, target: str, host: str, release: str, deadline
         wait = min(wait * 2, 1.0)
 
 
-def _attempt(socket_path: str, target: str, host: str, release: str, timeout: float) -> GaplessError | None:
+def _attempt(socket_path: str, target: str, visitor: Visitor, release: str, timeout: float) -> GaplessError | None:
     """None if the check holds, otherwise what is wrong with it."""
     what = f"GET {target} on the private socket"
     try:
-        status, headers, body = get(socket_path, target, host, max(timeout, 0.05))
+        status, headers, body = visitor.get(socket_path, target, max(timeout, 0.05))
     except TimeoutError:
         return GaplessError("prove", what, "it did not answer in time", "is something in the app blocking its loop?")
     except OSError as error:
@@ -44,15 +44,8 @@ def _attempt(socket_path: str, target: str, host: str, release: str, timeout: fl
     if answered != release:
         cause = f"release {answered or '(none)'} answered instead of {release or '(none)'}"
         return GaplessError("prove", what, cause, "does another instance use the same --private path?", details=excerpt)
-    if 300 <= status < 400:
-        hint = "name the path that answers itself, or set the check's host to the one the app expects"
-        return GaplessError("prove", what, f"it redirects ({status}) to {headers.get('location', '?')}", hint)
-    if not 200 <= status < 300:
-        return GaplessError(
-            "prove",
-            what,
-            f"it answered {status}",
-            f"if the app checks the host name, set the check's host (sent: {host})",
-            details=excerpt,
-        )
-    return None
+    if 200 <= status < 300:
+        return None
+    location = headers.get("location", "")
+    cause = f"it redirects ({status}) to {location or '?'}" if 300 <= status < 400 else f"it answered {status}"
+    return GaplessError("prove", what, cause, visitor.advice(status, location), details=excerpt)

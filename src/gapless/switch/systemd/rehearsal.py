@@ -14,7 +14,6 @@ from pathlib import Path
 from gapless.config import Config
 from gapless.errors import GaplessError, in_words
 from gapless.linux.files import clear_way, replace
-from gapless.linux.unix_http import get
 from gapless.switch.systemd import journal, units
 from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.home import SystemdHome
@@ -79,10 +78,13 @@ def _check(config: Config, path: Path, deadline: float) -> str:
     while True:
         left = max(deadline - time.monotonic(), 0.05)
         try:
-            status, _headers, body = get(str(path), config.check.path, config.check.host, left)
+            status, headers, body = config.check.visitor.get(str(path), config.check.path, left)
             if 200 <= status < 300:
                 return ""
-            problem = f"{what} answered {status}: {body[:EXCERPT].decode('utf-8', 'replace').strip()}"
+            location = headers.get("location", "")
+            said = location if 300 <= status < 400 else body[:EXCERPT].decode("utf-8", "replace").strip()
+            advice = "" if status >= 500 else f" ({config.check.visitor.advice(status, location)})"
+            problem = f"{what} answered {status}: {said}{advice}"
         except OSError as error:
             problem = f"{what} got no answer: {in_words(error)}"
         if time.monotonic() + WAIT > deadline:
