@@ -19,17 +19,21 @@ ELSEWHERE = "set `[check] path` to a page that everybody may see"
 
 @dataclass(frozen=True)
 class Visitor:
-    """Asks for pages of `host` by `scheme`; `headers` go with each request, over all others."""
+    """Asks for pages of `host` by `scheme`; `headers` go with each request, over all others.
+
+    `proxied`: also by http through a proxy, whose word the server takes for it.
+    """
 
     host: str = "localhost"
     scheme: str = "http"
     headers: Mapping[str, str] = field(default_factory=dict)
+    proxied: bool = False
 
     @property
     def sent(self) -> dict[str, str]:
         """The headers of a request: with https those that the proxy in front adds, which has ended TLS."""
-        proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-For": ADDRESS, "X-Forwarded-Host": self.host}
-        usual = {"Host": self.host} | (proxied if self.scheme == "https" else {})
+        added = {"X-Forwarded-Proto": self.scheme, "X-Forwarded-For": ADDRESS, "X-Forwarded-Host": self.host}
+        usual = {"Host": self.host} | (added if self.proxied or self.scheme == "https" else {})
         own = {name.lower() for name in self.headers}
         return {name: value for name, value in usual.items() if name.lower() not in own} | dict(self.headers)
 

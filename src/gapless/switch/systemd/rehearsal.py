@@ -7,6 +7,7 @@ was ready there and answered its check is it started for real.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import subprocess
 import time
 from pathlib import Path
@@ -75,15 +76,16 @@ def _check(config: Config, path: Path, deadline: float) -> str:
     if not config.check.path:
         return ""
     what = f"GET {config.check.path}"
+    visitor = dataclasses.replace(config.check.visitor, proxied=True)  # of a Unix socket a server learns no address
     while True:
         left = max(deadline - time.monotonic(), 0.05)
         try:
-            status, headers, body = config.check.visitor.get(str(path), config.check.path, left)
+            status, headers, body = visitor.get(str(path), config.check.path, left)
             if 200 <= status < 300:
                 return ""
             location = headers.get("location", "")
             said = location if 300 <= status < 400 else body[:EXCERPT].decode("utf-8", "replace").strip()
-            advice = "" if status >= 500 else f" ({config.check.visitor.advice(status, location)})"
+            advice = "" if status >= 500 else f" ({visitor.advice(status, location)})"
             problem = f"{what} answered {status}: {said}{advice}"
         except OSError as error:
             problem = f"{what} got no answer: {in_words(error)}"
