@@ -63,10 +63,10 @@ def look(host: Host) -> dict[Figure, float]:
     found[_count("processes")] = len(pids)
     found[_count("control groups")] = sum(1 for _ in os.walk(root / "sys/fs/cgroup"))
     home = root / PLACE.root.relative_to("/")
-    own = taken(home) - taken(home / "shared") - _size(home / "ledger.jsonl")
+    own = taken(home)[0] - taken(home / "shared")[0] - _size(home / "ledger.jsonl")
     found[_bytes(f"{PLACE.root} less what follows")] = own
     found[Figure("its ledger", _megabytes, lambda _: ledger.LARGEST)] = _size(home / "ledger.jsonl")
-    found[Figure("the journal", _megabytes, lambda _: JOURNAL)] = taken(root / "var/log/journal")
+    found[Figure("the journal", _megabytes, lambda _: JOURNAL)] = taken(root / "var/log/journal")[0]
     for where in ("run", "etc", "var", "tmp"):
         found[_count(f"files in /{where}")] = _files(root / where)
     return found

@@ -16,6 +16,7 @@ from gapless import span, timeouts
 from gapless.address import clash
 from gapless.errors import GaplessError
 from gapless.linux.files import open_regular
+from gapless.visitor import TARGET, Visitor
 
 FILE = "gapless.toml"
 LARGEST = 256 << 10  # bytes: it may be somebody else's
@@ -40,7 +41,9 @@ ENDPOINT = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:
 # All that stands in one line of a unit file or of an HTTP request; the other settings may have several lines.
 IN_ONE_LINE = re.compile(r"(?!env\.|build\.run|release\.migrate|proxy\.extra|(.+\.)?command\b).*")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-VISIBLE = re.compile(r"[!-~]+")  # what HTTP's first line and its Host take, RFC 9112
+VISIBLE = re.compile(r"[!-~]+")  # what HTTP's Host takes, RFC 9112
+TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")  # the value of a header
+FRAMING = {"host", "connection", "content-length", "transfer-encoding"}  # of a request, said by who sends it
 PROGRAM = re.compile(r"[A-Za-z0-9_./][^\x00-\x1f\x7f]*")
 
 
@@ -69,7 +72,9 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The candidate's own check: `path` must answer 2xx (with this `host` header) within `timeout` of its start.
+    """The candidate's own check: `path` must answer 2xx within `timeout` of its start, asked as a visitor would.
+
+    That is by `scheme` (https as over a proxy that ends TLS), for `host`, with `headers` over all others.
 
     Without `path`, ready means that start-up is complete. `timeout` bounds start-up and check together.
     `rehearse` (under systemd) first starts the release on a private socket and checks it there, then stops it:
@@ -78,8 +83,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     path: str = ""
     host: str = "localhost"
+    scheme: Literal["http", "https"] = "http"
+    headers: dict[str, str] = {}
     timeout: Seconds = Seconds(60)
     rehearse: bool | Literal["auto"] = "auto"
+
+    @property
+    def visitor(self) -> Visitor:
+        """Who asks."""
+        return Visitor(self.host, self.scheme, self.headers)
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -357,11 +369,17 @@ def _texts(value: object, key: str = "") -> Iterator[tuple[str, str]]:
 
 def _of_check(config: Config) -> tuple[str, str]:
     path, host = config.check.path, config.check.host
-    if path and not (path.startswith("/") and VISIBLE.fullmatch(path)):
+    if path and not TARGET.fullmatch(path):
         cause = f"`check.path`: {path!r} is not a path in a URL"
         return cause, "it begins with /, and what is neither ASCII nor visible is written with % (a space is %20)"
     if not VISIBLE.fullmatch(host):
         return f"`check.host`: {host!r} cannot be the Host of a request", 'for example: host = "shop.example"'
+    for name, value in config.check.headers.items():
+        if name.lower() in FRAMING:
+            return f"`check.headers.{name}` is not for a setting to say", "for the Host there is `check.host`"
+        if not HEADER.fullmatch(name) or not TEXT.fullmatch(value):
+            hint = 'for example: headers = { accept = "text/html" }, in visible ASCII'
+            return f"`check.headers.{name}`: with {value!r} it cannot be a header", hint
     return NOTHING
 
 

@@ -178,6 +178,8 @@ def for_server(home: Home, config: Config, private: str) -> dict[str, str]:
         **({variables.PRIVATE: private} if private else {}),
         variables.CHECK: config.check.path,
         variables.CHECK_HOST: config.check.host,
+        variables.CHECK_SCHEME: config.check.scheme,
+        variables.CHECK_HEADERS: "\t".join(f"{name}={value}" for name, value in config.check.headers.items()),
         variables.CHECK_TIMEOUT: str(float(config.check.timeout)),
         variables.LINGER: str(float(config.drain.linger)),
         variables.REQUESTS: str(float(config.drain.requests)),

@@ -11,6 +11,8 @@ SHARED = f"{PREFIX}SHARED"  # the directory of the app's own data
 PRIVATE = f"{PREFIX}PRIVATE"  # the path of the private socket
 CHECK = f"{PREFIX}CHECK"  # the path that must answer before the first visitor
 CHECK_HOST = f"{PREFIX}CHECK_HOST"
+CHECK_SCHEME = f"{PREFIX}CHECK_SCHEME"
+CHECK_HEADERS = f"{PREFIX}CHECK_HEADERS"  # NAME=value, with a tab between two
 CHECK_TIMEOUT = f"{PREFIX}CHECK_TIMEOUT"
 ASSETS = f"{PREFIX}ASSETS"  # the directory of public files, of this release and of those before
 LINGER = f"{PREFIX}LINGER"

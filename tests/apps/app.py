@@ -107,3 +107,30 @@ def broken_factory():
 
 def takes_anything(*args):
     return app(*args)
+
+
+async def sees(scope, receive, send):
+    """Says who asks, and how."""
+    if scope["type"] == "http":
+        probe = dict(scope["headers"]).get(b"x-probe", b"").decode()
+        host, port = scope["server"]
+        print(f"sees {scope['client'][0]} at {host}:{port} by {scope['scheme']} with {probe}", flush=True)
+        await no_lifespan(scope, receive, send)
+
+
+def sees_wsgi(environ, start_response):
+    where = f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+    probe = environ.get("HTTP_X_PROBE")
+    print(f"sees {environ['REMOTE_ADDR']} at {where} by {environ['wsgi.url_scheme']} with {probe}", flush=True)
+    return wsgi(environ, start_response)
+
+
+async def https_only(scope, receive, send):
+    if scope["type"] == "http":
+        given = {name: value.decode() for name, value in scope["headers"]}
+        forwarded, more = given.get(b"x-forwarded-proto", "nothing"), given.get(b"a", "nothing")
+        print(f"asked by {scope['scheme']}, for {forwarded}, with {more}", flush=True)
+        status = 200 if scope["scheme"] == "https" else 301
+        headers = [(b"location", f"https://{given[b'host']}/".encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})

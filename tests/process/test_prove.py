@@ -11,11 +11,11 @@ from typing import Any
 from tests.process.conftest import Project
 from tests.support import wait_until
 
-# Passes its check on the private socket, and answers 500 to everybody else: only a client from outside sees it.
+# Passes its own check, and answers 500 to everybody else: only a client from outside sees it.
 TWO_FACED = """
 async def app(scope, receive, send):
     assert scope["type"] == "http"
-    status = 500 if scope["client"] else 200
+    status = 200 if (b"user-agent", b"gapless-check") in scope["headers"] else 500
     await send({"type": "http.response.start", "status": status, "headers": []})
     await send({"type": "http.response.body", "body": b"bad"})
 """
@@ -24,7 +24,7 @@ import asyncio
 
 async def app(scope, receive, send):
     assert scope["type"] == "http"
-    if scope["client"]:
+    if (b"user-agent", b"gapless-check") not in scope["headers"]:
         await asyncio.sleep(2)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"slow"})
@@ -48,7 +48,7 @@ def test_a_deploy_without_a_loss_leaves_its_proof(project: Project) -> None:
     project.supervise()
     project.app("two")
     plan = project("deploy", "-n", "--prove", "--max-latency", "5s")
-    assert f"a request to http://127.0.0.1:{project.port} is lost or takes longer than 5.0 s" in plan
+    assert f"a request to http://127.0.0.1:{project.port}/ is lost or takes longer than 5.0 s" in plan
     deployed = project.json("deploy", "--prove")
     assert [one["name"] for one in deployed["phases"]] == [
         "install",
@@ -81,7 +81,7 @@ def test_a_lost_request_turns_the_deploy_back(project: Project) -> None:
     (project.folder / "app.py").write_text(TWO_FACED)
     said = project("deploy", "--prove", "--watch", "60s", status=1)
     assert "a request (" in said
-    assert "status 500" in said
+    assert f"GET http://127.0.0.1:{project.port}/) was lost: status 500" in said
     assert "UTC in the phase `" in said
     entry = last(project)
     assert entry["outcome"] == "failed"
@@ -113,6 +113,51 @@ def test_a_bound_that_is_passed_turns_the_deploy_back(project: Project) -> None:
     assert project.answers() == "one"
 
 
+# Nobody may see / without a login, and there is nothing else but /open?to=all; it insists on https.
+PRIVATE = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        asked = scope["raw_path"] + b"?" + scope["query_string"]
+        status = {b"/?": 302, b"/open?to=all": 200}.get(asked, 404)
+        status = status if scope["scheme"] == "https" else 301
+        headers = [(b"location", b"/login" if status == 302 else b"https://localhost/")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+"""
+
+
+def test_a_page_that_no_visitor_gets_is_not_blamed_on_the_release(project: Project) -> None:
+    """What the proof asks for is said, with the setting that names another page; a URL with a page is asked exactly."""
+    toml = project.folder / "gapless.toml"
+    (project.folder / "app.py").write_text(PRIVATE)
+    toml.write_text(toml.read_text().replace('check = { path = "/",', "check = {"))
+    project.supervise()
+    url = f"http://127.0.0.1:{project.port}"
+    said = project("deploy", "--prove", status=1)
+    assert f"GET {url}/) was lost: status 301 to https://localhost/" in said
+    assert 'the app insists on https: set `[check] scheme = "https"`' in said
+    for path, answered, advised in (
+        ("/", "status 302 to /login", "the page needs a login: set `[check] path`"),
+        ("/nothere", "status 404", "there is no such page: set `[check] path`"),
+    ):
+        check = f'check = {{ scheme = "https", timeout = "4s", path = "{path}" }}'
+        toml.write_text("\n".join(check if "check = {" in line else line for line in toml.read_text().splitlines()))
+        said = project("deploy", "--prove", status=1)
+        assert f"GET {url}{path}) was lost: {answered}" in said
+        assert advised in said
+        assert "nothing was touched" in said
+    toml.write_text(toml.read_text().replace("/nothere", "/open?to=all"))
+    assert project.json("deploy", "--prove", "--watch", "100ms")["outcome"] == "switched"
+    (project.folder / "new").touch()
+    toml.write_text(toml.read_text().replace("check = {", 'check = { headers = { x-forwarded-proto = "https" },'))
+    exactly = ("--prove-url", f"{url}/open?to=all", "--watch", "100ms")
+    assert project.json("deploy", *exactly)["outcome"] == "switched"
+    (project.folder / "newer").touch()
+    said = project("deploy", "--prove-url", f"{url}/open/", status=1)
+    assert f"GET {url}/open/) was lost: status 404" in said
+    assert "let --prove-url name a page that answers 2xx itself" in said
+
+
 def test_an_app_that_is_broken_already_is_not_switched(project: Project) -> None:
     """Invariant 3: what the baseline loses is not blamed on the release, and nothing is touched."""
     project.supervise()
@@ -121,6 +166,7 @@ def test_an_app_that_is_broken_already_is_not_switched(project: Project) -> None
     said = project("deploy", "--prove-url", "http://127.0.0.1:1", status=1)
     assert "refused" in said
     assert "in the phase `baseline`; nothing was touched" in said
+    assert "if the app does not answer at that address, name the one where it does: --prove-url" in said
     assert project.answers() == "one"
     assert pid(project) == before
     assert "needs --prove" in project("deploy", "--max-latency", "1s", status=2)

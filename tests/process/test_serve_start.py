@@ -78,9 +78,41 @@ def test_the_check_is_tried_again_until_it_holds(run: start) -> None:
         assert "serving" in one.output
 
 
+@pytest.mark.parametrize("app", ["app:sees", "app:sees_wsgi"])
+def test_the_app_sees_on_the_private_socket_what_it_sees_in_public(run: start, app: str) -> None:
+    """A middleware that reads the client's address or the server's port refuses no good release."""
+    with listening() as sock:
+        one = serve(run, sock, app, "--check", "/sees", "--warm", "/sees", "--check-header", "x-probe=1")
+        assert get(sock.getsockname(), "/sees")[0] == 200
+        host, port = sock.getsockname()
+        assert one.output.count(f"sees 127.0.0.1 at {host}:{port} by http") == 3
+        assert "with 1" in one.output
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_an_app_that_insists_on_https_is_asked_so(run: start, by: str) -> None:
+    """As over a proxy that has ended TLS: by its scheme, and by X-Forwarded-Proto."""
+    flags = ("--check-scheme", "https", "--check-header", "a=b c") if by == "option" else ()
+    env = {} if flags else {"GAPLESS_CHECK_SCHEME": "https", "GAPLESS_CHECK_HEADERS": "a=b c\tx=y"}
+    with listening() as sock:
+        one = serve(run, sock, "app:https_only", "--check", "/", *flags, **env)
+        assert get(sock.getsockname())[0] == 301
+        assert "asked by https, for https, with b c" in one.output
+
+
+@pytest.mark.parametrize("option", ["--check", "--warm"])
+def test_what_is_no_path_is_refused_before_the_app_is_loaded(run: start, option: str) -> None:
+    """Invariant 8: wrong use, at once, and not a minute of questions that cannot be asked."""
+    with listening() as sock:
+        one = serve(run, sock, "app:app", option, "nothere")
+        assert one.status() == 2
+        assert "'nothere' is not a path in a URL: it begins with /" in one.output
+
+
 FAILURES = [
     ("app:app", ("--check", "/status/500"), "it answered 500", "ok"),
-    ("app:app", ("--check", "/status/302"), "it redirects (302) to /elsewhere", "name the path that answers itself"),
+    ("app:app", ("--check", "/status/302"), "it redirects (302) to /elsewhere", "answers itself, /elsewhere perhaps"),
+    ("app:https_only", ("--check", "/"), "it redirects (301) to https://localhost/", 'set `[check] scheme = "https"`'),
     ("app:app", ("--check", "/slow", "--check-timeout", "500ms"), "it did not answer in time", "blocking its loop"),
     ("app:app", ("--check", "/hang-loop", "--check-timeout", "500ms"), "Timeout", "app.py"),
     ("app:other_release", ("--release", "R1", "--check", "/"), "release R0 answered instead of R1", "does the app set"),

@@ -130,6 +130,8 @@ def test_an_instance_finds_a_clean_process(world: Embedded) -> None:
         "GAPLESS_SHARED": str(world.shared),
         "GAPLESS_CHECK": "",
         "GAPLESS_CHECK_HOST": "localhost",
+        "GAPLESS_CHECK_SCHEME": "http",
+        "GAPLESS_CHECK_HEADERS": "",
         "GAPLESS_CHECK_TIMEOUT": "60.0",
         "GAPLESS_LINGER": "35.0",
         "GAPLESS_REQUESTS": "30.0",

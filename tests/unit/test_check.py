@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import time
 from collections.abc import Iterable
 
@@ -12,6 +13,7 @@ import pytest
 from gapless.errors import GaplessError
 from gapless.linux import answers
 from gapless.serve import check
+from gapless.visitor import Visitor
 
 LONG, SETTLED = 2.0, 0.3  # seconds
 
@@ -20,13 +22,17 @@ def prove(monkeypatch: pytest.MonkeyPatch, given: Iterable[int], location: str =
     """Check an app that gives these answers, one after the other; the seconds that it took."""
     left = iter(given)
 
-    def get(*_: object) -> tuple[int, dict[str, str], bytes]:
+    def get(_: Visitor, end: socket.socket, *__: object) -> tuple[int, dict[str, str], bytes]:
+        end.close()
         return next(left), {"gapless-release": "R1", "location": location}, b"why not"
 
-    monkeypatch.setattr(check, "get", get)
+    async def reach() -> socket.socket:
+        return socket.socket()
+
+    monkeypatch.setattr(Visitor, "get_over", get)
     monkeypatch.setattr(answers, "SETTLED", SETTLED)
     began = time.monotonic()
-    asyncio.run(check.prove("p", "/health", "shop.example", "R1", began + LONG))
+    asyncio.run(check.prove(reach, "/health", Visitor("shop.example"), "R1", began + LONG))
     return time.monotonic() - began
 
 
@@ -60,10 +66,10 @@ def test_what_changes_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("status", "advised"),
     [
-        (302, "name the path that answers itself"),
-        (400, "if the app checks host names, [check] host (sent: shop.example)"),
-        (404, "name a path that a GET without a login gets"),
-        (500, "its log says why; it may write to $GAPLESS_SHARED alone: under systemd [sandbox] says to what else"),
+        (302, "the page needs a login"),
+        (400, "if the app checks the host name, set `[check] host` to the one that it expects (sent: shop.example)"),
+        (404, "there is no such page"),
+        (500, "its log says more; it may write to $GAPLESS_SHARED alone: under systemd [sandbox] says to what else"),
     ],
 )
 def test_the_advice_is_that_for_the_status(monkeypatch: pytest.MonkeyPatch, status: int, advised: str) -> None:

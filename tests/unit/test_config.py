@@ -104,6 +104,13 @@ def set_to(place: str, written: str) -> str:
     return f"{top}[{table}]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items())
 
 
+def test_the_check_asks_as_it_is_told() -> None:
+    """A visitor's host, scheme and headers."""
+    said = LEAST + 'check = { host = "shop.example", scheme = "https", headers = { accept = "text/html" } }'
+    visitor = config.parse(said, HERE).check.visitor
+    assert (visitor.host, visitor.scheme, visitor.headers) == ("shop.example", "https", {"accept": "text/html"})
+
+
 ONE_LINE = (
     *("listen", "env_file", "secrets.one", "check.path", "check.host", "timers.one.calendar"),
     "sandbox.writable",
@@ -131,6 +138,8 @@ def test_what_ends_a_line_stands_where_there_may_be_several(place: str, sign: st
         ("check.host", ""),
         ("check.host", "two words"),
         ("check.host", "köln.example"),
+        ("check.headers.host", "shop.example"),
+        ("check.headers.x-from", "köln"),
         ("check.path", "health"),
         ("check.path", "/two words"),
         ("check.path", "/köln"),

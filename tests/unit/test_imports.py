@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "gapless"
-BASE = {"errors", "linux", "span", "timeouts"}
+BASE = {"errors", "linux", "span", "timeouts", "visitor"}
 APP = {*BASE, "address", "config", "environment", "home", "listen", "version"}
 # What each part may import beside itself; `switch` alone is its own files, without the two managers.
 MAY_IMPORT = {
@@ -18,12 +18,13 @@ MAY_IMPORT = {
     "span": set[str](),
     "timeouts": set[str](),
     "version": set[str](),
+    "visitor": {"linux"},
     "listen": {"errors", "variables"},
     "notify": set[str](),
     "linux": {"errors"},
     "address": {"errors", "listen"},
     "home": {"config", "errors"},
-    "config": {"address", "errors", "linux", "span", "timeouts"},
+    "config": {"address", "errors", "linux", "span", "timeouts", "visitor"},
     "variables": set[str](),
     "destination": {"config", "errors"},
     "environment": {"errors", "config", "home", "linux", "variables"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from gapless.errors import GaplessError
 UNIX = 'listen = "unix:/run/shop.sock"\n'
 
 
-def asked(text: str) -> tuple[str, dict[str, str]]:
+def asked(text: str) -> tuple[str, Mapping[str, str]]:
     return public(parse(f'name = "shop"\ncommand = "x"\n{text}', Path("gapless.toml")))
 
 
@@ -32,7 +33,12 @@ def test_behind_a_unix_socket_it_is_the_site(text: str, url: str) -> None:
 
 def test_on_a_port_it_is_the_port() -> None:
     """Past the proxy, with the name that the check asks with."""
-    assert asked('check = { host = "shop.example.com" }') == ("http://127.0.0.1:8000", {"host": "shop.example.com"})
+    assert asked('check = { host = "shop.example.com" }') == ("http://127.0.0.1:8000", {"Host": "shop.example.com"})
+
+
+def test_of_several_addresses_it_is_the_first_port() -> None:
+    """A Unix socket that comes first is no reason to ask for another address."""
+    assert asked('listen = ["unix:/run/shop.sock", "127.0.0.1:81", "127.0.0.1:82"]')[0] == "http://127.0.0.1:81"
 
 
 def test_a_unix_socket_without_a_site_is_refused() -> None:

@@ -205,6 +205,31 @@ def test_unusable_numbers_are_refused(wrong: dict[str, float]) -> None:
         Workload("http://127.0.0.1", **wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("http://127.0.0.1", "/"),
+        ("http://127.0.0.1/health", "/health"),
+        ("http://127.0.0.1/health/", "/health/"),
+        ("http://127.0.0.1/a?b=c/d#top", "/a?b=c/d"),
+        ("http://127.0.0.1?b", "/?b"),
+    ],
+)
+def test_what_a_url_names_is_asked_for_exactly(url: str, target: str) -> None:
+    """No slash is added to a page that has none: it would be another page, and its 404 the probe's own."""
+    plan = Workload(url)
+    assert plan.target(Kind.GET) == plan.target(Kind.POST) == target
+    assert plan.asked(Kind.GET) == f"GET http://127.0.0.1{target}"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/two words", "http://127.0.0.1/köln"])
+def test_what_http_cannot_send_is_refused_before_anything_is_sent(url: str) -> None:
+    """Invariant 8: the error says how it is written."""
+    with pytest.raises(GaplessError, match="is not a path in a URL") as raised:
+        Workload(url)
+    assert raised.value.status == 2
+
+
 def test_targets_keep_the_path_of_the_url() -> None:
     """A path in the URL comes before the kind's own; slow uploads go where posts go."""
     plan = Workload("wss://user@example.org/app/", post_path="/orders", path="/?q=1")

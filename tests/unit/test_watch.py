@@ -35,6 +35,9 @@ class Scripted:
     def verdict(self) -> str:
         return "a request was lost" if self.phases[-1] == self.wrong_in else ""
 
+    def advice(self) -> str:
+        return "ask for another page"
+
     def stop(self) -> str:
         self.stopped = True
         return "one was lost at the end" if self.wrong_in == "the end" else ""

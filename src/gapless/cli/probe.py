@@ -16,9 +16,8 @@ import click
 
 from gapless.cli.options import Project, anywhere
 from gapless.cli.output import Output
-from gapless.cli.types import SPAN
+from gapless.cli.types import HEADER, SPAN
 from gapless.config import FILE
-from gapless.errors import GaplessError
 
 if TYPE_CHECKING:
     from gapless.prove.kinds import Result, Sample
@@ -37,15 +36,17 @@ if TYPE_CHECKING:
     show_default=True,
     help="Kinds of requests and their weights: new, get, post, pause, slow, long, page, ws; for example get=3,post.",
 )
-@click.option("--path", default="/", show_default=True, help="Path of new, get, pause and page.")
-@click.option("--post-path", default="/", show_default=True, help="Path of post and slow.")
+@click.option(
+    "--path", default="", help="Path of new, get, pause and page, below that of the URL; default: the URL's own."
+)
+@click.option("--post-path", default="", help="Path of post and slow, below that of the URL; default: the URL's own.")
 @click.option("--long-path", default="/slow", show_default=True, help="Path of long: a page that takes its time.")
 @click.option("--ws-path", default="/ws", show_default=True, help="Path of ws, which must echo.")
 @click.option("--assets", is_flag=True, help="Get pages, too, and what they refer to (href, src): kind page.")
 @click.option("--assets-within", type=SPAN, default="60s", show_default=True, help="Fetch that no later than this.")
 @click.option("--timeout", type=SPAN, default="10s", show_default=True, help="A slower answer is lost.")
 @click.option("--max-latency", type=SPAN, help="A slower answer is delayed: exit status 1.")
-@click.option("--header", multiple=True, metavar="NAME=VALUE", help="Send this header. Repeatable.")
+@click.option("--header", type=HEADER, multiple=True, metavar="NAME=VALUE", help="Send this header. Repeatable.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write a self-contained HTML page here.")
 @anywhere
 @click.pass_obj
@@ -58,7 +59,7 @@ def command(
     duration: float | None,
     timeout: float,
     max_latency: float | None,
-    header: tuple[str, ...],
+    header: tuple[tuple[str, str], ...],
     report: Path | None,
     rate: float,
     path: str,
@@ -75,7 +76,6 @@ def command(
     from gapless.prove.verdict import judge
     from gapless.prove.workload import Workload
 
-    headers = dict(map(_header, header))
     workload = Workload(
         url,
         rate=rate,
@@ -87,7 +87,7 @@ def command(
         ws_path=ws_path,
         assets_seconds=assets_within,
         timeout_seconds=timeout,
-        headers=headers,
+        headers=dict(header),
     )
     until = f"for {duration:g} s" if duration else "until Ctrl-C"
     output.say(f"{rate:g} requests a second to {url}, {until}.")
@@ -151,7 +151,7 @@ def summary(verdict: Verdict) -> list[str]:
         lines.append(f"lost: {count:,} with status {status}")
     for sample in verdict.losses[:5]:
         when = time.strftime("%H:%M:%S", time.localtime(sample.scheduled_at))
-        lines.append(f"  {when} {sample.kind} {sample.failure}: {sample.detail}")
+        lines.append(f"  {when} {sample.kind} {sample.failure}: {sample.detail} ({sample.asked})")
     if verdict.delayed:
         lines.append(f"delayed: {verdict.delayed:,} slower than {verdict.max_latency_seconds or 0:g} s")
     if verdict.assets:
@@ -169,13 +169,6 @@ def summary(verdict: Verdict) -> list[str]:
 def _row(name: str, one: Latency) -> tuple[str, ...]:
     values = (one.p50, one.p99, one.p999, one.max)
     return (name, f"{one.count:,}", *(f"{value * 1000:.1f} ms" if one.count else "–" for value in values))
-
-
-def _header(written: str) -> tuple[str, str]:
-    name, equals, value = written.partition("=")
-    if not name or not equals:
-        raise GaplessError("read", f"the header {written!r}", "it has no name and `=`", "write NAME=VALUE", status=2)
-    return name, value
 
 
 def write_report(path: Path, result: Result, verdict: Verdict, project: Project) -> None:

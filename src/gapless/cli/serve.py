@@ -8,8 +8,9 @@ import sys
 import click
 
 from gapless import notify, variables
-from gapless.cli.types import SPAN
+from gapless.cli.types import HEADER, SPAN, TARGET_PATH
 from gapless.errors import GaplessError
+from gapless.visitor import SCHEMES
 
 
 @click.command()
@@ -24,6 +25,7 @@ from gapless.errors import GaplessError
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option(
     "--check",
+    type=TARGET_PATH,
     envvar=variables.CHECK,
     show_envvar=True,
     default="",
@@ -40,6 +42,25 @@ from gapless.errors import GaplessError
     help="Host header of the check.",
 )
 @click.option(
+    "--check-scheme",
+    type=click.Choice(SCHEMES),
+    envvar=variables.CHECK_SCHEME,
+    show_envvar=True,
+    default="http",
+    show_default=True,
+    help="Scheme of the check; https as over a proxy that ends TLS (X-Forwarded-Proto).",
+)
+@click.option(
+    "--check-header",
+    "check_headers",
+    type=HEADER,
+    envvar=variables.CHECK_HEADERS,
+    show_envvar=True,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Send this header with the check. Repeatable.",
+)
+@click.option(
     "--check-timeout",
     type=SPAN,
     envvar=variables.CHECK_TIMEOUT,
@@ -48,7 +69,9 @@ from gapless.errors import GaplessError
     show_default=True,
     help="Time for start-up and check together.",
 )
-@click.option("--warm", multiple=True, metavar="PATH", help="GET this once before accepting. Repeatable.")
+@click.option(
+    "--warm", type=TARGET_PATH, multiple=True, metavar="PATH", help="GET this once before accepting. Repeatable."
+)
 @click.option(
     "--release", envvar=variables.RELEASE, show_envvar=True, default="", metavar="ID", help="Name of this release."
 )

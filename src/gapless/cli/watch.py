@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import click
 
@@ -18,7 +19,11 @@ _OPTIONS: list[Callable[[Function], Function]] = [
     click.option(
         "--max-latency", type=SPAN, metavar="TIME", help="With --prove: an answer slower than this turns it back, too."
     ),
-    click.option("--prove-url", metavar="URL", help="Prove through this address, for example that of the proxy."),
+    click.option(
+        "--prove-url",
+        metavar="URL",
+        help="Prove through this address, for example that of the proxy; with a path, by exactly that page.",
+    ),
     click.option(
         "--prove",
         is_flag=True,
@@ -52,25 +57,28 @@ def wanted_watch(
     from gapless.prove.workload import Workload
 
     config = project.config
-    url, headers = (prove_url, {}) if prove_url else public(config)
-    workload = Workload(url, path=config.check.path or "/", headers=headers)
-    return Watch(AFTER if watch is None else watch, LiveProbe(workload, max_latency))
+    url, headers = (prove_url, config.check.headers) if prove_url else public(config)
+    exactly = Workload(url, headers=headers)
+    asks = exactly if exactly.names_a_page else replace(exactly, path=config.check.path)
+    return Watch(
+        AFTER if watch is None else watch, LiveProbe(asks, max_latency, None if prove_url else config.check.visitor)
+    )
 
 
-def public(config: Config) -> tuple[str, dict[str, str]]:
+def public(config: Config) -> tuple[str, Mapping[str, str]]:
     """Where visitors reach the app, and the headers that a request there takes.
 
-    That is its first address, or behind a Unix socket its site in Caddy. Raises GaplessError (status 2) where there is
-    neither.
+    That is its first TCP address, or behind Unix sockets alone its site in Caddy. Raises GaplessError (status 2) where
+    there is neither.
     """
-    address = config.addresses[0]
+    address = next((one for one in config.addresses if not one.startswith("unix:")), config.addresses[0])
     if address.startswith("unix:"):
         domain = next((one for one in config.proxy.domains if not one.startswith("*")), "")
         if not domain:
             hint = "name the address of the proxy in front: --prove-url http://127.0.0.1:80"
             raise GaplessError("prove through", address, "it is a Unix socket", hint, status=2)
-        return f"{'http' if config.proxy.tls == 'off' else 'https'}://{domain}", {}
+        return f"{'http' if config.proxy.tls == 'off' else 'https'}://{domain}", config.check.headers
     from gapless.address import Address  # only a proof pays for it
 
-    # Asked past the proxy, the app gets the host name that its own check is asked with.
-    return f"http://{Address.parse(address).reached}", {"host": config.check.host}
+    # Asked past the proxy, the app gets what its own check is asked with.
+    return f"http://{Address.parse(address).reached}", config.check.visitor.sent

@@ -1,4 +1,4 @@
-"""What an app's answer to its check means: whether to wait for a better one, and what to try."""
+"""Whether to wait for another answer of an app to its check than the one that it gave."""
 
 from __future__ import annotations
 
@@ -21,16 +21,3 @@ class Patience:
         if answer is None or answer != self.answer:
             self.answer, self.since = answer, now
         return answer is not None and now >= self.since + SETTLED
-
-
-def hint(status: int, host: str, release: str) -> str:
-    """What to try when `release` ("" is none) answered its check, asked for as `host`, with `status`, not 2xx."""
-    if status in PASSING:
-        return "it says that it will pass: does what the app depends on answer? [check] timeout is how long to wait"
-    if status < 400:
-        return "name the path that answers itself, or set the check's host to the one the app expects"
-    if status < 500:
-        return f"name a path that a GET without a login gets; if the app checks host names, [check] host (sent: {host})"
-    if release:
-        return "its log says why; it may write to $GAPLESS_SHARED alone: under systemd [sandbox] says to what else"
-    return "its log says why"

@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Mapping
 from typing import Any
 
 # What `gapless serve` answers itself; everything else is for the app.
@@ -17,18 +18,22 @@ STAND_BY_PATH, PAUSE_PATH, RESUME_PATH = "/.gapless/stand-by", "/.gapless/pause"
 LONGEST = 1 << 20  # bytes of a body that are read
 
 
-def get(socket_path: str, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
+def get(
+    socket_path: str, target: str, host: str, timeout: float, headers: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
     """GET `target` over the Unix socket: status, headers (lower case), body. Raises OSError, also for what is not HTTP.
 
-    `timeout` bounds the whole, in seconds; of a long body the first MiB is enough. No link is followed: whoever owns
-    the directory of the socket could have us speak with somebody else's.
+    `headers` go with it, over our own. `timeout` bounds the whole, in seconds; of a long body the first MiB is enough.
+    No link is followed: whoever owns the directory of the socket could have us speak with somebody else's.
     """
-    return _ask("GET", _Bounded(timeout), socket_path, target, host)
+    return _ask("GET", _Bounded(timeout), socket_path, target, host, headers=headers)
 
 
-def get_over(end: socket.socket, target: str, host: str, timeout: float) -> tuple[int, dict[str, str], bytes]:
+def get_over(
+    end: socket.socket, target: str, host: str, timeout: float, headers: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
     """GET `target` over a connection that is there, and closed then; otherwise as `get`."""
-    return _ask("GET", _Bounded(timeout, end.detach()), "", target, host)
+    return _ask("GET", _Bounded(timeout, end.detach()), "", target, host, headers=headers)
 
 
 def post(
@@ -71,7 +76,13 @@ class _Bounded(socket.socket):
 
 
 def _ask(
-    method: str, sock: _Bounded, socket_path: str, target: str, host: str, sent: bytes | None = None
+    method: str,
+    sock: _Bounded,
+    socket_path: str,
+    target: str,
+    host: str,
+    sent: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, dict[str, str], bytes]:
     import http.client  # only who asks pays for it: with what it brings, it takes longer than all of ours
 
@@ -79,11 +90,13 @@ def _ask(
         connection.sock = sock
         if socket_path:
             sock.reach(socket_path)
-        asked = {"Host": host, "User-Agent": "gapless-check", "Connection": "close"}
+        usual = {"Host": host, "User-Agent": "gapless-check", "Connection": "close"}
+        given = dict(headers or {})
+        asked = {name: value for name, value in usual.items() if name.lower() not in map(str.lower, given)} | given
         try:
             connection.request(method, target, sent, headers=asked)
             response = connection.getresponse()
-            headers = {name.lower(): value for name, value in response.getheaders()}
+            answered = {name.lower(): value for name, value in response.getheaders()}
             body = b""
             while len(body) < LONGEST and (more := response.read1(LONGEST)):
                 body += more
@@ -91,4 +104,4 @@ def _ask(
             raise
         except http.client.HTTPException as error:
             raise OSError(f"the answer is no HTTP: {error!r}") from error
-        return response.status, headers, body
+        return response.status, answered, body

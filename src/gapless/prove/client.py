@@ -11,7 +11,7 @@ import sys
 import h11
 
 from gapless.errors import GaplessError
-from gapless.prove.kinds import LONGEST_RELEASE, Answer, Failure, RequestLost
+from gapless.prove.kinds import LONGEST_LOCATION, LONGEST_RELEASE, Answer, Failure, RequestLost
 from gapless.prove.workload import Workload
 
 LONGEST = 1 << 20  # bytes of a page that are looked at
@@ -40,6 +40,7 @@ class Lane(asyncio.Protocol):
         self._heard = False  # a byte of the response
         self._status = 0
         self._release = ""
+        self._location = ""
         self._body = bytearray()
 
     def send(self, *events: h11.Event) -> None:
@@ -130,13 +131,15 @@ class Lane(asyncio.Protocol):
             for name, value in event.headers:
                 if name == self._release_header:
                     self._release = sys.intern(value.decode("latin-1")[:LONGEST_RELEASE])
+                elif name == b"location":
+                    self._location = sys.intern(value.decode("latin-1")[:LONGEST_LOCATION])
         elif isinstance(event, h11.Data) and self.keeps_body:
             self._body += event.data[: LONGEST - len(self._body)]
         elif isinstance(event, h11.EndOfMessage):
             if 200 <= self._status < 300:
                 self.outcome.set_result(Answer(self._status, self._release, body=bytes(self._body)))
             else:
-                self._lose(Failure.STATUS, f"status {self._status}")
+                self._lose(Failure.STATUS, "")
         elif isinstance(event, h11.ConnectionClosed):
             self._lose(Failure.CLOSED, "the server closed the connection")
 
@@ -145,8 +148,9 @@ class Lane(asyncio.Protocol):
             return
         if self._status and not 200 <= self._status < 300:
             cut = "" if failure is Failure.STATUS else f"; {detail}"
-            failure, detail = Failure.STATUS, f"status {self._status}{cut}"  # a 502 cut short is a 502
-        self.outcome.set_exception(RequestLost(failure, detail, self._status, self._release))
+            leads = f" to {self._location}" if self._location else ""
+            failure, detail = Failure.STATUS, f"status {self._status}{leads}{cut}"  # a 502 cut short is a 502
+        self.outcome.set_exception(RequestLost(failure, detail, self._status, self._release, self._location))
         self.outcome.exception()  # seen: an idle lane may be lost without anybody asking
 
 

@@ -11,6 +11,7 @@ from gapless.errors import GaplessError
 
 # Of what a server says of itself: it may say what it likes, and each answer is kept until the end.
 LONGEST_RELEASE = 100  # characters
+LONGEST_LOCATION = 300  # characters
 MOST_RELEASES = 50
 
 
@@ -45,12 +46,15 @@ class Failure(StrEnum):
 class RequestLost(Exception):  # noqa: N818  (it is an outcome, not an error of the probe)
     """A request under way was lost; carries what its Sample will say."""
 
-    def __init__(self, failure: Failure, detail: str = "", status: int = 0, release: str = "") -> None:
+    def __init__(
+        self, failure: Failure, detail: str = "", status: int = 0, release: str = "", location: str = ""
+    ) -> None:
         super().__init__(f"{failure}: {detail}")
         self.failure = failure
         self.detail = detail
         self.status = status
         self.release = release
+        self.location = location
 
 
 # The probe's own limits: blaming the server for these would be a false alarm, ignoring them a false proof.
@@ -89,7 +93,8 @@ class Sample:
     to the complete response (or to the loss). `late_seconds` is how late the probe itself was to start
     it, and is part of the latency. `status` is 0 when no response came. `id` is the unique id in the body
     of a post or slow. `resent` counts how often a ws message was sent again after close code 1012.
-    `waited_seconds` is how long after its page an asset was due.
+    `waited_seconds` is how long after its page an asset was due. `asked` is its method and URL, `location` where a
+    redirect leads to.
     """
 
     kind: Kind
@@ -103,6 +108,8 @@ class Sample:
     late_seconds: float = 0.0
     resent: int = 0
     waited_seconds: float = 0.0
+    asked: str = ""
+    location: str = ""
 
     @property
     def ended_at(self) -> float:

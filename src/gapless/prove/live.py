@@ -10,11 +10,12 @@ from pathlib import Path
 from gapless.errors import GaplessError
 from gapless.prove import report
 from gapless.prove.background import BackgroundProbe
-from gapless.prove.kinds import Failure, Result, Sample
+from gapless.prove.kinds import Failure, Kind, Result, Sample
 from gapless.prove.timeline import Phase
 from gapless.prove.verdict import judge
 from gapless.prove.workload import Workload
 from gapless.span import show
+from gapless.visitor import Visitor
 
 BASELINE = 1.0  # seconds of what is usual, before anything happens
 
@@ -22,11 +23,14 @@ BASELINE = 1.0  # seconds of what is usual, before anything happens
 class LiveProbe:
     """Sends the `workload`; a lost request, or an answer slower than the bound (seconds), is its verdict."""
 
-    def __init__(self, workload: Workload, max_latency_seconds: float | None = None) -> None:
-        """`workload` should only read: it goes to an app in use."""
+    def __init__(
+        self, workload: Workload, max_latency_seconds: float | None = None, visitor: Visitor | None = None
+    ) -> None:
+        """`workload` should only read: it goes to an app in use. `visitor` is whose settings it has."""
         bound = "" if max_latency_seconds is None else f" or takes longer than {show(max_latency_seconds)}"
-        self.promise = f"a request to {workload.url} is lost{bound}"
+        self.promise = f"a request to {workload.link(workload.target(Kind.GET))} is lost{bound}"
         self._workload = workload
+        self._visitor = visitor
         self._bound = max_latency_seconds
         self._load: BackgroundProbe | None = None
         self._result: Result | None = None
@@ -61,6 +65,21 @@ class LiveProbe:
             self.stop()
         return self._trouble
 
+    def advice(self) -> str:
+        """What may be wrong with the question itself, seen before anything was changed; "" where nothing may."""
+        alarm = self._load.alarm if self._load else None
+        if alarm is None:
+            return ""
+        if alarm.failure is Failure.STATUS:
+            if self._visitor:
+                return self._visitor.advice(alarm.status, alarm.location)
+            perhaps = f", {alarm.location} perhaps" if alarm.location else ""
+            return f"let --prove-url name a page that answers 2xx itself{perhaps}"
+        if alarm.failure in (None, Failure.TIMEOUT):
+            bound = "a longer --max-latency" if alarm.failure is None else "another page, by `[check] path`"
+            return f"the app as it is takes that long: try {bound}"
+        return "if the app does not answer at that address, name the one where it does: --prove-url"
+
     def stop(self) -> str:
         """End the probe once the requests under way are answered; the last verdict. Again is no error."""
         if self._load is not None and self._result is None and not self._trouble:
@@ -91,10 +110,11 @@ class LiveProbe:
         moment = sample.ended_at if broke else sample.scheduled_at
         phase = next((name for name, start in reversed(self._phases) if start <= moment), "baseline")
         at = f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S.%f}"[:-3]
+        what = f"a request ({sample.kind}, {sample.asked})"
         if sample.failure is Failure.STATUS:
-            what = f"a request ({sample.kind}) was lost: status {sample.status}"
+            what = f"{what} was lost: {sample.detail}"
         elif sample.failure:
-            what = f"a request ({sample.kind}) was lost: {sample.failure}, {sample.detail}"
+            what = f"{what} was lost: {sample.failure}, {sample.detail}"
         else:
-            what = f"a request ({sample.kind}) took {show(sample.latency_seconds)}"
+            what = f"{what} took {show(sample.latency_seconds)}"
         return f"{what}, at {at} UTC in the phase `{phase}`"

@@ -81,6 +81,7 @@ class _Run:
         self._under_way = 0
         self._dialer = Dialer(workload, address)
         self._http = http = HttpLoad(workload, self._dialer)
+        self._asked = {kind: workload.asked(kind) for kind in workload.kinds}
         self._assets = itertools.count(1)
         self._channels = [Channel(workload, address, self._closes) for _ in range(workload.lanes)]
         self._turns = itertools.cycle(self._channels)
@@ -142,7 +143,7 @@ class _Run:
         workload = self._workload
         answer = await self._http.page(due, id_)
         hosts = {workload.authority, *(value for name, value in workload.headers.items() if name.lower() == "host")}
-        page = f"{'https' if workload.tls else 'http'}://{workload.authority}{workload.target(Kind.PAGE)}"
+        page = workload.link(workload.target(Kind.PAGE))
         for target in references(answer.body, page, hosts):
             wait = workload.assets_seconds * (next(self._assets) * GOLDEN % 1) ** 3
             self._tasks.create_task(self._asset(target, self._loop.time(), wait, answer.release))
@@ -158,18 +159,25 @@ class _Run:
                 outcome: Answer | RequestLost = await self._http.asset(target)
         except RequestLost as lost:
             what = f"{lost.detail}: {target}, {wait:.1f} s after its page" + (f" of {release}" if release else "")
-            outcome = RequestLost(lost.failure, what, lost.status, lost.release)
+            outcome = RequestLost(lost.failure, what, lost.status, lost.release, lost.location)
         except TimeoutError:
             outcome = RequestLost(Failure.TIMEOUT, f"no complete response in {self._workload.timeout_seconds:g} s")
         except OSError as error:
             outcome = lost_to(error)
-        self._record(Kind.ASSET, due, "", outcome, late, wait)
+        self._record(Kind.ASSET, due, "", outcome, late, wait, asked=f"GET {self._workload.link(target)}")
 
     async def _message(self, due: float, id_: str) -> Answer:  # noqa: ARG002  (all kinds are called alike)
         return await next(self._turns).ask(id_)
 
     def _record(
-        self, kind: Kind, due: float, id_: str, outcome: Answer | RequestLost, late: float, waited: float = 0.0
+        self,
+        kind: Kind,
+        due: float,
+        id_: str,
+        outcome: Answer | RequestLost,
+        late: float,
+        waited: float = 0.0,
+        asked: str = "",
     ) -> None:
         moment = due + self._workload.lead_seconds(kind)
         lost = outcome if isinstance(outcome, RequestLost) else None
@@ -186,6 +194,8 @@ class _Run:
             late_seconds=max(late, 0.0),
             resent=outcome.resent if isinstance(outcome, Answer) else 0,
             waited_seconds=waited,
+            asked=asked or self._asked[kind],
+            location=lost.location if lost else "",
         )
         self._samples.append(sample)
         if self._on_sample is not None:

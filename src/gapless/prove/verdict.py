@@ -98,7 +98,7 @@ class Verdict:
         - `requests`: all that were due. `lost`: those without a complete, good response in time.
         - `lost_by_failure`, `lost_by_status` (when there was a response), `lost_by_kind`: counts of `lost`.
         - `losses`: the first 100 of them: `at` (when due), `after_ms`, `kind`, `failure`, `status` (0: none),
-          `detail`, `release` (empty: not known), `id` (of a post or slow).
+          `detail`, `release` (empty: not known), `id` (of a post or slow), `asked` (method and URL).
         - `max_latency_ms`: the bound that was given, or null. `delayed`: answered, but slower than that.
         - `restarted`: WebSocket connections closed with 1012 (legal). `closes`: all that the server closed, by code.
         - `latency_ms`: of the answered requests, from the moment they were due; `latency_by_kind_ms`: by kind;
@@ -264,6 +264,7 @@ def _loss(sample: Sample) -> dict[str, object]:
         "detail": sample.detail,
         "release": sample.release,
         "id": sample.id,
+        "asked": sample.asked,
     }
 
 

@@ -137,7 +137,7 @@ class Channel:
 async def _connect(workload: Workload, address: str) -> ClientConnection:
     try:
         return await connect(
-            f"{'wss' if workload.tls else 'ws'}://{workload.authority}{workload.target(Kind.WS)}",
+            workload.asked(Kind.WS),
             host=address,
             port=workload.port,
             additional_headers=dict(workload.headers),

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from gapless.errors import GaplessError
 from gapless.prove.kinds import Kind
+from gapless.visitor import TARGET
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -21,10 +22,11 @@ def _reads_only() -> dict[Kind, float]:
 class Workload:
     """An open-loop load; the defaults only read, so they are safe against a site in use.
 
-    - `url`: `http://host:port` or https (ws and wss mean the same); a path in it is put before the others.
+    - `url`: `http://host:port` or https (ws and wss mean the same). Its path and query, exactly, are what new, get,
+      pause and page ask for, and post and slow send to, where nothing else is said; its path is put before what is.
     - `rate`: requests per second, all kinds together. `kinds`: the weight of each kind in it.
     - `duration_seconds`: None goes on until stopped.
-    - `path` for new, get, pause and page, `post_path` for post and slow, `long_path`, `ws_path`.
+    - `path` for new, get, pause and page, `post_path` for post and slow ("" is the URL's own), `long_path`, `ws_path`.
     - `timeout_seconds`: from the moment a request is due to its complete response.
     - `pause_seconds`: how long `pause` waits between connecting and sending.
     - `upload_seconds`: how long the body of `slow` takes; `upload_pieces`: in how many writes (2 or more).
@@ -41,8 +43,8 @@ class Workload:
     rate: float = 50.0
     duration_seconds: float | None = None
     kinds: Mapping[Kind, float] = field(default_factory=_reads_only)
-    path: str = "/"
-    post_path: str = "/"
+    path: str = ""
+    post_path: str = ""
     long_path: str = "/slow"
     ws_path: str = "/ws"
     timeout_seconds: float = 10.0
@@ -57,6 +59,12 @@ class Workload:
 
     def __post_init__(self) -> None:
         _ = self.host, self.port  # unusable ones are refused now, not at the first request
+        if wrong := next((one for one in map(self.target, self.kinds) if not TARGET.fullmatch(one)), ""):
+            hint = "what is neither ASCII nor visible is written with % (a space is %20)"
+            raise GaplessError("probe", self.url, f"{wrong!r} is not a path in a URL", hint, status=2)
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for name in ("rate", "timeout_seconds", "upload_seconds", "lanes", "max_under_way"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -94,7 +102,24 @@ class Workload:
         """The request target of a kind: path and query."""
         post = self.post_path
         own = {Kind.POST: post, Kind.SLOW: post, Kind.LONG: self.long_path, Kind.WS: self.ws_path}
-        return f"{self._parts.path.rstrip('/')}/{own.get(kind, self.path).lstrip('/')}"
+        if not (path := own.get(kind, self.path)):
+            return (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
+        return f"{self._parts.path.rstrip('/')}/{path.lstrip('/')}"
+
+    def asked(self, kind: Kind) -> str:
+        """What a request of a kind asks for: method and URL."""
+        if kind is Kind.WS:
+            return self.link(self.target(kind), "ws")
+        return f"{'POST' if kind in (Kind.POST, Kind.SLOW) else 'GET'} {self.link(self.target(kind))}"
+
+    def link(self, target: str, scheme: str = "http") -> str:
+        """The whole URL of a request target."""
+        return f"{scheme}{'s' if self.tls else ''}://{self.authority}{target}"
+
+    @property
+    def names_a_page(self) -> bool:
+        """Whether the URL has a path or a query of its own."""
+        return bool(self._parts.path or self._parts.query)
 
     def lead_seconds(self, kind: Kind) -> float:
         """How long a kind is busy with its own waiting before its last byte is due."""

@@ -176,7 +176,8 @@ class Ledger:
             if not too_large and len(recent) == len(started):
                 return
             # As they are: a newer gapless may have written more into them than we read.
-            kept = [f"{line.decode(errors='replace')}\n" for line in self._text().split(b"\n") if _attempt(line) in recent]
+            lines = self._text().split(b"\n")
+            kept = [f"{line.decode(errors='replace')}\n" for line in lines if _attempt(line) in recent]
             mode = self.path.stat().st_mode
             replace(self.path, "".join(kept))
             self.path.chmod(mode & 0o777)

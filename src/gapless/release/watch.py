@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 from gapless.config import Check
 from gapless.errors import GaplessError, in_words
 from gapless.linux.disk import refusal
-from gapless.linux.unix_http import STATUS_PATH, get
+from gapless.linux.unix_http import STATUS_PATH
 from gapless.release.attempt import Attempt, Target
 from gapless.release.lock import DeployLock, holder, me
 from gapless.switch.manager import Instance, Role
+from gapless.visitor import Visitor
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,6 +40,9 @@ class Monitor(Protocol):
 
     def verdict(self) -> str:
         """What is wrong, in words, with its time and phase; empty while all is well."""
+
+    def advice(self) -> str:
+        """What may be wrong with what it asks for, where it was so before anything changed."""
 
     def stop(self) -> str:
         """Stop to look; the last verdict. Again is no error."""
@@ -68,7 +72,7 @@ def monitored(target: Target, attempt: Attempt, monitor: Monitor | None) -> Iter
     try:
         with attempt.phase(BASELINE):
             monitor.begin()
-            must_be_well(monitor, attempt.release, "nothing was touched")
+            must_be_well(monitor, attempt.release, "nothing was touched", monitor.advice)
         yield
     finally:
         monitor.stop()
@@ -83,10 +87,11 @@ def monitored(target: Target, attempt: Attempt, monitor: Monitor | None) -> Iter
             target.observer.warning(str(error))
 
 
-def must_be_well(monitor: Monitor, release: str, consequence: str) -> None:
-    """Raise GaplessError when the monitor saw something wrong before the commit."""
+def must_be_well(monitor: Monitor, release: str, consequence: str, advice: Callable[[], str] = str) -> None:
+    """Raise GaplessError, with `advice`, when the monitor saw something wrong before the commit."""
     if cause := monitor.verdict():
-        hint = "if the app is broken already, and this release mends it, deploy it without --prove"
+        hints = (advice(), "if the app is broken already, and this release mends it, deploy it without --prove")
+        hint = "; ".join(filter(None, hints))
         raise GaplessError("prove", release, f"{cause}; {consequence}", hint)
 
 
@@ -160,7 +165,7 @@ class _Checks:
     def __init__(self, pool: ThreadPoolExecutor, target: Target, proven: Instance, check: Check) -> None:
         self._pool = pool
         self._clock = target.clock
-        self._question = (proven.private, check.path or STATUS_PATH, check.host)
+        self._question = (check.visitor, proven.private, check.path or STATUS_PATH)
         self._asks = Path(proven.private).is_socket()
         self._due = target.clock.monotonic()
         self._asked: Future[str] | None = None
@@ -175,13 +180,13 @@ class _Checks:
             self._asked, self._due = None, self._clock.monotonic() + CHECK_EVERY
             self._failures = self._failures + 1 if problem else 0
             if self._failures >= FAILURES:
-                return f"its check {self._question[1]} failed {FAILURES} times in a row: {problem}"
+                return f"its check {self._question[2]} failed {FAILURES} times in a row: {problem}"
         return ""
 
 
-def _ask(private: str, path: str, host: str) -> str:
+def _ask(visitor: Visitor, private: str, path: str) -> str:
     try:
-        status, _, _ = get(private, path, host, CHECK_TIMEOUT)
+        status, _, _ = visitor.get(private, path, CHECK_TIMEOUT)
     except TimeoutError:
         return f"no answer within {CHECK_TIMEOUT:g} s"
     except OSError as error:

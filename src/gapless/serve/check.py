@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable
 
 from gapless import notify
 from gapless.errors import GaplessError
-from gapless.linux import answers
 from gapless.linux.answers import Patience
-from gapless.linux.unix_http import get_over
+from gapless.visitor import Visitor
 
 RELEASE_HEADER = "gapless-release"
 EXCERPT = 500  # bytes of a failed check's body in the log
 
 Reach = Callable[[], Awaitable[socket.socket]]
+
 
 class RefusedError(GaplessError):
     """The check was answered with the status `code`, by the release `answered`."""
@@ -25,17 +25,17 @@ class RefusedError(GaplessError):
     answered = ""
 
 
-async def prove(reach: Reach, target: str, host: str, release: str, deadline: float) -> None:
-    """Return once `target` answers 2xx as `release`; raises GaplessError at `deadline` (monotonic seconds).
+async def prove(reach: Reach, target: str, visitor: Visitor, release: str, deadline: float) -> None:
+    """Return once `target` answers `visitor` with 2xx as `release`; raises GaplessError at `deadline`.
 
-    It is tried again until then, because an app may need a moment for its own dependencies, unless its answer is its
-    last word. Each time over what `reach` connects to the app, and not over a path: there another process of our user
-    could answer as we, or keep us waiting.
+    That is in monotonic seconds. Until then it is tried again, because an app may need a moment for its own
+    dependencies, unless its answer is its last word. Each time over what `reach` connects to the app, and not over a
+    path: there another process of our user could answer as we, or keep us waiting.
     """
     wait, patience = 0.05, Patience()
     while True:
         end = await reach()
-        problem = await asyncio.to_thread(_attempt, end, target, host, release, deadline - time.monotonic())
+        problem = await asyncio.to_thread(_attempt, end, target, visitor, release, deadline - time.monotonic())
         if problem is None:
             return
         code, who = (problem.code, problem.answered) if isinstance(problem, RefusedError) else (None, "")
@@ -47,11 +47,11 @@ async def prove(reach: Reach, target: str, host: str, release: str, deadline: fl
         wait = min(wait * 2, 1.0)
 
 
-def _attempt(end: socket.socket, target: str, host: str, release: str, timeout: float) -> GaplessError | None:
+def _attempt(end: socket.socket, target: str, visitor: Visitor, release: str, timeout: float) -> GaplessError | None:
     """None if the check holds, otherwise what is wrong with it."""
     what = f"GET {target} in private"
     try:
-        status, headers, body = get_over(end, target, host, max(timeout, 0.05))
+        status, headers, body = visitor.get_over(end, target, max(timeout, 0.05))
     except TimeoutError:
         return GaplessError("prove", what, "it did not answer in time", "is something in the app blocking its loop?")
     except OSError as error:
@@ -63,8 +63,9 @@ def _attempt(end: socket.socket, target: str, host: str, release: str, timeout: 
         cause = f"release {answered or '(none)'} answered instead of {release or '(none)'}"
         hint = f"does the app set {RELEASE_HEADER} itself?"
     else:
-        to = f"redirects ({status}) to {headers.get('location', '?')}" if 300 <= status < 400 else f"answered {status}"
-        cause, hint = f"it {to}", answers.hint(status, host, release)
+        location = headers.get("location", "")
+        to = f"redirects ({status}) to {location or '?'}" if 300 <= status < 400 else f"answered {status}"
+        cause, hint = f"it {to}", visitor.advice(status, location, release)
     excerpt = tuple(body[:EXCERPT].decode("utf-8", "replace").splitlines())
     refused = RefusedError("prove", what, cause, hint, details=excerpt)
     refused.code, refused.answered = status, answered

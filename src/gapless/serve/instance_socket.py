@@ -7,7 +7,7 @@ import http
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from gapless.linux.unix_http import PAUSE_PATH, RESUME_PATH, STAND_BY_PATH, STAT
 from gapless.listen import bind
 from gapless.serve.app import ASGIApp
 from gapless.serve.stage import Stage
+from gapless.visitor import ADDRESS
 
 ORDERS = {  # each asks for a state
     ("POST", STAND_BY_PATH): Stage.STANDING_BY,
@@ -41,6 +42,29 @@ def close_private(path: str) -> None:
     """Remove the socket's name; the socket itself is its holder's to close."""
     with contextlib.suppress(FileNotFoundError):  # somebody tidied up
         Path(path).unlink()
+
+
+def visited_app(app: ASGIApp, public: Sequence[socket.socket], scheme: str) -> ASGIApp:
+    """`app`, but it sees what it would of a visitor on the first TCP socket of `public`, asking by `scheme`.
+
+    A Unix socket has neither a client's address nor a port, and a middleware that reads these would refuse a good
+    release. Where the public socket is a Unix one, too, the proxy in front says who a visitor is.
+    """
+    tcp = next((one for one in public if one.family != socket.AF_UNIX), None)
+    six = tcp is not None and tcp.family == socket.AF_INET6
+    client = ("::1" if six else ADDRESS, 0)
+    server = (client[0] if _anywhere(tcp) else tcp.getsockname()[0], tcp.getsockname()[1]) if tcp else None
+
+    async def visited(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope = scope | {"scheme": scheme, "client": scope["client"] or client, "server": server or scope["server"]}
+        await app(scope, receive, send)
+
+    return visited
+
+
+def _anywhere(sock: socket.socket) -> bool:
+    return sock.getsockname()[0] in ("0.0.0.0", "::")  # noqa: S104 -- a comparison
 
 
 def private_app(app: ASGIApp, status: Callable[[], Status], turn: Callable[[Stage], None] | None) -> ASGIApp:

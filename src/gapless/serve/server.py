@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from gapless import notify, timeouts
 from gapless.errors import GaplessError
-from gapless.linux import priority, unix_http
+from gapless.linux import priority
 from gapless.serve import check, instance_socket
 from gapless.serve.accept import Acceptor, descriptors
 from gapless.serve.app import ASGIApp
@@ -44,6 +44,7 @@ class Server:
         self.state = Stage.LOADING
         self.proven: Callable[[], Awaitable[None]] | None = None
         self._since = time.time()
+        self._sockets = sockets
         self._lifespan = Lifespan(app)
         self._stop = asyncio.Event()
         self._drains: dict[Drain, asyncio.Task[None]] = {}  # one for each time that it stood by, while it lasts
@@ -148,7 +149,7 @@ class Server:
         self._enter(Stage.CHECKING)
         await self._open_private()
         if settings.check:
-            await check.prove(self._reach, settings.check, settings.check_host, settings.release, deadline)
+            await check.prove(self._reach, settings.check, settings.visitor, settings.release, deadline)
         self._enter(Stage.WARMING)
         await self._warm(deadline)
         faulthandler.cancel_dump_traceback_later()
@@ -165,7 +166,8 @@ class Server:
 
     async def _open_private(self) -> None:
         # A worker takes orders from its parent alone, who speaks for all of them.
-        app = instance_socket.private_app(self.app, self.status, self.turn if self.proven is None else None)
+        visited = instance_socket.visited_app(self.app, self._sockets, self.settings.check_scheme)
+        app = instance_socket.private_app(visited, self.status, self.turn if self.proven is None else None)
         self._inside = Http(app, self._lifespan.state, self.settings.release, self.settings.linger)
         if not self.settings.private:
             return
@@ -180,11 +182,12 @@ class Server:
         return end
 
     async def _warm(self, deadline: float) -> None:
-        for target in self.settings.warm:
+        settings = self.settings
+        for target in settings.warm:
             left = max(deadline - time.monotonic(), 1)
             try:
-                host = self.settings.check_host
-                status, _, _ = await asyncio.to_thread(unix_http.get_over, await self._reach(), target, host, left)
+                end = await self._reach()
+                status, _, _ = await asyncio.to_thread(settings.visitor.get_over, end, target, left)
             except (OSError, ValueError) as error:
                 log.warning("warm-up GET %s failed: %s", target, error)
             else:

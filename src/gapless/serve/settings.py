@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gapless.visitor import Visitor
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -14,6 +16,8 @@ class Settings:
     workers: int = 1
     check: str = ""
     check_host: str = "localhost"
+    check_scheme: str = "http"
+    check_headers: tuple[tuple[str, str], ...] = ()
     check_timeout: float = 60.0  # start-up and check together
     warm: tuple[str, ...] = ()
     release: str = ""
@@ -29,3 +33,8 @@ class Settings:
     interface: str = "auto"  # or "asgi", "wsgi"
     factory: bool = False
     threads: int = 10  # of each worker, for WSGI
+
+    @property
+    def visitor(self) -> Visitor:
+        """Who asks on the private socket."""
+        return Visitor(self.check_host, self.check_scheme, dict(self.check_headers))

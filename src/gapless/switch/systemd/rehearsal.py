@@ -7,16 +7,15 @@ was ready there and answered its check is it started for real.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import subprocess
 import time
 from pathlib import Path
 
 from gapless.config import Config
 from gapless.errors import GaplessError, in_words
-from gapless.linux import answers
 from gapless.linux.answers import Patience
 from gapless.linux.files import clear_way, replace
-from gapless.linux.unix_http import get
 from gapless.switch.systemd import journal, units
 from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.home import SystemdHome
@@ -86,15 +85,18 @@ def _check(config: Config, path: Path, deadline: float, release: str) -> tuple[s
     if not config.check.path:
         return "", ""
     what, patience = f"GET {config.check.path}", Patience()
+    visitor = dataclasses.replace(config.check.visitor, proxied=True)  # of a Unix socket a server learns no address
     while True:
         left = max(deadline - time.monotonic(), 0.05)
         status, hint = None, ""
         try:
-            status, _headers, body = get(str(path), config.check.path, config.check.host, left)
+            status, headers, body = visitor.get(str(path), config.check.path, left)
             if 200 <= status < 300:
                 return "", ""
-            problem = f"{what} answered {status}: {body[:EXCERPT].decode('utf-8', 'replace').strip()}"
-            hint = answers.hint(status, config.check.host, release)
+            location = headers.get("location", "")
+            said = location if 300 <= status < 400 else body[:EXCERPT].decode("utf-8", "replace").strip()
+            problem = f"{what} answered {status}: {said}"
+            hint = visitor.advice(status, location, release)
         except OSError as error:
             problem = f"{what} got no answer: {in_words(error)}"
         now = time.monotonic()

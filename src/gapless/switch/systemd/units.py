@@ -29,6 +29,7 @@ HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  
 
 STREAM = "ListenStream="
 CADDY = "caddy"  # the user and the group of Caddy's service, in every package of it
+TRUST = {"FORWARDED_ALLOW_IPS": "*"}  # believe X-Forwarded-For and -Proto
 ENDS = "\n\r\0"  # each ends a line of a unit file: what follows would be a setting of its own
 
 
@@ -58,7 +59,8 @@ def service(config: Config, home: SystemdHome, instance: str, socket: str = "") 
     release = release_of(instance)
     about = _common(config, home, release, config.argv)
     about["start_timeout"] = config.check.timeout + timeouts.MANAGER
-    about["for_server"] = environment.for_server(home, config, "" if socket else home.private(instance)) | _trust(home)
+    for_server = environment.for_server(home, config, "" if socket else home.private(instance))
+    about["for_server"] = for_server | (TRUST if socket else _trust(home))  # root alone connects to another socket
     return render("service", instance=instance, socket=socket or home.socket, **about)
 
 
@@ -69,7 +71,7 @@ def _trust(home: SystemdHome) -> dict[str, str]:
     """
     unit = installed_socket(home)
     closed = f"SocketGroup={CADDY}\n" in unit and all(isinstance(one.name, str) for one in listens(unit))
-    return {"FORWARDED_ALLOW_IPS": "*"} if closed else {}
+    return TRUST if closed else {}
 
 
 def job(config: Config, home: SystemdHome, release: str, kind: Kind, argv: Sequence[str], timeout: float) -> str:
