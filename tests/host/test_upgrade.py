@@ -12,6 +12,7 @@ from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing, visits
 from tests.host.traffic import traffic
 from tests.host.versions import RENEW, Linked, versions
+from tests.support import GAPLESS, wait_until
 
 # What the first ones left: no copies, no build account, no caches, and releases that the app's user can write. This
 # takes away what `up` and the deploys have made since.
@@ -169,3 +170,32 @@ def test_what_needrestart_starts_again_after_an_upgrade_of_a_library(fresh_host:
     assert seen.lost == []
     shop.remove()
     assert host.run("ls", "/etc/needrestart/conf.d").stdout == "README.needrestart\n"
+
+
+# A service of one's own around `gapless run`, as docs/switchover.md has it.
+RUN = """
+[Service]
+WorkingDirectory={project}
+ExecStart={gapless} run
+ExecReload={gapless} run --replace
+"""
+
+
+def test_a_service_around_gapless_run_is_reloaded(fresh_host: Host) -> None:
+    """Invariant 1: the main process stays the same one, and so does what serves."""
+    host, shop = fresh_host, Shop(fresh_host, "shop", 8000)
+    shop.write()
+    host.write("/etc/systemd/system/around.service", RUN.format(project=shop.project, gapless=" ".join(GAPLESS)))
+    host.run("systemctl", "start", "around.service")
+    wait_until(lambda: shop.status().get("instances") and shop.live()["ready"])
+    before, pid = shop.status(), shop.show("around.service", "MainPID")
+    with traffic(host, shop.port) as seen:
+        for _ in range(2):
+            host.run("systemctl", "reload", "around.service")
+            seen.flows()
+    after = shop.status()
+    assert seen.lost == []
+    assert after["supervisor"]["since"] > before["supervisor"]["since"]
+    assert after["instances"][0]["pid"] == before["instances"][0]["pid"]
+    assert shop.show("around.service", "MainPID") == pid == str(after["supervisor"]["pid"])
+    host.run("systemctl", "stop", "around.service")

@@ -43,7 +43,7 @@ def versions(host: Host, folder: Path) -> Iterator[Versions]:
     subprocess.run([REQUIREMENTS, "builds"], check=True, timeout=300)
     wheels = packages.FOLDER / "upgrade" / packages.version()
     packages.wheels(wheels, *older.NEEDS)
-    for one in (older.wheel(), *wheels.glob("*.whl")):
+    for one in (older.WHEEL, *wheels.glob("*.whl")):
         shutil.copy(one, folder)
     assert {one.name.split("-")[1] for one in folder.glob("gapless-*")} == {VERSION, older.VERSION}
     with registry(folder, host) as index:

@@ -7,14 +7,14 @@ import zipfile
 from pathlib import Path
 
 from tests.contract.worlds import traffic
-from tests.older import wheel
+from tests.older import WHEEL
 from tests.process.conftest import Project
 from tests.support import Started, wait_until
 
 
 def test_an_upgrade_and_a_downgrade_lose_nothing(project: Project, tmp_path: Path) -> None:
     """Invariants 1, 5 and 6: ledger, records, private and control sockets of each are understood by the other."""
-    zipfile.ZipFile(wheel()).extractall(tmp_path / "older")
+    zipfile.ZipFile(WHEEL).extractall(tmp_path / "older")
     older, this = {"PYTHONPATH": str(tmp_path / "older")}, dict[str, str]()
     project.env = older
     supervisor = project.supervise()

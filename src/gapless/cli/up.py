@@ -49,7 +49,8 @@ def command(
     lock_wait: float,
 ) -> None:
     """Makes a system user, /srv/NAME, the socket unit, and deploys the project as it is, if nothing was deployed yet,
-    or SOURCE in its place (see `gapless deploy`). Can be repeated: what is there already stays as it is.
+    or SOURCE in its place (see `gapless deploy`). Can be repeated: what is there already stays as it is. What another
+    version of gapless made is started again beside itself.
     """
     home = SystemdHome(project.config.name, user=user)
     host.require_systemd(home)
