@@ -99,12 +99,12 @@ def main() -> None:
             soaked = soak(host, Path(folder), options.deploys)
         print(text := report(soaked), flush=True)
         rows = storm.run(Path(folder), options.reloads) if options.reloads else []
-        stormy = storm.report(rows)
-        print(stormy)
+    if rows:
+        print(storm.report(rows))
     if options.deploys >= DEPLOYS:
         into_readme("soak", text)
     if options.reloads >= storm.RELOADS:
-        into_readme("storm", stormy)
+        into_readme("storm", storm.report(rows))
     if wrong := unkept(soaked) + storm.unkept(rows):
         sys.exit("\n".join(wrong))
 

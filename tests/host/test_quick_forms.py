@@ -58,8 +58,8 @@ def test_soak() -> None:
 
     The storm: what gapless does not lose, however fast its deploys follow one another.
     """
-    said = program("bench.soak", "--deploys", "20", "--reloads", "3")
+    said = program("bench.soak", "--deploys", "15", "--reloads", "2", seconds=400)
     [requests] = re.findall(r"^([\d,]+) requests without a loss: .* 0 of them are not in the app's ledger", said, re.M)
-    assert int(requests.replace(",", "")) >= 20_000
+    assert int(requests.replace(",", "")) >= 15_000
     for clients in ("keep-alive", "new connections"):
-        assert re.search(rf"^\| gapless deploy \| {clients} \| 3 \| [\d,]+ ms \| [\d,]+ \| 0 \|", said, re.M), said
+        assert re.search(rf"^\| gapless deploy \| {clients} \| 2 \| [\d,]+ ms \| [\d,]+ \| 0 \|", said, re.M), said
