@@ -34,7 +34,7 @@ from gapless.release.store import made
 
 DEPLOYS = 1000
 SAMPLES = 20  # looks at the host, evenly spread
-LEAST = 5  # deploys between two looks: as many as releases are kept
+LEAST = 4  # deploys between two looks, so that the second sees as many releases as are kept
 PART = 20  # of the deploys, the first and the last that are compared: one in so many
 SLOWER = 1.10  # the most by which the last ones may be slower
 BOOT = 0.05  # seconds the app takes to start
