@@ -55,7 +55,7 @@ def test_litestream_that_was_stopped(shop: Database) -> None:
 
 def test_a_database_that_is_not_there(shop: Database) -> None:
     """The advice brings it back from the replica."""
-    count = shop.add("first")
+    count = shop.add("lost")
     shop.copied()
     shop.host.run("sh", "-c", f"systemctl stop {UNIT}; rm {DATABASE}*; systemctl start {UNIT}")
     said = hint(shop.fails("database", "sync"))
@@ -78,7 +78,7 @@ def test_a_point_that_nobody_knows(shop: Database) -> None:
 
 def test_a_process_that_has_it_open(shop: Database) -> None:
     """`ps` shows it; once it has ended the restore is repeated."""
-    shop.add("first")
+    shop.add("held")
     shop.copied()
     held = shop.popen(
         "exec", "python3", "-c", f"import time; f = open({DATABASE!r}); print(1, flush=True); time.sleep(99)"
@@ -93,7 +93,7 @@ def test_a_process_that_has_it_open(shop: Database) -> None:
 
 def test_a_replica_that_the_app_may_not_write(shop: Database) -> None:
     """Given back as it is advised, it takes what was written meanwhile."""
-    shop.add("first")
+    shop.add("refused")
     shop.copied()
     shop.litestream("stop")
     shop.host.run("chown", "-R", "root:", DIRECTORY)
