@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,6 +15,27 @@ from tests.host.life import Shop, app_up, leaving_nothing, visits
 from tests.support import wait_until
 
 UNITS = "/etc/systemd/system"
+WRITES = """
+import http.server, os, socket
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        try:
+            open(os.path.expandvars("WHERE"), "a").close()
+            self.send_response(200)
+        except OSError:
+            self.send_response(500)
+        self.end_headers()
+
+    def log_message(self, *what):
+        pass
+
+server = http.server.HTTPServer(("", 0), Handler, bind_and_activate=False)
+server.socket = socket.socket(fileno=3)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+    manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+server.serve_forever()
+"""
 
 
 @pytest.fixture
@@ -210,6 +232,27 @@ def test_a_command_of_a_release_that_fails(shop: Shop, fail: Callable[[Shop], No
     said = hint(shop.fails("deploy"))
     assert "so it said" in shop.host.read(said.rpartition(": ")[2])
     shop.write()
+
+
+def test_a_rehearsal_that_is_answered_with_an_error(shop: Shop) -> None:
+    """Long before its time-out the deploy ends, and names where the app may write; written there, it is deployed."""
+    for where, works in (("orders", False), ("$GAPLESS_SHARED/orders", True)):
+        shop.write()
+        toml = shop.host.read(f"{shop.project}/gapless.toml")
+        toml = toml.replace("gapless serve app:app", "python3 server.py").replace('"20s"', '"60s"')
+        shop.host.write(f"{shop.project}/gapless.toml", toml)
+        shop.host.write(f"{shop.project}/server.py", WRITES.replace("WHERE", where))
+        began = time.monotonic()
+        done = shop("deploy", check=False)
+        assert (done.returncode == 0) is works
+        if not works:
+            assert time.monotonic() - began < 30
+            assert "in its rehearsal GET / answered 500" in done.stderr
+            assert "Try:   its log says why; it may write to $GAPLESS_SHARED alone" in done.stderr
+    shop.host.run("rm", f"{shop.project}/server.py")
+    shop.write()
+    shop.deploy()
+    shop.settled()
 
 
 # What doctor finds, beyond the other tests of it.

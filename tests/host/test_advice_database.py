@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 
 import pytest
 
 from tests.host.advice import doctor, follow, hint
-from tests.host.databases import DATABASE, DIRECTORY, FILE, UNIT, Database
+from tests.host.databases import DATABASE, DIRECTORY, FILE, UNIT, Database, database_up
 from tests.host.host import Host
 from tests.host.life import leaving_nothing
-from tests.host.test_database import server, shop
+from tests.host.test_database import server
 from tests.support import wait_until
 
-__all__ = ["server", "shop"]
+__all__ = ["server"]
+
+
+@pytest.fixture(scope="module")
+def up(server: Host) -> Iterator[Database]:
+    """The app with its database, up."""
+    with database_up(server) as one:
+        yield one
+
+
+@pytest.fixture
+def shop(up: Database) -> Database:
+    """The app with its database; each test leaves it whole."""
+    up.settled()
+    return up
 
 
 def second(advice: str) -> str:
@@ -40,13 +55,13 @@ def test_litestream_that_was_stopped(shop: Database) -> None:
 
 def test_a_database_that_is_not_there(shop: Database) -> None:
     """The advice brings it back from the replica."""
-    shop.add("first")
+    count = shop.add("lost")
     shop.copied()
     shop.host.run("sh", "-c", f"systemctl stop {UNIT}; rm {DATABASE}*; systemctl start {UNIT}")
     said = hint(shop.fails("database", "sync"))
     assert said == doctor(shop)["database"]["hint"] == "the app makes it, or `gapless database restore`"
     follow(shop, said)
-    assert shop.count() == 1
+    assert shop.count() == count
 
 
 def test_a_point_that_nobody_knows(shop: Database) -> None:
@@ -63,7 +78,7 @@ def test_a_point_that_nobody_knows(shop: Database) -> None:
 
 def test_a_process_that_has_it_open(shop: Database) -> None:
     """`ps` shows it; once it has ended the restore is repeated."""
-    shop.add("first")
+    shop.add("held")
     shop.copied()
     held = shop.popen(
         "exec", "python3", "-c", f"import time; f = open({DATABASE!r}); print(1, flush=True); time.sleep(99)"
@@ -73,6 +88,20 @@ def test_a_process_that_has_it_open(shop: Database) -> None:
     assert "python3" in follow(shop, said)
     shop.host.run("kill", shlex.split(said.split("`")[1])[-1])
     held.communicate(timeout=30)
+    shop("database", "restore")
+
+
+def test_a_replica_that_the_app_may_not_write(shop: Database) -> None:
+    """Given back as it is advised, it takes what was written meanwhile."""
+    shop.add("refused")
+    shop.copied()
+    shop.litestream("stop")
+    shop.host.run("chown", "-R", "root:", DIRECTORY)
+    shop.host.run("chmod", "-R", "go-rwx", DIRECTORY)
+    said = hint(shop.fails("database", "restore"))
+    assert said == "give it the directory: `chown -R`, then repeat this"
+    shop.host.run("sh", "-c", f"{said.split('`')[1]} shop: {DIRECTORY}")
+    shop.litestream("start")
     shop("database", "restore")
 
 
@@ -88,9 +117,20 @@ def test_settings_that_nobody_installed(shop: Database) -> None:
     shop.host.run("rm", "-rf", f"{DIRECTORY}-new")
 
 
-def test_a_release_from_before_the_database(server: Host) -> None:
+# The app is down from here on.
+
+
+@pytest.fixture(scope="module")
+def bare(up: Database) -> Host:
+    """The host, with no app on it any more."""
+    up.lose()
+    up.forget_replica()
+    return up.host
+
+
+def test_a_release_from_before_the_database(bare: Host) -> None:
     """A deploy makes one that waits while its database is replaced."""
-    with leaving_nothing(Database(server, "shop", 8000)) as shop:
+    with leaving_nothing(Database(bare, "shop", 8000)) as shop:
         shop.write()
         shop("up")
         shop.release()
@@ -114,50 +154,36 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_place_for_a_replica(server: Host, place: str) -> None:
+def test_a_place_for_a_replica(bare: Host, place: str) -> None:
     """The example is one, and so is the directory once it is there, or root's alone."""
     advised, mend = PLACES[place]
-    server.run("sh", "-c", "mkdir -p /var/backups /opt/open && chmod 777 /opt/open")
-    with leaving_nothing(Database(server, "shop", 8000)) as shop:
+    bare.run("sh", "-c", "mkdir -p /var/backups /opt/open && chmod 777 /opt/open")
+    with leaving_nothing(Database(bare, "shop", 8000)) as shop:
         shop.release(f'replica = "{place}"')
         said = hint(shop.fails("up"))
         assert said == advised
         if mend:
-            server.run("sh", "-c", mend)
+            bare.run("sh", "-c", mend)
         else:
             shop.release(said.removeprefix("for example: "))
         shop("up")
         shop.add("first")
         shop.copied()
-    server.run("rm", "-rf", "/mnt/nowhere", "/opt/open", "/var/backups/shop")
+    bare.run("rm", "-rf", "/mnt/nowhere", "/opt/open", "/var/backups/shop")
 
 
-def test_credentials_as_they_are_advised(server: Host) -> None:
+def test_credentials_as_they_are_advised(bare: Host) -> None:
     """The file that is created, or copied, where the advice says, without what Litestream cannot have, is read."""
-    shop = Database(server, "shop", 8000)
+    shop = Database(bare, "shop", 8000)
     path = f"{shop.project}/litestream.env"
     shop.release(f'{FILE}\ncredentials = "litestream.env"')
     assert hint(shop.fails("up", "-n")).startswith("create it (it is relative to the project's directory)")
-    server.write("/opt/litestream.env", "AWS_CA_BUNDLE=/etc/ssl/ours.pem\n", 0o600)
-    server.run("ln", "-s", "/opt/litestream.env", path)
+    bare.write("/opt/litestream.env", "AWS_CA_BUNDLE=/etc/ssl/ours.pem\n", 0o600)
+    bare.run("ln", "-s", "/opt/litestream.env", path)
     assert hint(shop.fails("up", "-n")) == "copy it into the project's directory (git need not see it)"
-    server.run("sh", "-c", f"rm {path} && cp /opt/litestream.env {path}")
+    bare.run("sh", "-c", f"rm {path} && cp /opt/litestream.env {path}")
     assert hint(shop.fails("up", "-n")).endswith("name the certificates by SSL_CERT_FILE")
     shop.credentials("SSL_CERT_FILE=/etc/ssl/ours.pem\n")
     assert "Write /srv/shop/litestream.env." in shop("up", "-n").stdout
     assert shop.left() == ""
-    server.run("rm", path)
-
-
-def test_a_replica_that_the_app_may_not_write(shop: Database) -> None:
-    """Given back as it is advised, it takes what was written meanwhile."""
-    shop.add("first")
-    shop.copied()
-    shop.litestream("stop")
-    shop.host.run("chown", "-R", "root:", DIRECTORY)
-    shop.host.run("chmod", "-R", "go-rwx", DIRECTORY)
-    said = hint(shop.fails("database", "restore"))
-    assert said == "give it the directory: `chown -R`, then repeat this"
-    shop.host.run("sh", "-c", f"{said.split('`')[1]} shop: {DIRECTORY}")
-    shop.litestream("start")
-    shop("database", "restore")
+    bare.run("rm", path)

@@ -134,6 +134,39 @@ def test_a_disk_that_is_full(shop: Shop) -> None:
     assert seen.losses == []
 
 
+FILL = "cat /dev/zero > {}/ballast || true"  # and goes on, as if nothing was
+FILLED = {
+    "install": ("", "head -c 100M /dev/zero > ballast"),
+    "build": (f"[build]\nrun = '{FILL.format('$HOME')}'\n", ""),
+    "migration": (f"[release]\nmigrate = '{FILL.format('$GAPLESS_SHARED')}'\n", ""),
+}
+
+
+@pytest.mark.parametrize("where", FILLED)
+def test_a_disk_that_fills_during_a_deploy(shop: Shop, where: str) -> None:
+    """Invariants 3 and 11: there was room when it began; what serves goes on, what is said is so, then all works."""
+    before = shop.deploy()
+    shop.settled()
+    config, fill = FILLED[where]
+    with visits(shop) as seen:
+        shop.write(config=config)
+        shop.host.run("sh", "-c", f"cd {shop.project} && mv ballast ../ballast; {fill}")
+        done = shop("deploy", check=False)
+        said = done.stdout + done.stderr
+        assert "Traceback" not in said
+        if done.returncode or where == "install":
+            assert "No space left on device" in said
+            assert shop.current() == before
+        assert (shop.live()["release"], shop.get().split()[0]) == (shop.current(), shop.current())
+        shop.host.run("sh", "-c", f"rm -f /srv/shop/*/ballast; cd {shop.project} && mv ../ballast ballast")
+        shop("prune")
+        shop.write()
+        shop.deploy()
+        shop.settled()
+        assert wrong(shop) == {}
+    assert seen.losses == []
+
+
 def test_a_disk_that_became_read_only(shop: Shop) -> None:
     """Invariant 11: doctor says so, and its advice mends it; nobody notices."""
     with visits(shop) as seen:

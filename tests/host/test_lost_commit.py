@@ -181,7 +181,7 @@ def test_the_only_server_that_answers_is_not_retired(shop: Shop) -> None:
         shop("prune")
         found = doctor(shop)["instances"]
         assert found["state"] == "failed"
-        assert "app.py" in follow(shop, found["hint"])
+        wait_until(lambda: "there is no such module" in follow(shop, found["hint"]))
         shop.write(text="third")
         follow(shop, found["hint"].partition("; ")[2])
         third = shop.current()

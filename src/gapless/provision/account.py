@@ -34,11 +34,14 @@ class Account:
     adopt: bool = False
 
     def missing(self) -> list[str]:
-        """Say whether the user is to be made or adopted. Raises GaplessError for a user or group of somebody else."""
+        """Say whether the user is to be made or adopted. Raises GaplessError for who is somebody else, or cannot be."""
         if self.name and self.is_ours and not os.path.lexists(self._mask):
             return [f"Keep {self.name} from having a systemd manager of its own ({self._mask})."]
         if not self.name or self.is_ours or self.name in self._adopted:
             return []
+        if self.user is None and len(self.name) > LONGEST:
+            cause = f"a user's name has at most {LONGEST} characters"
+            raise GaplessError("make", f"the user {self.name}", cause, "choose a shorter `name`")
         if self.user is None and not self._has_group:
             return [f"Make the system user {self.name}."]
         if not self.adopt:
@@ -57,9 +60,6 @@ class Account:
             self._mask.symlink_to(os.devnull)
 
     def _add(self) -> None:
-        if len(self.name) > LONGEST:
-            cause = f"a user's name has at most {LONGEST} characters"
-            raise GaplessError("make", f"the user {self.name}", cause, "choose a shorter `name`")
         if self.user or self._has_group:  # first: killed after it, the next `up` goes on
             replace(self.home.adopted, "".join(f"{one}\n" for one in sorted({*self._adopted, self.name})))
         if self.user is None:

@@ -207,7 +207,7 @@ class Litestream:
 
     def ask(self, operation: str, object_: str, *argv: str, timeout: float | None = PATIENCE) -> str:
         """Run it with `argv` as the app's account, within `timeout` seconds; what it prints. Raises GaplessError."""
-        process = confined.start(
+        with confined.start(
             [str(program()), *argv],
             self.account,
             env=self._env(),
@@ -216,16 +216,15 @@ class Litestream:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        )
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            cause = f"it did not answer within {timeout:g} s"
-            hint = "is the replica up, and reachable from here? then repeat this"
-            raise GaplessError(operation, object_, cause, hint) from None
-        finally:
-            process.kill()
-            process.wait()
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                cause = f"it did not answer within {timeout:g} s"
+                hint = "is the replica up, and reachable from here? then repeat this"
+                raise GaplessError(operation, object_, cause, hint) from None
+            finally:
+                process.kill()
         if process.returncode:
             raise refused(operation, object_, out.decode("utf-8", "replace") + err.decode("utf-8", "replace"))
         return out.decode("utf-8", "replace")
