@@ -130,7 +130,7 @@ def test_ctrl_c_while_a_process_starts_is_delivered_just_after() -> None:
 
 
 def test_the_tail_of_no_log_and_of_a_long_line(tmp_path: Path) -> None:
-    """The tail shows of a line what somebody may read, whatever a program writes, and nothing where there is nothing."""
+    """The tail shows of a line what people read, whatever a program writes, and nothing where there is nothing."""
     assert tail(tmp_path / "none") == ()
     (tmp_path / "log").write_bytes(b"x" * 1_000_000 + b"\n\xff\n")
     long, last = tail(tmp_path / "log")
