@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.process.conftest import Project
 from tests.support import APPS, GAPLESS, Started, listening, start, status_of, wait_until
 
 LIMITS = ("--head-timeout", "500ms", "--head-size", "2000", "--body-timeout", "500ms")
@@ -46,3 +47,15 @@ def test_each_that_is_turned_away_is_counted(run: start, tmp_path: Path, workers
             os.kill(told["workers"][0]["pid"], signal.SIGKILL)
             one.says("replaced in")
             assert status_of(private)["turned_away"] == counts
+
+
+def test_the_status_tells_whom_a_release_turned_away(project: Project) -> None:
+    """Invariant 6: [serve] reaches the server, and `gapless status` says how often it was used, and for what."""
+    project.configure(more='serve = { head_timeout = "500ms", head_size = 2000 }')
+    project.supervise()
+    assert "turned away" not in project("status")
+    for begun, status in ((GET, b"408"), (BEGUN["large_heads"], b"431")):
+        with socket.create_connection(("127.0.0.1", project.port), timeout=20) as visitor:
+            visitor.sendall(begun)
+            assert status in visitor.recv(1000)
+    assert re.search(r"\S+ turned away 1 slow heads, 1 large heads\.", project("status"))

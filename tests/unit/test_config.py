@@ -19,8 +19,16 @@ def test_the_least_that_works_has_every_default() -> None:
     assert least.argv == ["gapless", "serve", "shop:app"]
     assert least.addresses == ["127.0.0.1:8000"]
     assert (least.drain.linger, least.drain.requests, least.drain.streams) == (35.0, 30.0, 300.0)
+    assert (least.serve.head_timeout, least.serve.head_size, least.serve.body_timeout) == (30.0, 65536, 300.0)
     assert (least.check.path, least.check.timeout, least.release.keep) == ("", 60.0, 5)
     assert least.longest_drain == 500
+
+
+@pytest.mark.parametrize("wrong", ["head_timeout = 0", "body_timeout = 0", "head_size = 100", "head_size = 1000000000"])
+def test_a_limit_that_nobody_keeps_is_refused(wrong: str) -> None:
+    """Invariant 8: no visitor could send a head of 0 s or of 100 bytes, and one of 1 GB is no limit."""
+    with pytest.raises(GaplessError, match="serve"):
+        config.parse(f"{LEAST}[serve]\n{wrong}\n", HERE)
 
 
 def test_everything_can_be_set() -> None:

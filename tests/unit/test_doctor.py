@@ -133,6 +133,14 @@ def test_a_program_before_the_server(words: str, state: Severity) -> None:
     assert command.wrapper(config.argv(words)).state is state
 
 
+def test_limits_that_another_server_does_not_know() -> None:
+    """[serve] bounds visitors of `gapless serve` alone: set for another server, it is a warning that says so."""
+    limit = '[serve]\nhead_timeout = "10s"\n'
+    assert command.limits(shop(limit)).state is Severity.OK
+    assert command.limits(shop("", "gunicorn app:app")).state is Severity.OK
+    assert command.limits(shop(limit, "gunicorn app:app")).state is Severity.WARNING
+
+
 def test_programs_of_a_release(tmp_path: Path) -> None:
     """A program is found in the release, by its path or in .venv/bin, and must be executable."""
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gapless.config import Config
+from gapless.config import Config, Serve
 from gapless.doctor.finding import Finding, Severity
 from gapless.linux.files import open_regular
 from gapless.switch.systemd import units
@@ -33,6 +33,16 @@ def wrapper(argv: Sequence[str]) -> Finding:
         what = f"`{found.pop()}` may start the server as a child, without the held socket (LISTEN_PID)"
         return Finding("command", Severity.WARNING, what, f"{hint}; or begin a shell's command with `exec`")
     return Finding("command", Severity.OK, f"{name} gets the held socket itself")
+
+
+def limits(config: Config) -> Finding:
+    """Whether what [serve] sets is the server's: another one than `gapless serve` has limits of its own."""
+    if config.served_by_us or config.serve == Serve():
+        return Finding("visitors", Severity.OK, "no limit is set in vain")
+    what = f"[serve] is for `gapless serve`, and the command is {Path(config.argv[0]).name}: it bounds no visitor"
+    return Finding(
+        "visitors", Severity.WARNING, what, "set the server's own limits, and take [serve] out of gapless.toml"
+    )
 
 
 def inner(argv: Sequence[str]) -> Sequence[str]:

@@ -6,6 +6,7 @@ message by itself, the empty ones too, and the answer to each ping until it is t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -22,7 +23,8 @@ def guard(config: uvicorn.Config, door: Door) -> None:
     """Have the protocols of `config`, which is loaded, report to `door`."""
     http = config.http_protocol_class
     of_http: Any = _Httptools if hasattr(http, "on_message_begin") else _H11
-    config.http_protocol_class = type("Http", (of_http, http), {"door": door})
+    # Called so, and not by super(): that alone would be a third of what all this costs a request.
+    config.http_protocol_class = type("Http", (of_http, http), {"door": door, "receive": http.data_received})
     if websocket := config.ws_protocol_class:
         sansio = hasattr(websocket, "handle_cont") and hasattr(websocket, "send_receive_event_to_app")
         config.ws_protocol_class = type("WebSocket", (_SansIo if sansio else _Guarded, websocket), {})
@@ -44,6 +46,7 @@ class _Http(_Guarded):
     """An HTTP connection. What is here for every request has to be little: it costs each of them."""
 
     door: Door
+    receive: Callable[[bytes], None]
     cycle: Any
     flow: Any
     transport: Any
@@ -94,11 +97,11 @@ class _Httptools(_Http):
             self._parse()
             return
         before = self.cycle
-        super().data_received(data)  # type: ignore[misc]
+        self.receive(data)
         cycle = self.cycle
         if cycle is before or self.scope is not cycle.scope:
             self._look_into(len(data), before)
-        else:  # a whole head, and no part of another
+        elif self._moved or self.unfinished:  # a whole head, and no part of another
             self._moved, self.unfinished = False, 0
 
     def on_body(self, body: bytes) -> None:
@@ -123,7 +126,7 @@ class _Httptools(_Http):
             part = bytes(self.later[:PART])
             del self.later[:PART]
             before = self.cycle
-            super().data_received(part)  # type: ignore[misc]
+            self.receive(part)
             self._look_into(len(part), before)
             if self.transport.is_closing() or self.turned_away or self.transport.get_protocol() is not self:
                 self.later = b""
@@ -150,7 +153,7 @@ class _H11(_Http):
 
     def data_received(self, data: bytes) -> None:
         before = self.cycle
-        super().data_received(data)  # type: ignore[misc]
+        self.receive(data)
         self.stalls_since = 0.0
         if self.cycle is not before:
             self.unfinished = 0
