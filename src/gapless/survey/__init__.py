@@ -1,0 +1,29 @@
+"""What a project is made with, read from its files: for `gapless init`. Nothing of the project is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gapless.survey import application, data, django, needs
+from gapless.survey.findings import Findings
+from gapless.survey.sources import sources
+
+__all__ = ["Findings", "of"]
+
+
+def of(directory: Path) -> Findings:
+    """Find out what the project in `directory` is made with, and what its author has to do."""
+    found, modules = Findings(), sources(directory)
+    if not django.find(found, directory):
+        application.find(found, modules)
+        data.find(found, directory, modules)
+    found.installs = needs.find(found, directory)
+    if not found.app:
+        found.todo.append("no app was found: put yours in place of MODULE:APP, or another command that takes a socket")
+    if found.page is None and found.app:
+        found.page = "/"
+    elif found.app and not found.page:
+        found.todo.append("no page was found that everybody may see: `[check] path` names one")
+    if any("os.environ" in one for one in found.todo):
+        found.todo.append("where a file does not have it yet: `import os`")
+    return found
