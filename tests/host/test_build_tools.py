@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import generated
 from tests.host import packages
 from tests.host.host import Host
 from tests.host.life import Shop
@@ -115,6 +116,21 @@ def test_an_interpreter_of_uvs_own_is_a_part_of_the_release(shop: Shop, packed: 
     tree = f"/srv/shop/releases/{said['release']}"
     assert said["python"].startswith(f"{tree}/.python/")
     assert shop.host.run("find", tree, "!", "-user", "root").stdout == ""
+
+
+def test_a_generated_project_comes_up_as_init_builds_it(shop: Shop, packed: Registry, tmp_path: Path) -> None:
+    """Django's own, with what is to do first done; gapless comes from the project: a build cannot read root's clone."""
+    assert packed
+    generated.django(tmp_path)
+    files = {str(one.relative_to(tmp_path)): one.read_text() for one in tmp_path.rglob("*.py")}
+    shop.host.run(packages.PYTHON, "-c", WRITE, shop.project, stdin=json.dumps(files | {"requirements.txt": "django"}))
+    todo = json.loads(shop("init", "--json").stdout)["todo"]
+    settings = f"{shop.project}/{generated.SETTINGS}"
+    shop.host.write(settings, generated.as_advised(shop.host.read(settings), todo))
+    shop("up")
+    assert shop.host.get(8000, "/admin/login/")[0] == 200
+    assert shop.host.get(8000, "/static/admin/css/base.css")[0] == 200
+    assert shop.host.run("ls", "/srv/shop/shared").stdout.split() == ["db.sqlite3"]
 
 
 @pytest.mark.parametrize("what", ["300 modules of its own", "Django from a uv venv"])

@@ -134,3 +134,22 @@ def test_stopping_the_supervisor_drains_and_frees_the_port(project: Project) -> 
         pass
     project.supervise()
     assert project.answers() == "one"
+
+
+def test_a_dry_run_lists_the_files_and_what_is_left_out(project: Project) -> None:
+    """With -v; what the release would miss is said by the deploy itself, too."""
+    (project.folder / ".venv").mkdir()
+    (project.folder / "shop.env").write_text("A=1")
+    project.configure('env_file = "shop.env"')
+    project.supervise()
+    said = project("deploy", "-n", "-v")
+    assert "Files, 2:\n  app.py\n  gapless.toml\nLeft out:\n" in said
+    assert "  .venv: it never comes along\n" in said
+    missed = ".venv stays in the project, and nothing in the release takes its place"
+    assert missed in said
+    document = project.json("deploy", "-n", "-v")
+    assert document["files"] == ["app.py", "gapless.toml"]
+    assert set(document["left_out"]) == {".gapless", ".venv", "shop.env"}
+    assert document["warnings"][0].startswith(missed)
+    assert "Files" not in project("deploy", "-n")
+    assert missed in project("deploy")

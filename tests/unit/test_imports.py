@@ -37,6 +37,7 @@ MAY_IMPORT = {
         *("switch.engine", "switch.job", "switch.manager", "switch.orders", "switch.pause"),
     },
     "prove": BASE,
+    "survey": set[str](),
     "provision": {*APP, "switch", "switch.systemd"},
     "doctor": {*APP, "provision", "release", "switch", "switch.embedded", "switch.systemd"},
 }

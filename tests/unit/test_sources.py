@@ -87,10 +87,11 @@ def test_a_repository_inside_and_a_directory_that_became_a_link(project: Path, t
     (project / "empty").mkdir()
     commit(project)
     make_project(project / "inner")
-    shutil.move(project / "lib", tmp_path / "elsewhere")
-    (project / "lib").symlink_to(tmp_path / "elsewhere")
+    shutil.move(project / "lib", project / "elsewhere")
+    (project / "lib").symlink_to("elsewhere")
     out = tmp_path / "out"
-    assert installed(sources.find(project), out) == sorted([*BASE, "lib", *(f"inner/{name}" for name in BASE)])
+    inner = [f"inner/{name}" for name in BASE]
+    assert installed(sources.find(project), out) == sorted([*BASE, "lib", "elsewhere/code.py", *inner])
     assert (out / "lib").is_symlink()
 
 

@@ -60,7 +60,20 @@ def command(
     if dry_run:
         seen = preview_deploy(target, project.directory, source, on)
         lines = [f"Changes: {one}." for one in seen.changes] or [f"Nothing changes: {seen.current} is the same."]
-        plan = {"plan": seen.steps, "current": seen.current, "changes": seen.changes}
+        plan: dict[str, object] = {
+            "plan": seen.steps,
+            "current": seen.current,
+            "changes": seen.changes,
+            "warnings": seen.warnings,
+        }
+        for warning in () if output.json else seen.warnings:  # they are in the document
+            output.warn(warning)
+        if output.verbose:
+            plan |= {"files": seen.files, "left_out": seen.left_out}
+            lines += [f"Files, {len(seen.files):,}:", *(f"  {name}" for name in seen.files)]
+            lines += (
+                ["Left out:", *(f"  {name}: {why}" for name, why in seen.left_out.items())] if seen.left_out else []
+            )
         output.result(plan, *map(in_a_line, [*seen.steps, *lines]))
         return
     stop_like_ctrl_c()

@@ -22,7 +22,7 @@ from gapless.release.pointers import PULL, refuse_pointers, some
 ENTRY = re.compile(rb"(\d{6}) [a-z]+ ([0-9a-f]{40,64})\t(.+)", re.DOTALL)
 LONGEST = 4096  # bytes of what a link says
 NO_NAME = {"", ".", ".."}
-WITHOUT = "commit the project without it, or deploy a directory"
+WITHOUT = "commit the project without it"
 
 
 @dataclass(frozen=True)

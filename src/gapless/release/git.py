@@ -92,6 +92,17 @@ def _others(directory: Path) -> list[str]:
     return names
 
 
+def ignored(directory: Path) -> list[str]:
+    """What git ignores below `directory`; of a directory that it ignores whole, the name alone. Raises GaplessError."""
+    names = _list(directory, "--others", "--ignored", "--exclude-standard", "--directory")
+    return [name.rstrip("/") for name in names if Path(name).name not in NEVER]
+
+
+def uncommitted(directory: Path) -> list[str]:
+    """What is in `directory` and not in a commit of it: files that git does not track. Raises GaplessError."""
+    return _others(directory)
+
+
 def _list(directory: Path, *which: str) -> list[str]:
     answer = ask(directory, "ls-files", "-z", *which) or b""
     return [os.fsdecode(line) for line in answer.split(b"\0") if line]

@@ -12,7 +12,7 @@ from gapless.config import FILE, Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import not_too_deep
-from gapless.release import content, operators, recovery, sources
+from gapless.release import content, missing, operators, recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import shell
 from gapless.release.compilation import compilation, compile_here
@@ -65,7 +65,9 @@ def install(target: Target, project: Path, found: sources.Source, release: str) 
 
     def fill(tree: Path) -> None:
         nonlocal digest
-        unpack(target, found, tree)
+        config = unpack(target, found, tree)
+        for text in missing.of(tree, config, project, found.left_out):
+            target.observer.warning(text)
         digest = content.digest(tree)
         _settle(target, tree)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from gapless import environment, timeouts
 from gapless.config import Command
 from gapless.linux.files import not_too_deep
-from gapless.release import content, difference, making, recovery
+from gapless.release import content, difference, making, missing, recovery
 from gapless.release.attempt import Target
 from gapless.release.deploy import pick
 from gapless.release.prune import superfluous
@@ -19,11 +19,18 @@ from gapless.release.watch import Watch
 
 @dataclass(frozen=True)
 class Preview:
-    """The `steps` of a deploy, and the `changes`: what its release would have that the `current` one has not."""
+    """The `steps` of a deploy, and the `changes`: what its release would have that the `current` one has not.
+
+    `files` are those that come from the source, `left_out` what of the project does not, each with why; `warnings` name
+    what the release would miss.
+    """
 
     steps: list[str]
     current: str | None
     changes: list[str]
+    files: list[str]
+    left_out: dict[str, str]
+    warnings: list[str]
 
 
 def preview_deploy(target: Target, project: Path, source: str | None = None, watch: Watch | None = None) -> Preview:
@@ -32,6 +39,10 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
     with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch, not_too_deep("read", str(project)):
         config = making.unpack(target, found, Path(scratch))
         digest = content.digest(Path(scratch))
+        files = sorted(
+            str(one.relative_to(scratch)) for one in Path(scratch).rglob("*") if one.is_symlink() or one.is_file()
+        )
+        warnings = missing.of(Path(scratch), config, project, found.left_out)
     environment.check(config, project, making.reader(target, project))
     current = recovery.current(target)
     release = target.store.new_name(target.clock.now(), found.short)
@@ -52,7 +63,9 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
     if current:
         changes = difference.of_files(target, current, digest)
         changes += difference.of_settings(target, current, config, project)
-    return Preview(plan, current, changes)
+    own = (config.env_file, config.database.credentials, *config.secrets.values())
+    left_out = found.left_out() | {name: "it is for one release alone, and kept apart" for name in own if name}
+    return Preview(plan, current, changes, files, left_out, warnings)
 
 
 def plan_rollback(target: Target, to: str | None = None, watch: Watch | None = None) -> list[str]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gapless.config import FILE
@@ -20,18 +20,25 @@ from gapless.release.git_run import command
 from gapless.release.pointers import PULL, refuse_pointers
 
 OVERLAYS = "gapless.*.toml"  # see destination.py
+NEVER = "it never comes along"
+BARE = ("HEAD", "objects", "refs", "config")
+OUTWARD = "put what it leads to into the project, or let git ignore the link"
 LONGEST = 1 << 20  # bytes of a file of variables or of a secret
 PACK = " and ".join(f"`git {one}`" for one in PULL) + " where it was made, and make it again"
 
 
 @dataclass(frozen=True)
 class Source:
-    """`short` is 7 hex digits for the release's name, `revision` is for people, `install` fills a directory."""
+    """`short` is 7 hex digits for the release's name, `revision` is for people, `install` fills a directory.
+
+    `left_out` names what of the project is not in there, each with why; it raises GaplessError.
+    """
 
     what: str
     short: str
     revision: str
     install: Callable[[Path], None]
+    left_out: Callable[[], dict[str, str]] = dict
 
 
 def find(project: Path, named: str | None = None) -> Source:
@@ -58,7 +65,7 @@ def find(project: Path, named: str | None = None) -> Source:
                     copying.copy(project, name, stat.S_IFREG, target, budget)
         copying.open_directories(target)
 
-    return Source(source.what, source.short, source.revision, install)
+    return replace(source, install=install)
 
 
 def reader_in(project: Path) -> Callable[[Path], bytes]:
@@ -88,7 +95,15 @@ def leave_out(tree: Path, names: Iterable[str]) -> None:
             path.unlink()
 
 
+def _refuse_bare(directory: Path) -> None:
+    """Refuse a repository without a work tree: its files are git's own. Raises GaplessError."""
+    if all((directory / name).exists() for name in BARE) and not (directory / FILE).exists():
+        cause = "it is a bare git repository: what is in there is git's own"
+        raise GaplessError("deploy", str(directory), cause, "clone it, and deploy the clone", status=2)
+
+
 def _directory(directory: Path) -> Source:
+    _refuse_bare(directory)
     names, changed = git.files(directory) if git.in_work_tree(directory) else ([], True)
     under_git = bool(names)  # no work tree, or a directory in one that git ignores, such as dist/
     try:
@@ -122,9 +137,14 @@ def _directory(directory: Path) -> Source:
         budget = _budget(directory)  # another: what is there may have grown since it was listed
         for name, kind in listed.items():
             copying.copy(directory, name, kind, target, budget)
+        check_links(target, str(directory), OUTWARD)
         refuse_pointers(target, str(directory), pull)
 
-    return Source(what, short, revision, install)
+    def left_out() -> dict[str, str]:
+        never = {name: NEVER for name in git.NEVER if os.path.lexists(directory / name)}
+        return never | (dict.fromkeys(git.ignored(directory), "git ignores it") if under_git else {})
+
+    return Source(what, short, revision, install, left_out)
 
 
 def _budget(directory: Path) -> Budget:
@@ -187,4 +207,10 @@ def _revision(project: Path, named: str) -> Source:
         raise GaplessError("find", named, cause, "check the spelling, or `git fetch` first", status=2)
     short = commit[:7]
     revision = short if commit.startswith(named) else f"{short} ({named})"
-    return Source(f"git revision {revision}", short, revision, lambda target: checkout(project, commit, target))
+    return Source(
+        f"git revision {revision}",
+        short,
+        revision,
+        lambda target: checkout(project, commit, target),
+        lambda: dict.fromkeys(git.uncommitted(project), "it is not committed"),
+    )
