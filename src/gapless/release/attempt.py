@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gapless.config import Config
+from gapless.environment import Inherited
 from gapless.errors import GaplessError, in_words
 from gapless.home import Home
 from gapless.release.clock import CLOCK, Clock
@@ -55,6 +56,7 @@ class Target:
     lock_wait: float = 0.0
     clock: Clock = CLOCK
     jobs: Jobs | None = None  # who builds and migrates; None: processes of ours
+    inherited: Callable[[], Inherited] = Inherited.ours  # what those have from the manager: App.inherited
     operator: pwd.struct_passwd | None = None  # who deploys, but may not decide what the app may do on the host
     destination: str = ""  # whose settings lie over the project's
     backup: Callable[[Config], str] | None = None  # brings the replica up to date: App.backup

@@ -62,7 +62,7 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
         ):
             with attempt.phase("install"):
                 config = making.install(target, project, found, release)
-            jobs = target.jobs or OwnJobs(target.store, lock)
+            jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
             making.build(target, attempt, config, jobs)
             making.finish(target, attempt, jobs)
             _migrate(target, attempt, config, lock, jobs)
