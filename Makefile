@@ -75,3 +75,4 @@ clean:
 
 docs: $(V)/gapless
 	$(V)/python docs/commands.py > docs/commands.md
+	$(V)/python docs/exposure.py

@@ -134,7 +134,7 @@ def unfit(config: Config, home: SystemdHome, release: str) -> str:
 
 def missing(config: Config, home: SystemdHome, release: str, written: str) -> int:
     """Why a program of the release cannot be executed, as an errno; 0 when it can."""
-    path = program(written, home.releases / release, _path(config, home, release))
+    path = program(written, home.releases / release, search_path(config, home, release))
     if not path.exists():
         return errno.ENOENT
     return 0 if os.access(path, os.X_OK) else errno.EACCES
@@ -173,7 +173,7 @@ def visible(program: Path) -> list[str]:
 
 def _common(config: Config, home: SystemdHome, release: str, argv: Sequence[str]) -> dict[str, object]:
     directory = home.releases / release
-    search = _path(config, home, release)
+    search = search_path(config, home, release)
     path = program(argv[0], directory, search)
     return {
         "config": config,
@@ -195,7 +195,7 @@ def _common(config: Config, home: SystemdHome, release: str, argv: Sequence[str]
     }
 
 
-def _path(config: Config, home: SystemdHome, release: str) -> str:
+def search_path(config: Config, home: SystemdHome, release: str) -> str:
     """Where a release that says so itself looks for programs; before it is made, that is what [env] says."""
     readable = os.access(environment.variables_file(home.root, release), os.R_OK)
     return (environment.read(home.root, release) if readable else config.env).get("PATH") or PATH
