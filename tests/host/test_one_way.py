@@ -45,9 +45,10 @@ SERVER = {
     *("GAPLESS_PRIVATE", "GAPLESS_CHECK", "GAPLESS_CHECK_HOST", "GAPLESS_CHECK_TIMEOUT"),
     *("GAPLESS_LINGER", "GAPLESS_REQUESTS", "GAPLESS_STREAMS"),
 }
+OF_BUILDERS = {"UV_PYTHON_INSTALL_DIR", "POETRY_VIRTUALENVS_IN_PROJECT"}
 BUILD = {
     *("HOME", "USER", "LOGNAME", "RUNTIME_DIRECTORY", "PIP_INDEX_URL", "WORD"),
-    *("UV_PYTHON_INSTALL_DIR", "UV_PYTHON_CACHE_DIR", "UV_LINK_MODE", "POETRY_VIRTUALENVS_IN_PROJECT"),
+    *("UV_PYTHON_CACHE_DIR", "UV_LINK_MODE", *OF_BUILDERS),
 }
 
 
@@ -105,3 +106,30 @@ def test_all_of_a_release_sees_the_same(seen: dict[str, dict[str, Any]]) -> None
         "exec": seen["exec"]["more"]["unit"].partition("@")[0],
     }
     assert {view["more"]["session"] for view in seen.values()} == {True}
+
+
+def test_a_users_own_manager_runs_all_in_units_too(host: Host) -> None:
+    """`gapless up --user`: builds, migrations and exec are units of the manager that runs the server, as it does."""
+    host.run("useradd", "--create-home", "--user-group", "baker")
+    host.run("loginctl", "enable-linger", "baker")
+    host.run("systemctl", "start", f"user@{host.run('id', '-u', 'baker').stdout.strip()}.service")
+    shop = Shop(host, "cake", 8001, user="baker")
+    shared = "/home/baker/.local/share/gapless/cake/shared"
+    shop.write(config=CONFIG.replace("/{shared}", shared), app=APP)
+    host.write(f"{shop.project}/show.py", SHOW)
+    host.write(f"{shop.project}/.env", "PATH=/opt/tools:/usr/bin:/bin\nWEIGHT=heavy\n")
+    shell = {"TOKEN_OF_BAKER": "secret", "PYTHONPATH": "/home"}
+    host.run(*GAPLESS, "up", "--user", cwd=shop.project, env=shell, user="baker")
+    log = host.read(f"{shared}/../log/{shop.current()}.log").split("found ")
+    done = host.run(*GAPLESS, "exec", "--", sys.executable, "show.py", cwd=shop.project, env=shell, user="baker")
+    views = {"build": found(log[1]), "migration": found(log[2]), "exec": found(done.stdout)}
+    server = json.loads(host.read(f"{shared}/server"))
+    for kind, view in views.items():
+        more = {"WORD", "PIP_INDEX_URL", "RUNTIME_DIRECTORY", *OF_BUILDERS} if kind == "build" else set()
+        assert differences(server["variables"], view["variables"]).keys() - OF_UNIT == SERVER | more, kind
+        assert "TOKEN_OF_BAKER" not in view["variables"], kind
+        assert differences(server["status"], view["status"]).keys() <= {"Umask", "Seccomp_filters"}, kind
+        assert view["more"]["unit"].startswith("cake."), kind
+    assert host.run(*GAPLESS, "exec", "sh", "-c", "exit 7", cwd=shop.project, user="baker", check=False).returncode == 7
+    shop.remove()
+    assert shop.left() == ""
