@@ -17,6 +17,7 @@ from tests.view import SHOW, differences, found
 CONFIG = f"""
 env_file = ".env"
 env = {{ WORD = "hello" }}
+limits = {{ memory = "2G", cpu = 1.5 }}
 [build]
 run = ["{sys.executable}", "show.py"]
 env = {{ PIP_INDEX_URL = "https://packages.example.com/simple", WORD = "built" }}
@@ -60,6 +61,9 @@ def seen(host: Host) -> Iterator[dict[str, dict[str, Any]]]:
         host.write(f"{shop.project}/show.py", SHOW)
         host.write(f"{shop.project}/.env", "PATH=/opt/tools:/usr/bin:/bin\nWEIGHT=heavy\n")
         host.run(*GAPLESS, "up", cwd=shop.project, env=SHELL)
+        unit = f"shop@{shop.current()}.service"
+        assert (shop.show(unit, "MemoryMax"), shop.show(unit, "CPUQuotaPerSecUSec")) == (str(2 << 30), "1.500000s")
+        assert not [line for line in host.journal().splitlines() if "gnoring" in line and "shop" in line]
         log = host.read(f"/srv/shop/log/{shop.current()}.log").split("found ")
         done = host.run(*GAPLESS, "exec", "--", sys.executable, "show.py", cwd=shop.project, env=SHELL)
         views = {"build": found(log[1]), "migration": found(log[2]), "exec": found(done.stdout)}

@@ -408,3 +408,17 @@ def test_nothing_that_it_started_outlives_it(shop: Shop) -> None:
     assert done.communicate(timeout=20)[0] == b"ok\n"
     assert shop.host.run("pgrep", "-u", "shop", "sleep", check=False).stdout == ""
     assert commands(shop.host) == ""
+
+
+def test_one_whose_deadman_is_killed_too_keeps_no_release(shop: Shop) -> None:
+    """Invariants 5 and 12: the next command that looks at the releases ends what is left of it."""
+    done = piped(shop, "sh", "-c", "trap '' HUP PIPE; echo up; while :; do sleep 1; done")
+    assert done.stdout is not None
+    assert done.stdout.readline() == b"up\n"
+    shop.host.run("pkill", "-KILL", "-f", "^/bin/sh -c.*deadman")
+    os.kill(pid_of(done), signal.SIGKILL)
+    done.wait(20)
+    assert commands(shop.host) != ""
+    shop("prune")
+    assert commands(shop.host) == ""
+    done.communicate(timeout=20)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import secrets
 import select
 import threading
 import time
@@ -17,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gapless.errors import GaplessError
-from gapless.linux import attending
+from gapless.linux import attending, procfs
 from gapless.linux.disk import refusal
 from gapless.linux.files import replace
 from gapless.linux.terminal import Terminal, stand_in
@@ -37,8 +36,8 @@ def interact(home: SystemdHome, argv: Sequence[str], release: str) -> int:
 
     Raises GaplessError, with status 127 when it cannot be started.
     """
-    # systemd says of a program that is not there only that; no process of the app has an underscore in its name.
-    unit = home.other(f"exec_{secrets.token_hex(4)}", release)
+    # No process of the app has an underscore in its name. Whose it is stands in it, for `clear`.
+    unit = home.other(f"exec_{os.getpid()}_{procfs.started(os.getpid())}", release)
     path = home.volatile / unit
     config = home.config(release)
     if problem := units.missing(config, home, release, argv[0]):
@@ -81,6 +80,14 @@ def interact(home: SystemdHome, argv: Sequence[str], release: str) -> int:
 def _not_started(argv: Sequence[str], cause: str) -> GaplessError:
     hint = "it runs as the server does: `gapless doctor` says whether that finds its programs"
     return GaplessError("start", argv[0], cause, hint, status=NOT_EXECUTED)
+
+
+def clear(home: SystemdHome) -> None:
+    """End what is left of those whose gapless is gone, and its deadman, too: they would keep their releases."""
+    for path in home.volatile.glob(home.other("exec_*", "*")):
+        words = home.what(path.name).split("_")
+        if not (words[1].isdecimal() and words[-1].isdecimal() and procfs.lives(int(words[1]), int(words[-1]))):
+            _forget(home, path.name)
 
 
 def _forget(home: SystemdHome, unit: str) -> None:
