@@ -335,6 +335,21 @@ def test_streams_are_apart_and_unchanged(shop: Shop) -> None:
     assert done.returncode == 3
 
 
+@pytest.mark.parametrize("script", ["exit 3", "kill -KILL $$", "exit 0", "kill -TERM $$"])
+def test_the_status_of_what_ends_at_once(shop: Shop, script: str) -> None:
+    """It is the command's own, however soon that is over."""
+    expected = {"exit 3": 3, "exit 0": 0, "kill -KILL $$": 137, "kill -TERM $$": 143}[script]
+    assert [shop("exec", "--", "sh", "-c", script, check=False).returncode for _ in range(3)] == [expected] * 3
+
+
+def test_what_cannot_be_seen_from_there_is_said(shop: Shop) -> None:
+    """Invariant 8: root can run it, the app's account cannot see it; the status is that of a shell."""
+    shop.host.run("install", "-D", "/bin/true", "/root/.local/bin/tool")
+    done = shop("exec", "--", "/root/.local/bin/tool", check=False)
+    assert done.returncode == 127
+    assert "cannot start /root/.local/bin/tool: it is not to be seen from there" in done.stderr
+
+
 def test_files_and_sockets_are_read_and_written_where_they_are(shop: Shop) -> None:
     """A file goes on at its place, read or written; a socket, as of sshd, is as good as a pipe."""
     content = bytes(range(256)) * 1000
@@ -355,7 +370,8 @@ def test_files_and_sockets_are_read_and_written_where_they_are(shop: Shop) -> No
 @pytest.mark.parametrize("how", ["pipe", "socket"])
 def test_it_ends_with_the_connection(shop: Shop, how: str) -> None:
     """Nobody reads what it says any more, as when SSH breaks: it gets SIGHUP, and SIGKILL where it stays."""
-    stays = "trap '' PIPE; trap 'echo told > $GAPLESS_SHARED/told' HUP; echo up; while :; do sleep 0.1; done"
+    then = "" if how == "pipe" else "; exit 4"
+    stays = f"trap '' PIPE; trap 'echo told > $GAPLESS_SHARED/told{then}' HUP; echo up; while :; do sleep 0.1; done"
     ours, theirs = socket.socketpair()
     with ours, theirs:
         streams = dict.fromkeys(("stdout", "stderr"), theirs.fileno()) if how == "socket" else {}
@@ -368,7 +384,7 @@ def test_it_ends_with_the_connection(shop: Shop, how: str) -> None:
             if pipe:
                 pipe.close()
         wait_until(lambda: shop.host.run("test", "-e", "/srv/shop/shared/told", check=False).returncode == 0)
-        assert done.wait(20) == 128 + signal.SIGKILL
+        assert done.wait(20) == (4 if then else 128 + signal.SIGKILL)
     assert commands(shop.host) == ""
     shop.host.run("rm", "/srv/shop/shared/told")
 

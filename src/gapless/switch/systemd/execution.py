@@ -28,6 +28,9 @@ from gapless.switch.systemd.systemctl import GONE
 
 PART = 1 << 16  # bytes
 LOOK_EVERY = 0.02  # seconds until systemd has noted what we have seen
+OF_SYSTEMD = range(200, 246)  # statuses of a start that failed, systemd.exec(5)
+NOT_SEEN = "203"  # EXIT_EXEC
+HIDDEN = "install that program for all users: under systemd nothing in /root or /home is seen"
 SHOWN = ("MainPID", "ActiveState", "ExecMainCode", "ExecMainStatus", "Result")
 
 
@@ -56,9 +59,11 @@ def interact(home: SystemdHome, argv: Sequence[str], release: str) -> int:
         done = home.ctl.attempt("start", unit)
         streams.hand_over()
         found = home.ctl.show(SHOWN, unit)[0]
-        if done.returncode:
-            said = "it is not to be seen there" if found["ExecMainStatus"] == "203" else done.stderr.strip()
-            raise _not_started(argv, said or found["Result"])
+        # It may have failed faster than systemd saw it begin: then the status is its own.
+        if done.returncode and (found["ExecMainCode"] == "0" or int(found["ExecMainStatus"]) in OF_SYSTEMD):
+            if found["ExecMainStatus"] == NOT_SEEN:
+                raise _not_started(argv, "it is not to be seen from there", HIDDEN)
+            raise _not_started(argv, done.stderr.strip() or found["Result"])
         if pid := int(found["MainPID"]):
             with contextlib.suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)
@@ -77,8 +82,8 @@ def interact(home: SystemdHome, argv: Sequence[str], release: str) -> int:
     return int(found["ExecMainStatus"]) + (128 if found["ExecMainCode"] in {"2", "3"} else 0)
 
 
-def _not_started(argv: Sequence[str], cause: str) -> GaplessError:
-    hint = "it runs as the server does: `gapless doctor` says whether that finds its programs"
+def _not_started(argv: Sequence[str], cause: str, hint: str = "") -> GaplessError:
+    hint = hint or "it runs as the server does: `gapless doctor` says whether that finds its programs"
     return GaplessError("start", argv[0], cause, hint, status=NOT_EXECUTED)
 
 
