@@ -324,8 +324,18 @@ def _with_paths(table: dict[str, Any]) -> dict[str, Any]:
 
 def _problem(config: Config) -> tuple[str, str]:
     """What types alone cannot say: the cause and what to try; empty if nothing is wrong."""
-    checks = (_of_texts, _of_commands, _of_check, _of_places, _of_environment, _of_limits, _of_assets, _of_proxy)
-    for check in (*checks, _of_database):
+    checks = (
+        _of_texts,
+        _of_commands,
+        _of_check,
+        _of_places,
+        _of_environment,
+        _of_limits,
+        _of_assets,
+        _of_proxy,
+        _of_database,
+    )
+    for check in checks:
         if (found := check(config)) != NOTHING:
             return found
     return NOTHING

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gapless import environment
+from gapless.config import Config
+from gapless.home import Home
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing
 from tests.support import GAPLESS, wait_until
@@ -41,10 +45,10 @@ OF_UNIT = {
     *("INVOCATION_ID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE"),
     *("TRIGGER_UNIT", "TRIGGER_TIMER_REALTIME_USEC", "TRIGGER_TIMER_MONOTONIC_USEC"),  # to a timer's
 }
+# And LISTEN_*, which `gapless serve` does not keep.
 SERVER = {
-    *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),  # and LISTEN_*, which it does not keep
-    *("GAPLESS_PRIVATE", "GAPLESS_CHECK", "GAPLESS_CHECK_HOST", "GAPLESS_CHECK_TIMEOUT"),
-    *("GAPLESS_LINGER", "GAPLESS_REQUESTS", "GAPLESS_STREAMS"),
+    *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
+    *environment.for_server(Home(Path()), Config(name="shop", command="x"), "private"),
 }
 OF_BUILDERS = {"UV_PYTHON_INSTALL_DIR", "POETRY_VIRTUALENVS_IN_PROJECT"}
 BUILD = {

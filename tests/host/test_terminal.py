@@ -335,11 +335,10 @@ def test_streams_are_apart_and_unchanged(shop: Shop) -> None:
     assert done.returncode == 3
 
 
-@pytest.mark.parametrize("script", ["exit 3", "kill -KILL $$", "exit 0", "kill -TERM $$"])
-def test_the_status_of_what_ends_at_once(shop: Shop, script: str) -> None:
+def test_the_status_of_what_ends_at_once(shop: Shop) -> None:
     """It is the command's own, however soon that is over."""
-    expected = {"exit 3": 3, "exit 0": 0, "kill -KILL $$": 137, "kill -TERM $$": 143}[script]
-    assert [shop("exec", "--", "sh", "-c", script, check=False).returncode for _ in range(3)] == [expected] * 3
+    for script, status in (("exit 3", 3), ("exit 0", 0), ("kill -KILL $$", 137), ("kill -TERM $$", 143)):
+        assert shop("exec", "--", "sh", "-c", script, check=False).returncode == status, script
 
 
 def test_what_cannot_be_seen_from_there_is_said(shop: Shop) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from gapless import environment
+from gapless.config import Config
+from gapless.home import Home
 from tests.process.conftest import Project
 from tests.support import wait_until
 from tests.view import SHOW, differences, found
@@ -33,10 +36,10 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"x"})
 """
-# To the server alone; and what `gapless serve` does not keep.
+# To the server alone; and LISTEN_*, which `gapless serve` does not keep.
 SERVER = {
-    *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "GAPLESS_PRIVATE", "GAPLESS_CHECK", "GAPLESS_CHECK_HOST"),
-    *("GAPLESS_CHECK_TIMEOUT", "GAPLESS_LINGER", "GAPLESS_REQUESTS", "GAPLESS_STREAMS"),
+    *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
+    *environment.for_server(Home(Path()), Config(name="shop", command="x"), "private"),
 }
 BUILD = {"WORD", "UV_PYTHON_INSTALL_DIR", "POETRY_VIRTUALENVS_IN_PROJECT"}
 
