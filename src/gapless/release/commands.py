@@ -105,8 +105,11 @@ def interact(argv: Sequence[str], *, store: Store, release: str, around: Inherit
     with contextlib.ExitStack() as stack:
         stack.enter_context(nothing_left())
         try:
+            options = _options(store, release, around)
+            if any(map(os.isatty, (0, 1, 2))) and (term := os.environ.get("TERM")):
+                options["env"]["TERM"] = term  # the terminal is not the manager's
             with signals.held():
-                process = subprocess.Popen(argv, **_options(store, release, around))
+                process = subprocess.Popen(argv, **options)
                 stack.enter_context(attending.told())
         except OSError as error:
             refused = refusal("start", argv[0], error)

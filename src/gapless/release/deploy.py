@@ -181,7 +181,7 @@ def _migrate(target: Target, attempt: Attempt, config: Config, lock: DeployLock,
                 attempt.backed_up(_back_up(target.backup, attempt.release, config))
         with attempt.phase(MIGRATE):
             lock.name(phase=MIGRATE)
-            jobs.run(Kind.MIGRATION, shell(config.release.migrate), attempt.release, config.release.timeout)
+            attempt.run(jobs, Kind.MIGRATION, shell(config.release.migrate), config.release.timeout)
             lock.name(phase="")
 
 
