@@ -78,3 +78,4 @@ clean:
 
 docs: $(V)/gapless
 	$(V)/python docs/commands.py > docs/commands.md
+	$(V)/python docs/exposure.py

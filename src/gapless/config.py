@@ -39,11 +39,12 @@ REPLICA = re.compile(
 ENDPOINT = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:]+\](:[0-9]+)?")
 # systemd.service(5) takes a leading @ - : + ! or | for an order of its own, "run it as root" among them.
 # All that stands in one line of a unit file or of an HTTP request; the other settings may have several lines.
-IN_ONE_LINE = re.compile(r"(?!env\.|build\.run|release\.migrate|proxy\.extra|(.+\.)?command\b).*")
+IN_ONE_LINE = re.compile(r"(?!env\.|build\.env\.|build\.run|release\.migrate|proxy\.extra|(.+\.)?command\b).*")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 VISIBLE = re.compile(r"[!-~]+")  # what HTTP's Host takes, RFC 9112
 TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")  # the value of a header
 FRAMING = {"host", "connection", "content-length", "transfer-encoding"}  # of a request, said by who sends it
+MEMORY = re.compile("[1-9][0-9]*[KMGT]?|([1-9][0-9]?|100)%")  # systemd.resource-control(5)
 PROGRAM = re.compile(r"[A-Za-z0-9_./][^\x00-\x1f\x7f]*")
 
 
@@ -57,10 +58,25 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?\Z"
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`run` makes a release ready (a string goes to `sh -e`, a list is run as it is); it may take `timeout`."""
+    """`run` makes a release ready (a string goes to `sh -e`, a list is run as it is).
+
+    It may take `timeout` and `memory`, and it alone gets the variables `env`, over those of the release.
+    """
 
     run: Command = ""
     timeout: Seconds = Seconds(900)
+    memory: str = "75%"
+    env: dict[str, str] = {}
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What each server, process, timer's job, migration and exec may take under systemd; "" and 0 are no limit.
+
+    `memory` in bytes ("512M", "2G") or as a part of the host's ("40%"), `cpu` in processors.
+    """
+
+    memory: str = ""
+    cpu: Annotated[float, msgspec.Meta(ge=0, le=4096)] = 0.0
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -225,6 +241,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     processes: dict[Name, Process] = {}
     timers: dict[Name, Timer] = {}
     sandbox: Sandbox = Sandbox()
+    limits: Limits = Limits()
     assets: Assets = Assets()
     proxy: Proxy = Proxy()
     database: Database = Database()
@@ -338,6 +355,7 @@ def _problem(config: Config) -> tuple[str, str]:
         _of_serve,
         _of_places,
         _of_environment,
+        _of_limits,
         _of_assets,
         _of_proxy,
         _of_database,
@@ -433,14 +451,27 @@ def _of_places(config: Config) -> tuple[str, str]:
 
 
 def _of_environment(config: Config) -> tuple[str, str]:
-    for name in config.env:
-        if not VARIABLE.fullmatch(name):
-            hint = "a name consists of letters, digits and _ (so it has no =)"
-            return f"`env.{name}` cannot be an environment variable", hint
+    for table, given in (("env", config.env), ("build.env", config.build.env)):
+        for name in given:
+            if not VARIABLE.fullmatch(name):
+                hint = "a name consists of letters, digits and _ (so it has no =)"
+                return f"`{table}.{name}` cannot be an environment variable", hint
     for name, file in config.secrets.items():
         if not SECRET.fullmatch(name) or not file:
             hint = 'for example: database-password = "secrets/database-password"'
             return f"`secrets.{name}` is not a name (letters, digits, _ and -) with the path of a file", hint
+    return NOTHING
+
+
+def _of_limits(config: Config) -> tuple[str, str]:
+    for key, memory in (("build.memory", config.build.memory), ("limits.memory", config.limits.memory)):
+        if memory and not MEMORY.fullmatch(memory):
+            return (
+                f"`{key}`: {memory!r} is no amount of memory",
+                'for example: memory = "512M", "2G", "40%"; "" = no limit',
+            )
+    if 0 < config.limits.cpu < 0.01:
+        return "`limits.cpu` is less than a hundredth of a processor", "for example: cpu = 1.5; 0 = no limit"
     return NOTHING
 
 

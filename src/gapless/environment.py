@@ -12,11 +12,13 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from gapless import variables
-from gapless.config import FILE, VARIABLE, Config
+from gapless.assignments import assignment, parse
+from gapless.config import FILE, Config
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux import procfs
@@ -34,15 +36,6 @@ TOLD = {
 TOLD_PREFIXES = ("MEMORY_PRESSURE_", "MONITOR_", "TRIGGER_")
 # What a value may use, and nothing else: the same under every manager, of which one expands and the other does not.
 USED = re.compile(r"\$(?:\{(VALUES)\}|(VALUES)\b)".replace("VALUES", f"{variables.SHARED}|{variables.RELEASE}"))
-BLANK = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?:\n|\Z)")
-ASSIGNMENT = re.compile(
-    rf"[ \t]*(?:export[ \t]+)?(?P<name>{VARIABLE.pattern})[ \t]*=(?:"
-    r"""[ \t]*"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|"""
-    r"""[ \t]*'(?P<single>[^']*)'|"""
-    r"""(?P<bare>(?![ \t]*["'])[^\n]*?)"""
-    r")(?:[ \t]+#[^\n]*)?[ \t\r]*(?:\n|\Z)",
-    re.DOTALL,
-)
 
 
 def fix(
@@ -63,6 +56,8 @@ def fix(
 
 def _fix(home: Path, release: str, config: Config, project: Path, read: Callable[[Path], bytes]) -> None:
     text, secret_values = _wanted(home, release, config, project, read)
+    if config.build.env:
+        _write(build_file(home, release), _text(home, release, config.build.env).encode())
     if config.secrets:
         directory = secrets(home, release)
         incoming = _scratch(directory.parent, f".{release}-")
@@ -117,13 +112,24 @@ def _wanted(
         path = project / config.env_file
         variables = parse(read(path), path)
     variables |= config.env
-    if taken := ", ".join(name for name in variables if name.startswith(OURS)):
+    if taken := ", ".join(name for name in variables | config.build.env if name.startswith(OURS)):
         hint = f"names that begin with {', '.join(OURS)} are the manager's: choose others"
         raise GaplessError("fix", f"the environment of {release}", f"{taken} is not the app's to set", hint, status=2)
-    handed = handed_over(Home(home), release)
-    variables = {name: USED.sub(lambda found: handed[found[1] or found[2]], value) for name, value in variables.items()}
-    text = "".join(assignment(name, value, release) for name, value in variables.items())
-    return text, {name: read(project / secret) for name, secret in config.secrets.items()}
+    secret_values = {name: read(project / secret) for name, secret in config.secrets.items()}
+    return _text(home, release, variables), secret_values
+
+
+def _text(home: Path, release: str, given: Mapping[str, str]) -> str:
+    """What is `given` as a release finds it: what a value uses is put in, and its own programs come before all others.
+
+    Here, and not by who starts it: systemd lets no unit say more than what is in the file.
+    """
+    described = Home(home)
+    handed = handed_over(described, release)
+    values = {name: USED.sub(lambda found: handed[found[1] or found[2]], value) for name, value in given.items()}
+    if "PATH" in values:
+        values["PATH"] = search_path(described.releases / release, values["PATH"])
+    return "".join(assignment(name, value, release) for name, value in values.items())
 
 
 def take_settings(home: Path, release: str) -> None:
@@ -157,13 +163,41 @@ def read(home: Path, release: str) -> dict[str, str]:
         raise refusal("read the environment of", release, error) from error
 
 
-def inherited() -> dict[str, str]:
-    """Our own variables but those by which a manager speaks with us: for a process that is not the one it started."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in TOLD and not name.startswith((*OURS, *TOLD_PREFIXES))
-    }
+@dataclass(frozen=True)
+class Inherited:
+    """What a program has from the manager that runs its release, if not from us: variables, and a umask."""
+
+    variables: Mapping[str, str]
+    umask: int
+
+    @classmethod
+    def of(cls, pid: int) -> Inherited:
+        """What the process `pid` was started with. Raises OSError."""
+        return cls._less_told(procfs.variables(pid), procfs.umask(pid))
+
+    @classmethod
+    def ours(cls) -> Inherited:
+        """What we have."""
+        return cls._less_told(os.environ, procfs.umask("self"))
+
+    @classmethod
+    def _less_told(cls, given: Mapping[str, str], umask: int) -> Inherited:
+        """Less that by which a manager speaks with the one process that it started."""
+        ours = (*OURS, *TOLD_PREFIXES)
+        kept = {name: value for name, value in given.items() if name not in TOLD and not name.startswith(ours)}
+        return cls(kept, umask)
+
+
+def of_program(home: Home, release: str, given: Inherited, *, builds: bool = False) -> dict[str, str]:
+    """The variables of a program of `release` where no unit says them. Raises GaplessError."""
+    env = {**given.variables, **(for_build(home, release) if builds else {}), **read(home.root, release)}
+    if builds and (file := build_file(home.root, release)).exists():
+        env |= parse(file.read_bytes(), file)
+    env["PATH"] = search_path(home.releases / release, env.get("PATH") or os.defpath)
+    credentials = secrets(home.root, release)
+    if credentials.is_dir():
+        env["CREDENTIALS_DIRECTORY"] = str(credentials)
+    return env | handed_over(home, release)
 
 
 def handed_over(home: Home, release: str) -> dict[str, str]:
@@ -214,8 +248,12 @@ def at_work(home: Home) -> set[str]:
 
 
 def search_path(directory: Path, path: str) -> str:
-    """PATH in the release's `directory`: its own virtual environment, then `path`, then where `gapless` is."""
-    return os.pathsep.join([str(directory.absolute() / PROGRAMS), path, str(Path(sys.executable).parent)])
+    """PATH in the release's `directory`: its own virtual environment, then `path`, then where `gapless` is.
+
+    One that is made so already stays as it is.
+    """
+    own = str(directory.absolute() / PROGRAMS)
+    return path if path.startswith(own) else os.pathsep.join([own, path, str(Path(sys.executable).parent)])
 
 
 def secrets(home: Path, release: str) -> Path:
@@ -230,7 +268,8 @@ def forget(home: Path, release: str) -> None:
     """
     described = Home(home)
     _forget(
-        variables_file(home, release), secrets(home, release), described.settings(release), described.content(release)
+        *(variables_file(home, release), build_file(home, release), secrets(home, release)),
+        *(described.settings(release), described.content(release)),
     )
 
 
@@ -240,74 +279,14 @@ def _forget(*paths: Path) -> None:
             _remove(one)
 
 
-@contextlib.contextmanager
-def shelter(home: Path, release: str, owner: str) -> Iterator[Path]:
-    """A directory with the release's secrets that only the user `owner` can read; "" is whoever calls.
-
-    Inside the block alone; like `secrets`, it does not exist when there are none. Raises GaplessError.
-    """
-    real = secrets(home, release)
-    if not owner or not real.is_dir():
-        yield real
-        return
-    with contextlib.ExitStack() as undo:
-        try:
-            if os.geteuid() == 0:
-                copy = _scratch(Path("/run"), f"gapless-{release}-")  # in memory, and others may pass through it
-            else:
-                copy = _scratch(real.parent, f".{release}-")
-            undo.callback(_remove, copy)
-            for secret in real.iterdir():
-                _copy(secret, copy / secret.name, 0o400)
-                shutil.chown(copy / secret.name, owner)
-            copy.chmod(0o500)
-            shutil.chown(copy, owner)
-        except (OSError, LookupError) as error:
-            raise refusal(f"give {owner} the secrets of", release, error) from error
-        yield copy
-
-
-def parse(content: bytes, path: Path) -> dict[str, str]:
-    """The variables in NAME=value lines; quotes mean what they mean to a shell, and nothing is expanded.
-
-    `path` is for messages. Raises GaplessError that names the line.
-    """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise GaplessError("read", str(path), f"line {line} is not UTF-8") from None  # it has the whole content
-    variables, position = {}, 0
-    while position < len(text):
-        found = BLANK.match(text, position)
-        if found is None:
-            found = ASSIGNMENT.match(text, position)
-            if found is None or "\0" in found[0]:
-                line = text.count("\n", 0, position) + 1
-                cause = f"line {line} is not NAME=value, or its quotes are not closed, or it has a NUL byte"
-                hint = 'for example: GREETING="several words"; a name consists of letters, digits and _'
-                raise GaplessError("read", str(path), cause, hint)
-            variables[found["name"]] = _value(found)
-        position = found.end()
-    return variables
-
-
-def _value(found: re.Match[str]) -> str:
-    if found["double"] is not None:
-        return re.sub(r'\\(["\\$`]|\n)', lambda escaped: escaped[1].strip("\n"), found["double"])
-    return found["single"] if found["single"] is not None else found["bare"].strip(" \t\r")
-
-
-def assignment(name: str, value: str, release: str) -> str:
-    if "\0" in value or value.encode(errors="ignore").decode() != value:
-        raise GaplessError("fix", f"`{name}` of {release}", "its value has a NUL byte or is not text")
-    escaped = re.sub(r'(["\\$`])', r"\\\1", value)
-    return f'{name}="{escaped}"\n'
-
-
 def variables_file(home: Path, release: str) -> Path:
     """The file with the release's variables, absolute."""
     return (Home(home).env / f"{release}.env").absolute()
+
+
+def build_file(home: Path, release: str) -> Path:
+    """The file with the variables that its build alone gets, over those of the release; absolute, and none is none."""
+    return (Home(home).env / f"{release}.build.env").absolute()
 
 
 def _scratch(parent: Path, prefix: str) -> Path:
@@ -316,15 +295,9 @@ def _scratch(parent: Path, prefix: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
 
 
-def _copy(path: Path, copy: Path, mode: int) -> None:
-    shutil.copyfile(path, copy)
-    copy.chmod(mode)
-
-
 def _remove(path: Path) -> None:
     try:
         if path.is_dir():
-            path.chmod(0o700)  # a shelter's owner may only read it
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

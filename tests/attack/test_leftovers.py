@@ -1,4 +1,4 @@
-"""What outlives the unit or the command that it came from: processes of an exec, shared memory of a build or an app."""
+"""What outlives the unit or the command that it came from: processes of the app's account, shared memory."""
 
 from __future__ import annotations
 
@@ -28,12 +28,17 @@ libc.shmget(4711, 4096, 0o1666)
 """
 
 
-def test_what_an_exec_leaves_running(host: Host) -> None:
-    """Invariants 8 and 10: `down` ends it, or neither the data nor the user could be removed."""
+LEFT_BEHIND = ("sh", "-c", 'python3 -c "$0" > /dev/null 2>&1 < /dev/null &')
+
+
+def test_what_the_account_of_an_app_runs(host: Host) -> None:
+    """Invariants 8 and 10: an exec's ends with it; `down` ends the rest, or neither data nor user could be removed."""
     shop = Shop(host, "stayer", 8010)
     shop.write()
     shop("up")
-    shop("exec", "--", "sh", "-c", 'python3 -c "$0" > /dev/null 2>&1 < /dev/null &', STAYS)
+    shop("exec", "--", *LEFT_BEHIND, STAYS)
+    assert host.run(*STAYING, check=False).stdout == ""
+    host.run(*LEFT_BEHIND, STAYS, user="stayer")
     wait_until(lambda: len(host.run(*STAYING, check=False).stdout.split()) == 2)
     shop.remove()
     assert host.run(*STAYING, check=False).stdout == ""
@@ -51,12 +56,12 @@ while True:
 """
 
 
-def test_an_exec_that_starts_processes_faster_than_they_are_killed(host: Host) -> None:
+def test_one_who_starts_processes_faster_than_they_are_killed(host: Host) -> None:
     """Invariants 8 and 10: `down` ends them all in one call, as one after the other takes longer than a fork."""
     shop = Shop(host, "bomber", 8014)
     shop.write()
     shop("up")
-    shop("exec", "--", "sh", "-c", 'python3 -c "$0" > /dev/null 2>&1 < /dev/null &', BOMB)
+    host.run(*LEFT_BEHIND, BOMB, user="bomber")
     bombs = ("pgrep", "--full", "^python3 -c .*RLIMIT_NPROC")
     try:
         wait_until(lambda: len(host.run(*bombs, check=False).stdout.split()) > 120)

@@ -83,6 +83,7 @@ def test_an_operator_deploys_and_rolls_back(shop: Shop) -> None:
         ('$ a [proxy]\\nextra = "respond hello"', "[proxy] extra changes from '' to 'respond hello'"),
         ('$ a [database]\\npath = "a"\\nreplica = "file:///etc/a"', "[database] path changes from '' to 'a'"),
         ("$ a [sandbox]\\njit = true", "[sandbox] jit changes from False to True"),
+        ('$ a [build]\\nmemory = ""', "[build] memory changes from '75%' to ''"),
         ('1 i env_file = "../../../root/secret"', "it is not in the project's directory"),
     ],
 )

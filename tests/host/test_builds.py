@@ -65,12 +65,15 @@ def test_build_and_migration_run_as_accounts_of_their_own(shop: Shop) -> None:
     assert shop.get().startswith(second)
 
 
-def test_nothing_of_a_build_is_left(shop: Shop) -> None:
-    """Invariants 9 and 10: what a build started ends with it, and what it has open for writing is not the release's."""
+def test_nothing_of_a_build_or_a_migration_is_left(shop: Shop) -> None:
+    """Invariants 9 and 10: what they started ends with them, and what a build has open is not the release's."""
     shop("up")
     text = "import time; f = open('app.py', 'a'); time.sleep(100)"
-    shop.write(config=f"""[build]\nrun = '''setsid python3 -c "{text}" & sleep 0.3'''\n""")
+    daemon = """setsid sh -c "exec sleep 4711" & sleep 0.3"""
+    run = f"""setsid python3 -c "{text}" & sleep 0.3"""
+    shop.write(config=f"[build]\nrun = '''{run}'''\n[release]\nmigrate = '''{daemon}'''\n")
     release = shop.deploy()
+    assert shop.host.run("pgrep", "-f", "sleep 4711", check=False).stdout == ""
     assert shop.host.run("pgrep", "-u", "shop-build", check=False).stdout == ""
     assert "time.sleep(100)" not in shop.host.read(f"/srv/shop/releases/{release}/app.py")
 

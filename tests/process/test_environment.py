@@ -72,6 +72,7 @@ def test_secrets_are_in_their_two_places_alone(shop: Project) -> None:
     assert held
     assert {path for path in held if not places & set(path.parents)} == set()
     assert not holds(said.encode())
+    assert "  | building\n" in said  # as it builds
     assert "plain" in shop("config")  # [env] is in gapless.toml, and so in git
 
 

@@ -30,9 +30,13 @@ class Recorder:
 
     phases: list[tuple[str, Outcome]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
     def phase_started(self, name: str) -> None:
         pass
+
+    def said(self, line: str) -> None:
+        self.lines.append(line)
 
     def phase_ended(self, name: str, seconds: float, outcome: Outcome) -> None:
         assert seconds >= 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gapless import config, environment
+from gapless import assignments, config
 from gapless.address import Address
 from gapless.errors import GaplessError
 from tests.unit.hints import hints
@@ -103,10 +103,10 @@ def test_an_address_as_it_is_advised(written: str) -> None:
 def test_a_line_of_variables_as_it_is_advised() -> None:
     """The example of a variable is one."""
     with pytest.raises(GaplessError) as refused:
-        environment.parse(b"GREETING several words\n", HERE)
+        assignments.parse(b"GREETING several words\n", HERE)
     found = EXAMPLE.search(refused.value.hint)
     assert found
-    assert environment.parse(found[1].encode(), HERE) == {"GREETING": "several words"}
+    assert assignments.parse(found[1].encode(), HERE) == {"GREETING": "several words"}
 
 
 def test_every_hint_has_a_test_that_follows_it() -> None:

@@ -129,7 +129,7 @@ def test_a_program_as_doctor_advises(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(units, "HIDDEN", (home,))
 
     def found(name: str, more: str = "") -> Finding:
-        return command.programs(settings(more, name), tree, sandboxed=True, homes_hidden=True)
+        return command.programs(settings(more, name), tree, units.PATH, sandboxed=True, homes_hidden=True)
 
     def make(path: Path, mode: int = 0o755) -> None:
         path.write_text("#!/bin/sh\n")

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from gapless.config import Command
+from gapless.environment import Inherited
 from gapless.errors import GaplessError
+from gapless.linux import signals
 from gapless.linux.files import tail
 from gapless.release import commands
 from gapless.release.store import Store
@@ -31,7 +33,8 @@ def fill(directory: Path) -> None:
 
 
 def run(store: Store, command: Command, timeout: float = 20) -> None:
-    commands.run(Kind.BUILD, commands.shell(command), store=store, release="r1", timeout=timeout)
+    around = Inherited.ours()
+    commands.run(Kind.BUILD, commands.shell(command), store=store, release="r1", timeout=timeout, around=around)
 
 
 def test_a_build_keeps_in_the_release_what_the_app_runs_with(store: Store) -> None:
@@ -98,9 +101,10 @@ def test_ctrl_c_ends_the_group(store: Store, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path;"
         "from gapless.release import commands; from gapless.release.store import Store;"
-        "from gapless.switch.job import Kind;"
+        "from gapless.switch.job import Kind; from gapless.environment import Inherited;"
         "store = Store(Path(sys.argv[1]));"
-        "commands.run(Kind.BUILD, commands.shell('echo up; exec cat never'), store=store, release='r1', timeout=60)"
+        "commands.run(Kind.BUILD, commands.shell('echo up; exec cat never'), store=store, release='r1', timeout=60,"
+        " around=Inherited.ours())"
     )
     os.mkfifo(store.path("r1") / "never")
     log = store.log("r1")
@@ -119,7 +123,7 @@ def test_ctrl_c_while_a_process_starts_is_delivered_just_after() -> None:
     done = []
 
     def start() -> None:
-        with commands.signals_held():
+        with signals.held():
             signal.raise_signal(signal.SIGINT)
             done.append("started")
 

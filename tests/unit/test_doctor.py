@@ -145,7 +145,7 @@ def test_programs_of_a_release(tmp_path: Path) -> None:
     """A program is found in the release, by its path or in .venv/bin, and must be executable."""
 
     def found(name: str) -> str:
-        return command.programs(shop(command=name), tmp_path, sandboxed=True, homes_hidden=False).what
+        return command.programs(shop(command=name), tmp_path, units.PATH, sandboxed=True, homes_hidden=False).what
 
     (tmp_path / ".venv/bin").mkdir(parents=True)
     for path, mode in ((tmp_path / ".venv/bin/tool", 0o755), (tmp_path / "plain", 0o644)):
@@ -179,7 +179,7 @@ def test_programs_that_the_sandbox_forbids(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(units, "HIDDEN", (home,))
 
     def found(name: str, more: str = "") -> str:
-        return command.programs(shop(more, name), seen, sandboxed=True, homes_hidden=True).what
+        return command.programs(shop(more, name), seen, units.PATH, sandboxed=True, homes_hidden=True).what
 
     assert "node makes code" in found("./node server.js")
     assert "node makes code" in found("./server")
@@ -191,7 +191,7 @@ def test_programs_that_the_sandbox_forbids(tmp_path: Path, monkeypatch: pytest.M
     assert str(home) in found("./script")
     assert str(home) in found("./detour")
     assert "node makes code" in found("true", '[processes.worker]\ncommand = "./node"\n')
-    alone = command.programs(shop(command="./script"), seen, sandboxed=False, homes_hidden=False)
+    alone = command.programs(shop(command="./script"), seen, os.defpath, sandboxed=False, homes_hidden=False)
     assert alone.state is Severity.OK
 
 
@@ -344,3 +344,17 @@ def test_leftovers_of_the_embedded_manager(tmp_path: Path) -> None:
         found = {one.name: one for one in examine(settings, tmp_path, EmbeddedApp(tmp_path))}
     assert found["leftovers"].state is Severity.OK
     assert not found.keys() & {"releases", "temporaries", "instances"}
+
+
+def test_limits_that_the_kernel_does_not_know(tmp_path: Path) -> None:
+    """Who writes a limit hears where it does nothing; who writes none hears nothing."""
+    home = SystemdHome("shop")
+    assert machine.limits(shop(), home) == []
+    listing = tmp_path / "cgroup.controllers"
+    assert machine.controllers({"memory"}, listing).state is Severity.WARNING
+    listing.write_text("cpu pids\n")
+    found = machine.controllers({"memory", "cpu"}, listing)
+    assert (found.state, "for memory here" in found.what) == (Severity.WARNING, True)
+    listing.write_text("cpu memory pids\n")
+    assert machine.controllers({"memory", "cpu"}, listing).state is Severity.OK
+    assert len(machine.limits(shop('limits = { memory = "1G" }'), home)) == 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapless import environment
+from gapless import assignments, environment
 from gapless.config import Config
 from gapless.errors import GaplessError
 from gapless.release.store import Store
@@ -56,7 +56,7 @@ def test_lines_that_people_write(line: str, value: str) -> None:
     text = f"# first\n\n  # second\n{line}\nLAST=1"
     if line.startswith("\ufeff"):
         text = f"{line}\nLAST=1"
-    assert environment.parse(text.encode(), Path(".env")) == {"A": value, "LAST": "1"}
+    assert assignments.parse(text.encode(), Path(".env")) == {"A": value, "LAST": "1"}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_lines_that_people_write(line: str, value: str) -> None:
 def test_a_line_that_is_wrong_is_named_but_not_shown(line: bytes, cause: str) -> None:
     """Invariant 8: file and line number; what stands there may be a secret, and is not repeated."""
     with pytest.raises(GaplessError, match=r"\.env") as failed:
-        environment.parse(b'A="1\n2"\n' + line + b"\nB=1\n", Path(".env"))
+        assignments.parse(b'A="1\n2"\n' + line + b"\nB=1\n", Path(".env"))
     assert cause in str(failed.value)
     assert "hunter2" not in str(failed.value) + failed.value.hint
     assert failed.value.__cause__ is None

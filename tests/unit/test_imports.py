@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "gapless"
 BASE = {"errors", "linux", "span", "timeouts", "visitor"}
-APP = {*BASE, "address", "config", "environment", "home", "listen", "version"}
+APP = {*BASE, "address", "assignments", "config", "environment", "home", "listen", "variables", "version"}
 # What each part may import beside itself; `switch` alone is its own files, without the two managers.
 MAY_IMPORT = {
     "errors": set[str](),
@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "config": {"address", "errors", "linux", "span", "timeouts", "visitor"},
     "variables": set[str](),
     "destination": {"config", "errors"},
-    "environment": {"errors", "config", "home", "linux", "variables"},
+    "assignments": {"config", "errors"},
+    "environment": {"errors", "assignments", "config", "home", "linux", "variables"},
     "serve": {*BASE, "listen", "notify"},
     "switch": APP,
     "switch.embedded": {*APP, "switch"},

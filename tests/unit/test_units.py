@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from gapless import config as configuration
+from gapless import environment
 from gapless.config import Config
 from gapless.errors import GaplessError
+from gapless.switch.job import Kind
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
+from gapless.switch.systemd.jobs import SystemdJobs
+from gapless.switch.systemd.systemctl import Systemctl
 from gapless.version import maker
 
 PLACE = SystemdHome("shop")
@@ -81,3 +87,65 @@ def test_units_tell_who_made_them_and_what_they_start(word: str) -> None:
     assert {units.made_by(text) for text in texts.values()} == {maker()}
     assert units.started(texts["shop@R.service"]) == Path(word)
     assert units.made_by("# Made by gapless for release R; the next start of it writes it again.") == "an older gapless"
+
+
+def _job(config: Config, kind: Kind) -> list[str]:
+    return units.job(config, PLACE, "R", kind, ["/bin/true"], 60).splitlines()
+
+
+def test_limits_are_in_every_unit() -> None:
+    """Invariant 10: of server, process, timer, migration and exec the same; a build has its own, and yields."""
+    config = _config(
+        'processes.w = { command = "x" }\ntimers.t = { command = "x", calendar = "daily" }\n'
+        'limits = { memory = "512M", cpu = 1.5 }\nbuild = { memory = "2G" }'
+    )
+    texts = {name: text.splitlines() for name, text in units.of_release(config, PLACE, "R").items()}
+    texts["exec"] = units.execution(config, PLACE, "R", ["x"], ["null"] * 3, "").splitlines()
+    texts["migration"] = _job(config, Kind.MIGRATION)
+    for name, lines in texts.items():
+        if not name.endswith(".timer"):
+            assert {"MemoryMax=512M", "CPUQuota=150%"} <= {*lines}, name
+    for kind in (Kind.BUILD, Kind.COMPILE):
+        lines = _job(config, kind)
+        assert {"MemoryMax=2G", "CPUWeight=20", "IOWeight=20", "OOMScoreAdjust=500"} <= {*lines}
+        assert "CPUQuota=150%" not in lines
+    assert "MemoryMax=75%" in _job(_config(""), Kind.BUILD)
+    assert not [line for line in _job(_config(""), Kind.MIGRATION) if line.startswith(("MemoryMax", "CPU"))]
+
+
+class OutOfMemory(Systemctl):
+    """A systemd whose kernel has just killed something."""
+
+    def show(self, properties: Sequence[str], *units: str) -> list[dict[str, str]]:
+        known = {"ExecMainStatus": "9", "Result": "oom-kill"}
+        return [{name: known[name] for name in properties} for _ in units]
+
+
+@pytest.mark.parametrize(("kind", "table"), [(Kind.BUILD, "build"), (Kind.MIGRATION, "limits")])
+def test_a_kill_for_memory_is_said(kind: Kind, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 8: not only that it was ended by SIGKILL, but why, and which setting is the limit."""
+    config = _config('limits = { memory = "1G" }\nbuild = { memory = "1G" }')
+    monkeypatch.setattr(SystemdHome, "config", lambda *_: config)
+    jobs = SystemdJobs(PLACE)
+    jobs.ctl = OutOfMemory()
+    problem = jobs._problem(kind, "R", 60, subprocess.CompletedProcess([], 1, "", ""))
+    assert problem == f"it was killed: out of memory ([{table}] memory = 1G)"
+
+
+def test_the_path_of_the_app_comes_after_its_own_programs(tmp_path: Path) -> None:
+    """Invariant 10: PATH of [env] and env_file is looked through by systemd, by the server and by a build alike."""
+    home = SystemdHome("shop")
+    home.root = tmp_path
+    (tmp_path / ".env").write_text("PATH=/opt/tools\n")
+    config = _config('env_file = ".env"\nbuild.env = { PATH = "/opt/builders" }')
+    environment.fix(tmp_path, "R", config, tmp_path)
+    own = f"{tmp_path}/releases/R/.venv/bin"
+    assert units.search_path(config, home, "R").startswith(f"{own}:/opt/tools:")
+    assert environment.read(tmp_path, "R")["PATH"].startswith(f"{own}:/opt/tools:")
+    around = environment.Inherited({"PATH": "/of/manager", "A": "1"}, 0o22)
+    found = environment.of_program(home, "R", around)
+    assert found["PATH"] == environment.read(tmp_path, "R")["PATH"]
+    assert found["A"] == "1"
+    assert environment.of_program(home, "R", around, builds=True)["PATH"].startswith(f"{own}:/opt/builders:")
+    environment.forget(tmp_path, "R")
+    assert list((tmp_path / "env").iterdir()) == []

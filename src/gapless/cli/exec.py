@@ -8,8 +8,9 @@ import click
 
 from gapless.cli.options import Project, in_project, stop_like_ctrl_c
 from gapless.errors import GaplessError
+from gapless.release import commands
 from gapless.release.attempt import SILENT
-from gapless.release.commands import interact
+from gapless.switch.systemd import execution
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -27,4 +28,6 @@ def command(project: Project, release: str | None, argv: tuple[str, ...]) -> Non
         raise GaplessError("run", argv[0], "nothing was deployed yet", project.first)
     project.app.home.release(wanted)  # says which there are
     stop_like_ctrl_c()
-    sys.exit(interact(argv, store=target.store, release=wanted, owner=target.owner))
+    if project.installed:
+        sys.exit(execution.interact(project.installed, argv, wanted))
+    sys.exit(commands.interact(argv, store=target.store, release=wanted, around=target.inherited()))

@@ -147,6 +147,7 @@ class Project:
             observer,
             lock_wait,
             jobs=self.app.jobs,
+            inherited=self.app.inherited,
             operator=self._operator,
             destination=self.destination,
             backup=self.app.backup,

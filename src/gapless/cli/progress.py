@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gapless.cli.output import Output
+from gapless.cli.output import Output, in_a_line
 from gapless.release.ledger import SWITCH, TURN_BACK, Outcome
 from gapless.release.watch import BASELINE, WATCH
 from gapless.span import show
@@ -37,7 +37,7 @@ class Progress:
         self._live: Status | None = None
 
     def phase_started(self, name: str) -> None:
-        if self._output.quiet or self._output.json or not sys.stdout.isatty():
+        if self._output.quiet or self._output.json or self._output.verbose or not sys.stdout.isatty():
             return
         from rich.console import Console  # only a terminal pays for it
 
@@ -50,6 +50,9 @@ class Progress:
             self._live = None
         mark, colour = MARKS[outcome]
         self._output.say(f"{click.style(mark, fg=colour)} {name:<11} {show(seconds):>8}")
+
+    def said(self, line: str) -> None:
+        self._output.detail(f"  | {in_a_line(line)}")
 
     def warning(self, text: str) -> None:
         self._output.warn(text)

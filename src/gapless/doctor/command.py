@@ -55,14 +55,13 @@ def inner(argv: Sequence[str]) -> Sequence[str]:
     return rest
 
 
-def programs(config: Config, directory: Path, *, sandboxed: bool, homes_hidden: bool) -> Finding:
-    """Whether every program of the release in `directory` can be executed.
+def programs(config: Config, directory: Path, path: str, *, sandboxed: bool, homes_hidden: bool) -> Finding:
+    """Whether every program of the release in `directory` can be executed, which looks for it on `path`.
 
     With `homes_hidden` it must not be where the sandbox hides it; without `sandboxed` (no systemd) nothing forbids
     anything. Raises PermissionError when the caller may not look into `directory`.
     """
     os.scandir(directory).close()
-    path = units.PATH if sandboxed else os.environ.get("PATH") or os.defpath
     for argv in units.commands(config):
         program = units.program(argv[0], directory, path)
         found = _executable(argv[0], program, hidden=homes_hidden)

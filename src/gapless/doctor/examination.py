@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from gapless.release.assets import Assets
 from gapless.release.attempt import Target
 from gapless.switch.app import App
 from gapless.switch.embedded.control import UnreachableError
+from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
 
 
@@ -56,6 +58,7 @@ def _of_systemd(config: Config, home: SystemdHome, current: str | None) -> list[
     if home.installed:
         found += _guarded("units", lambda: installed.units(home, current))
         found += _guarded("shared", lambda: [machine.shared(home.shared, home.owner)])
+    found += _guarded("limits", lambda: machine.limits(config, home))
     if home.user:
         found += _guarded("linger", lambda: [machine.linger(home)])
     return found
@@ -103,7 +106,8 @@ def _programs(config: Config, project: Path, home: Home, current: str | None) ->
         return Finding("programs", Severity.UNKNOWN, "there is no release yet, and its build may make its programs")
     directory = home.releases / current if current else project
     sandboxed = isinstance(home, SystemdHome)
-    return command.programs(config, directory, sandboxed=sandboxed, homes_hidden=bool(home.owner))
+    path = units.search_path(config, home, current or "") if isinstance(home, SystemdHome) else os.environ.get("PATH")
+    return command.programs(config, directory, path or os.defpath, sandboxed=sandboxed, homes_hidden=bool(home.owner))
 
 
 def _assets(target: Target, current: str | None) -> list[Finding]:

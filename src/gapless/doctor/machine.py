@@ -6,10 +6,11 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from gapless.address import Address
+from gapless.config import Build, Config
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.listen import BACKLOG
@@ -21,6 +22,8 @@ MB = 1_000_000
 LEAST_SPACE, LEAST_SHARE = 200 * MB, 0.02  # below either a deploy fails, and so may the app
 LOW_SPACE, LOW_SHARE = 1000 * MB, 0.10  # below either it is time to do something
 AHEAD = 60.0  # seconds by which a clock may be put right
+BUILD_MEMORY = Build().memory  # which nobody wrote
+CGROUPS = Path("/sys/fs/cgroup")
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 
 
@@ -113,6 +116,29 @@ def clock(synchronized: str | None, now: float, newest: str | None) -> Finding:
     return Finding(
         "clock", Severity.UNKNOWN, "whether it is synchronized could not be seen: timedatectl does not answer"
     )
+
+
+def limits(config: Config, home: SystemdHome) -> list[Finding]:
+    """Whether the kernel can hold an app to the limits that somebody wrote; nothing where nobody did."""
+    wanted = {"cpu": config.limits.cpu, "memory": config.limits.memory or config.build.memory not in ("", BUILD_MEMORY)}
+    needed = {controller for controller, limit in wanted.items() if limit}
+    if not needed:
+        return []
+    return [controllers(needed, (CGROUPS / _group_of(home) / "cgroup.controllers"))]
+
+
+def _group_of(home: SystemdHome) -> str:
+    return f"user.slice/user-{os.getuid()}.slice/user@{os.getuid()}.service" if home.user else ""
+
+
+def controllers(needed: Collection[str], listing: Path) -> Finding:
+    """Judge the control groups' controllers in the file `listing`, cgroups(7)."""
+    there = listing.read_text("ascii").split() if listing.exists() else []
+    if lacking := sorted({*needed} - {*there}):
+        what = f"systemd has no control groups' controller for {' and '.join(lacking)} here: those limits do nothing"
+        hint = "boot with `systemd.unified_cgroup_hierarchy=1 cgroup_enable=memory` on the kernel's command line"
+        return Finding("limits", Severity.WARNING, what, hint)
+    return Finding("limits", Severity.OK, f"the kernel limits {' and '.join(sorted(needed))}")
 
 
 def linger(home: SystemdHome) -> Finding:

@@ -7,11 +7,9 @@ helper such as setpriv would be looked up on a PATH that begins with the release
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import pwd
 import subprocess
-import termios
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any
@@ -30,14 +28,12 @@ _HEADER = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
 _NONE = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice, for 64 bits
 
 
-def start(
-    argv: Sequence[str], user: pwd.struct_passwd, *, terminal: int | None = None, **options: Any
-) -> subprocess.Popen[bytes]:
-    """Start `argv` as `user`; `terminal` is the one of its descriptors 0, 1, 2 that becomes its controlling terminal.
+def start(argv: Sequence[str], user: pwd.struct_passwd, **options: Any) -> subprocess.Popen[bytes]:
+    """Start `argv` as `user`; `options` are Popen's.
 
-    `options` are Popen's. Raises GaplessError that names the step of the change that failed, OSError as Popen does.
+    Raises GaplessError that names the step of the change that failed, OSError as Popen does.
     """
-    steps = _steps(user, terminal)
+    steps = _steps(user)
     heard, report = os.pipe()
 
     def become() -> None:
@@ -62,7 +58,7 @@ def start(
             os.close(report)
 
 
-def _steps(user: pwd.struct_passwd, terminal: int | None) -> dict[str, Callable[[], object]]:
+def _steps(user: pwd.struct_passwd) -> dict[str, Callable[[], object]]:
     """What a child does to become `user`, in this order, by the names that errors give it."""
     groups = os.getgrouplist(user.pw_name, user.pw_gid)
     # The kernel refuses numbers that it does not know; one that is out already needs no right to be dropped.
@@ -73,10 +69,7 @@ def _steps(user: pwd.struct_passwd, terminal: int | None) -> dict[str, Callable[
         for number in bounding:
             _check(_libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0))
 
-    steps: dict[str, Callable[[], object]] = {}
-    if terminal is not None:
-        steps["take its terminal"] = lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-    return steps | {
+    return {
         "empty its bounding set": drop,
         "set its groups": lambda: os.setgroups(groups),
         "set its group": lambda: os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid),

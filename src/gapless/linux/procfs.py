@@ -56,6 +56,34 @@ def session(leader: int) -> Iterator[int]:
             continue  # it ended while we looked
 
 
+def children() -> list[int]:
+    """Our own children, zombies too."""
+    found = []
+    for pid in _pids():
+        with contextlib.suppress(OSError):  # it ended while we looked
+            if int(stat(pid)[1]) == os.getpid():
+                found.append(pid)
+    return found
+
+
+def variables(pid: int) -> dict[str, str]:
+    """The environment that `pid` was started with. Raises OSError when it is gone or not ours."""
+    with (PROC / str(pid) / "environ").open("rb") as file:
+        words = file.read(ENVIRON).split(b"\0")
+    return {
+        os.fsdecode(name): os.fsdecode(value)
+        for name, is_one, value in (one.partition(b"=") for one in words)
+        if is_one
+    }
+
+
+def umask(pid: int | str) -> int:
+    """The umask of a process. Raises OSError."""
+    return int(
+        (PROC / str(pid) / "status").read_text("utf-8", "replace").partition("\nUmask:")[2].split(maxsplit=1)[0], 8
+    )
+
+
 def sockets(pid: int) -> dict[int, int]:
     """The sockets that `pid` has open: inode → one of its descriptors. Raises OSError when it is gone or not ours."""
     found: dict[int, int] = {}

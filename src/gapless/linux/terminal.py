@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import select
@@ -14,13 +13,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gapless.linux import signals
+
 CHUNK = 4096  # bytes: as many as the kernel keeps of what is typed
 LEFT = 1 << 16  # bytes: more than a pseudo-terminal holds when its command ends
 LOOK_EVERY = 0.2  # seconds, while somebody else has our terminal
-SFD_CLOEXEC = os.O_CLOEXEC
 OFLAG, LFLAG, CC = 1, 3, 6  # of what tcgetattr(3) answers
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass
@@ -45,9 +43,14 @@ class Terminal:
     said: bytes = b""
 
     @property
-    def streams(self) -> dict[str, int]:
-        """What Popen is to give to the command."""
-        return {("stdin", "stdout", "stderr")[one]: self.slave for one in self.stands_for}
+    def name(self) -> str:
+        """The path of the command's terminal."""
+        return os.ttyname(self.slave)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether ours still is."""
+        return self.master >= 0
 
     def fit(self) -> None:
         """Take over the size of our terminal, and make it raw where it is ours; again when either may have changed."""
@@ -62,18 +65,18 @@ class Terminal:
             if not self.shared and _in_front(self.keyboard):
                 termios.tcsetattr(self.keyboard, termios.TCSANOW, self.before)
 
-    def copy(self) -> None:
-        """Copy between the two until a signal waits."""
-        while True:
+    def copy(self, ended: int) -> None:
+        """Copy between the two until a signal waits, the descriptor `ended` is readable, or our terminal is gone."""
+        while self.is_there:
             mine = self._mine()
-            reads = [self.wake]
+            reads = [self.wake, ended]
             if mine and not self.typed:
                 reads.append(self.keyboard)
-            if self.master >= 0 and not self.said:
+            if not self.said:
                 reads.append(self.master)
             writes = [one for one, text in ((self.master, self.typed), (self.screen, self.said)) if text]
             ready, free, _ = select.select(reads, writes, [], None if mine or not self.listens else LOOK_EVERY)
-            if self.wake in ready:
+            if self.wake in ready or ended in ready:
                 return
             if self.keyboard in ready and self._mine():
                 self._hear()
@@ -86,7 +89,7 @@ class Terminal:
 
     def drain(self, wake: Collection[int]) -> None:
         """Show what the command said last; a signal of `wake` says that nobody waits for it any more."""
-        _signals(wake, self.wake)
+        signals.waiting(wake, self.wake)
         left = LEFT  # a child that it left behind may say more for ever
         while self.master >= 0 and (self.said or left > 0):
             if not self.said:
@@ -146,7 +149,7 @@ def stand_in(uid: int, wake: Collection[int]) -> Iterator[Terminal | None]:
     with contextlib.ExitStack() as undo:
         # Opened anew: not to block is of an open file description, and ours is our shell's too.
         keyboard, screen = _reopen(undo, ours[0]), _reopen(undo, next(one for one in (1, 2, 0) if one in ours))
-        waiting = _signals(wake)
+        waiting = signals.waiting(wake)
         undo.callback(os.close, waiting)
         master, slave = os.openpty()
         undo.callback(os.close, slave)  # until the end: without anybody who has it open, reading fails
@@ -169,16 +172,6 @@ def _reopen(undo: contextlib.ExitStack, descriptor: int) -> int:
     copy = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     undo.callback(os.close, copy)
     return copy
-
-
-def _signals(numbers: Collection[int], descriptor: int = -1) -> int:
-    """A descriptor that is readable while one of the signals waits (signalfd(2)); an old one for other signals."""
-    mask = (ctypes.c_ulong * 16)(sum(1 << number - 1 for number in numbers))  # a sigset_t
-    made: int = _libc.signalfd(descriptor, mask, SFD_CLOEXEC)
-    if made < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return made
 
 
 def _in_front(descriptor: int) -> bool:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from gapless import environment
+from gapless import assignments
 from gapless.config import Config, content
 from gapless.errors import GaplessError
 from gapless.linux.files import replace
@@ -128,14 +128,14 @@ class LitestreamPiece:
             hint = "copy it into the project's directory (git need not see it)"
             raise GaplessError("read", str(path), "it is not in the project's directory", hint)
         try:
-            found = environment.parse(self.read(path), path)
+            found = assignments.parse(self.read(path), path)
         except OSError as error:
             hint = "create it (it is relative to the project's directory), or correct `[database] credentials`"
             raise GaplessError("read", str(path), error.strerror or str(error), hint) from error
         for variable, why in UNREACHED.items():
             if variable in found:
                 raise GaplessError("use", str(path), f"it sets {variable}", why)
-        return "".join(environment.assignment(key, value, "the replica's credentials") for key, value in found.items())
+        return "".join(assignments.assignment(key, value, "the replica's credentials") for key, value in found.items())
 
     @property
     def _has_no_place(self) -> bool:

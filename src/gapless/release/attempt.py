@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import pwd
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from gapless.config import Config
+from gapless.environment import Inherited
 from gapless.errors import GaplessError, in_words
 from gapless.home import Home
 from gapless.release.clock import CLOCK, Clock
+from gapless.release.following import followed
 from gapless.release.ledger import Backup, Finished, Ledger, Outcome, Phase
 from gapless.release.lock import me
 from gapless.release.store import Store
-from gapless.switch.job import Jobs
+from gapless.switch.job import Jobs, Kind
 from gapless.switch.manager import Manager
 
 
@@ -25,6 +27,9 @@ class Observer(Protocol):
 
     def phase_started(self, name: str) -> None: ...
     def phase_ended(self, name: str, seconds: float, outcome: Outcome) -> None: ...
+    def said(self, line: str) -> None:
+        """A build or a migration wrote a line."""
+
     def warning(self, text: str) -> None:
         """Something went wrong that does not make the command fail."""
 
@@ -36,6 +41,9 @@ class Silent:
         pass
 
     def phase_ended(self, name: str, seconds: float, outcome: Outcome) -> None:
+        pass
+
+    def said(self, line: str) -> None:
         pass
 
     def warning(self, text: str) -> None:
@@ -55,6 +63,7 @@ class Target:
     lock_wait: float = 0.0
     clock: Clock = CLOCK
     jobs: Jobs | None = None  # who builds and migrates; None: processes of ours
+    inherited: Callable[[], Inherited] = Inherited.ours  # what those have from the manager: App.inherited
     operator: pwd.struct_passwd | None = None  # who deploys, but may not decide what the app may do on the host
     destination: str = ""  # whose settings lie over the project's
     backup: Callable[[Config], str] | None = None  # brings the replica up to date: App.backup
@@ -92,6 +101,11 @@ class Attempt:
         """Record the point to which the database can go back. Raises GaplessError."""
         if txid:
             self.target.ledger.append(Backup(self._id, self.target.clock.now(), txid))
+
+    def run(self, jobs: Jobs, kind: Kind, argv: Sequence[str], timeout: float) -> None:
+        """Run a command of the release; the observer hears what it writes. Raises GaplessError."""
+        with followed(self.target.store.log(self.release), self.target.observer.said):
+            jobs.run(kind, argv, self.release, timeout)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

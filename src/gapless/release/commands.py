@@ -1,33 +1,32 @@
-"""Run commands of a release: build and migration with a log and a time-out, `gapless exec` on the caller's terminal."""
+"""Run commands of a release as the user that we are: build and migration with a log and a time-out, `gapless exec`.
+
+Where a systemd manager runs the release, they are units instead.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gapless import environment
 from gapless.config import Command
-from gapless.errors import GaplessError
+from gapless.environment import Inherited
 from gapless.home import Home
+from gapless.linux import attending, signals
 from gapless.linux.disk import refusal
 from gapless.linux.log_file import logged
+from gapless.linux.orphans import nothing_left
 from gapless.release.lock import DeployLock
-from gapless.release.owner import account, stranger
 from gapless.release.store import Store
-from gapless.switch.job import Kind, failure, how_it_ended
+from gapless.switch.job import NOT_EXECUTED, Kind, failure, how_it_ended
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-TOLD = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
-FITTING = {signal.SIGWINCH, signal.SIGCONT}  # our terminal has another size, or is ours again
-NOT_EXECUTED = 127  # as the shell exits
 
 
 def shell(command: Command) -> list[str]:
@@ -37,16 +36,18 @@ def shell(command: Command) -> list[str]:
 
 @dataclass(frozen=True)
 class OwnJobs:
-    """Implements Jobs with processes of ours, as the user that we are."""
+    """Implements Jobs with processes of ours, which have what the manager's have: `inherited`."""
 
     store: Store
     lock: DeployLock
+    inherited: Inherited
 
     def run(self, kind: Kind, argv: Sequence[str], release: str, timeout: float) -> None:
         """Run `argv`; should we be killed, a migration keeps other deploys out until it ends."""
         locked = self.lock.migrating() if kind is Kind.MIGRATION else contextlib.nullcontext()
         with locked as kept, logged(self.store.log(release)):
-            run(kind, argv, store=self.store, release=release, timeout=timeout, pass_fds=[kept] if kept else ())
+            keep = [kept] if kept else []
+            run(kind, argv, store=self.store, release=release, timeout=timeout, around=self.inherited, pass_fds=keep)
 
     def under_way(self) -> str:
         """Nothing: the lock knows."""
@@ -54,19 +55,25 @@ class OwnJobs:
 
 
 def run(
-    kind: Kind, argv: Sequence[str], *, store: Store, release: str, timeout: float, pass_fds: Sequence[int] = ()
+    kind: Kind,
+    argv: Sequence[str],
+    *,
+    store: Store,
+    release: str,
+    timeout: float,
+    around: Inherited,
+    pass_fds: Sequence[int] = (),
 ) -> None:
     """Run `argv` as the release runs, within `timeout` seconds; its output goes to the release's log.
 
-    Raises GaplessError with the last 30 lines of the log.
+    What it leaves running ends with it. Raises GaplessError with the last 30 lines of the log.
     """
     log = store.log(release)
     process: subprocess.Popen[bytes] | None = None
-    try:
-        with _surroundings(store, release, "") as surroundings:
-            if kind is Kind.BUILD:
-                surroundings["env"] |= environment.for_build(Home(store.home), release)
-            with log.open("ab") as output, signals_held():
+    with nothing_left():
+        try:
+            options = _options(store, release, around, builds=kind is not Kind.MIGRATION)
+            with log.open("ab") as output, signals.held():
                 process = subprocess.Popen(
                     argv,
                     stdin=subprocess.DEVNULL,
@@ -74,119 +81,51 @@ def run(
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # a group of its own, and no terminal to ask for a password on
                     pass_fds=pass_fds,
-                    **surroundings,
+                    **options,
                 )
             status = process.wait(timeout)
-    except OSError as error:
-        raise refusal(f"start the {kind} of", release, error) from error
-    except BaseException as error:  # Ctrl-C came to this process only
-        if process is not None:
-            end(process)
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise failure(kind, release, log, f"it took longer than {timeout:g} s") from None
-        raise
+        except OSError as error:
+            raise refusal(f"start the {kind} of", release, error) from error
+        except BaseException as error:  # Ctrl-C came to this process only
+            if process is not None:
+                end(process)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise failure(kind, release, log, f"it took longer than {timeout:g} s") from None
+            raise
     if status:
         raise failure(kind, release, log, how_it_ended(status))
 
 
-def interact(argv: Sequence[str], *, store: Store, release: str, owner: str = "") -> int:
-    """Run `argv` in the release's directory on the caller's terminal; returns its status, 128 + n for signal n.
+def interact(argv: Sequence[str], *, store: Store, release: str, around: Inherited) -> int:
+    """Run `argv` as the release runs, on the caller's terminal; returns its status, 128 + n for signal n.
 
-    Another user than we are gets a terminal of its own in the place of ours: who has ours could type on it.
-    Signals are for the command: we end when it has. Raises GaplessError (status 127) when it cannot be started.
+    Signals are for the command: we end when it has, and what it leaves running does, too. Raises GaplessError (status
+    127) when it cannot be started.
     """
-    other = stranger(owner)
-    awaited = {*TOLD, signal.SIGCHLD, *(FITTING if other else ())}
     with contextlib.ExitStack() as stack:
-        surroundings = stack.enter_context(_surroundings(store, release, owner))
+        stack.enter_context(nothing_left())
         try:
-            terminal = None
-            if other:
-                from gapless.linux.terminal import stand_in  # only an exec pays for it
-
-                terminal = stack.enter_context(stand_in(other.pw_uid, awaited))
-            if terminal:
-                surroundings |= {**terminal.streams, "terminal": terminal.stands_for[0]}
-            with signals_held():
-                process = _start(argv, other, **surroundings)
-                mask = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
-        except (OSError, GaplessError) as error:
-            refused = refusal("start", argv[0], error) if isinstance(error, OSError) else error
+            options = _options(store, release, around)
+            if any(map(os.isatty, (0, 1, 2))) and (term := os.environ.get("TERM")):
+                options["env"]["TERM"] = term  # the terminal is not the manager's
+            with signals.held():
+                process = subprocess.Popen(argv, **options)
+                stack.enter_context(attending.told())
+        except OSError as error:
+            refused = refusal("start", argv[0], error)
             refused.status = NOT_EXECUTED
             raise refused from error
-        try:
-            while process.poll() is None:
-                if terminal:
-                    terminal.copy()
-                told = signal.sigwaitinfo(awaited)
-                if told.si_signo in FITTING and terminal:
-                    terminal.fit()
-                elif told.si_signo in TOLD:
-                    _pass_on(told, process, own_session=other is not None)
-            if terminal:
-                terminal.drain(TOLD)
-        finally:
-            while signal.sigtimedwait(TOLD, 0):
-                pass  # it came too late for the command, and is not for us
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        pidfd = os.pidfd_open(process.pid)
+        stack.callback(os.close, pidfd)
+        attending.attend(attending.Command(process.pid, pidfd, apart=False), None)
+        process.wait()
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
-def _pass_on(told: signal.struct_siginfo, process: subprocess.Popen[bytes], *, own_session: bool) -> None:
-    if told.si_code <= 0:
-        process.send_signal(told.si_signo)
-    elif own_session:
-        # The kernel tells it to a whole group, sigaction(2): Ctrl-C on our terminal. One in our group got it too.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, told.si_signo)
-
-
-def _start(argv: Sequence[str], other: pwd.struct_passwd | None, **options: Any) -> subprocess.Popen[bytes]:
-    if other is None:
-        return subprocess.Popen(argv, **options)
-    from gapless.linux import confined  # only who starts something as another user pays for it
-
-    return confined.start(argv, other, **options)
-
-
-@contextlib.contextmanager
-def _surroundings(store: Store, release: str, owner: str) -> Iterator[dict[str, Any]]:
-    """What makes Popen run a command as the release runs: its directory and its environment."""
-    options: dict[str, Any] = {"cwd": store.path(release)}
-    env = environment.inherited()
-    if owner:
-        user = account(owner)
-        env |= {"HOME": user.pw_dir, "USER": owner, "LOGNAME": owner}
-        options["umask"] = 0o022
-    env |= environment.read(store.home, release)
-    env["PATH"] = environment.search_path(store.path(release), env.get("PATH") or os.defpath)
-    with environment.shelter(store.home, release, owner) as credentials:
-        if credentials.is_dir():
-            env["CREDENTIALS_DIRECTORY"] = str(credentials)
-        env |= environment.handed_over(Home(store.home), release)
-        yield options | {"env": env}
-
-
-@contextlib.contextmanager
-def signals_held() -> Iterator[None]:
-    """Deliver the signals that this process handles afterwards: Ctrl-C between a start and its return loses the child.
-
-    Handlers instead of a mask: the child would inherit a mask.
-    """
-    caught: list[int] = []
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        handlers = {number: was for number in numbers if callable(was := signal.getsignal(number))}
-    for number in handlers:
-        signal.signal(number, lambda number, _frame: caught.append(number))
-    try:
-        yield
-    finally:
-        for number, was in handlers.items():
-            signal.signal(number, was)
-    for late in caught:
-        signal.raise_signal(late)
+def _options(store: Store, release: str, around: Inherited, *, builds: bool = False) -> dict[str, Any]:
+    """What makes Popen run a command as the release runs: its directory, its variables, its umask."""
+    env = environment.of_program(Home(store.home), release, around, builds=builds)
+    return {"cwd": store.path(release), "env": env, "umask": around.umask}
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -62,7 +62,7 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
         ):
             with attempt.phase("install"):
                 config = making.install(target, project, found, release)
-            jobs = target.jobs or OwnJobs(target.store, lock)
+            jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
             making.build(target, attempt, config, jobs)
             making.finish(target, attempt, jobs)
             _migrate(target, attempt, config, lock, jobs)
@@ -181,7 +181,7 @@ def _migrate(target: Target, attempt: Attempt, config: Config, lock: DeployLock,
                 attempt.backed_up(_back_up(target.backup, attempt.release, config))
         with attempt.phase(MIGRATE):
             lock.name(phase=MIGRATE)
-            jobs.run(Kind.MIGRATION, shell(config.release.migrate), attempt.release, config.release.timeout)
+            attempt.run(jobs, Kind.MIGRATION, shell(config.release.migrate), config.release.timeout)
             lock.name(phase="")
 
 

@@ -89,7 +89,7 @@ def build(target: Target, attempt: Attempt, config: Config, jobs: Jobs) -> None:
     """Run the build of the attempt's release, if it has one. Raises GaplessError."""
     if config.build.run:
         with attempt.phase("build"):
-            jobs.run(Kind.BUILD, shell(config.build.run), attempt.release, config.build.timeout)
+            attempt.run(jobs, Kind.BUILD, shell(config.build.run), config.build.timeout)
             try:
                 _settle(target, target.store.path(attempt.release))
             except OSError as error:

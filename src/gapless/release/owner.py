@@ -19,12 +19,6 @@ def account(owner: str) -> pwd.struct_passwd:
         raise GaplessError("find", f"the user {owner}", "there is no such user", hint) from None
 
 
-def stranger(owner: str) -> pwd.struct_passwd | None:
-    """The account of `owner` where that is not who we are; None where it is, or is "". Raises GaplessError."""
-    user = account(owner) if owner else None
-    return user if user and user.pw_uid != os.geteuid() else None
-
-
 def give(tree: Path, owner: str) -> None:
     """Make `tree` and all in it belong to `owner`; what its links lead to stays as it is. Raises GaplessError."""
     user = account(owner)

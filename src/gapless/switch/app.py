@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from gapless.address import Address
 from gapless.config import Config
+from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.switch.job import Jobs
@@ -53,7 +54,10 @@ class App(Protocol):
 
     @property
     def jobs(self) -> Jobs | None:
-        """Who builds and migrates as other users; None where all is one user: then the deployer does it."""
+        """Who builds and migrates; None where the deployer does it."""
+
+    def inherited(self) -> Inherited:
+        """What a deployer's builds and migrations have from the manager, as the app has it."""
 
     @property
     def readdress(self) -> str:

@@ -18,6 +18,9 @@ REFUSED = (
 )
 
 
+NOT_EXECUTED = 127  # as the shell exits
+
+
 class Kind(enum.StrEnum):
     """What a command of a release is for: it decides what the command may write."""
 
@@ -47,6 +50,11 @@ def how_it_ended(status: int) -> str:
     if status > 0:
         return f"it exited with status {status}"
     return f"it was ended by {signals.name(-status)}"
+
+
+def out_of_memory(table: str, limit: str) -> str:
+    """Say that the kernel killed a command of the release which took too much; `table` may have set a `limit`."""
+    return f"it was killed: out of memory{f' ([{table}] memory = {limit})' if limit else ''}"
 
 
 def failure(kind: Kind, release: str, log: Path, cause: str) -> GaplessError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import msgspec
 
 from gapless.address import Address
 from gapless.config import Config
+from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.home import EMBEDDED
 from gapless.switch.app import Look, Unneeded
@@ -44,6 +46,12 @@ class EmbeddedApp:
     def jobs(self) -> None:
         """Nobody: commands are processes of the deployer."""
         return None
+
+    def inherited(self) -> Inherited:
+        """What the supervisor was started with; ours where none runs."""
+        with contextlib.suppress(UnreachableError, OSError):
+            return Inherited.of(self.manager.about().pid)
+        return Inherited.ours()
 
     def backup(self, config: Config) -> str:  # noqa: ARG002 -- it has none
         """Nothing: local work has no replica."""

@@ -40,18 +40,11 @@ def environment(home: EmbeddedHome, record: Record, config: Config) -> dict[str,
 
     Raises GaplessError.
     """
-    env = fixed.inherited()
-    env |= fixed.read(home.root, record.release)
-    credentials = fixed.secrets(home.root, record.release)
-    if credentials.is_dir():
-        env["CREDENTIALS_DIRECTORY"] = str(credentials)
-    env["PATH"] = fixed.search_path(home.releases / record.release, env.get("PATH") or os.defpath)
-    return env | {
+    return fixed.of_program(home, record.release, fixed.Inherited.ours()) | {
         "LISTEN_FDS": str(len(record.sockets)),
         "LISTEN_FDNAMES": ":".join([config.name] * len(record.sockets)),
         "NOTIFY_SOCKET": "@" + home.notify(record.id)[1:],
         "WATCHDOG_USEC": str(int(WATCHDOG * 1_000_000)),
-        **fixed.handed_over(home, record.release),
         **fixed.for_server(home, config, record.private),
     }
 

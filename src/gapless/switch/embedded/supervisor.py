@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -12,8 +13,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
+from gapless import variables
 from gapless.config import Config
 from gapless.errors import GaplessError
+from gapless.linux import orphans, procfs
 from gapless.switch import pause
 from gapless.switch.embedded import control, control_server, records, sockets, successor
 from gapless.switch.embedded.alarm import Alarm
@@ -83,6 +86,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._failed)
         self._handle_signals(loop)
+        orphans.take_in()
         for record in found:
             self._instances.adopt(record)
         successor.listen_again()
@@ -101,6 +105,9 @@ class Supervisor:
             self._log.close()
             server.close()
             self._home.control.unlink(missing_ok=True)
+            while left := self._strangers():
+                for pid in left:
+                    orphans.end(pid)
         return self._stopping or 0
 
     async def _answer(self, request: Request, hung_up: control_server.HungUp) -> object:
@@ -229,6 +236,7 @@ class Supervisor:
             except ChildProcessError:
                 return
             if result is None:
+                self._end_orphans()
                 return
             running = next((running for running in self._instances if running.record.pid == result.si_pid), None)
             if running:
@@ -238,6 +246,19 @@ class Supervisor:
             if result.si_pid == self._first:
                 self._first = 0
                 self._first_ended(result.si_status)
+
+    def _end_orphans(self) -> None:
+        """End what an instance that is gone left behind: its variables tell whose it is; without, it ends with us."""
+        alive = {running.record.private for running in self._instances}
+        for pid in self._strangers():
+            with contextlib.suppress(OSError):  # it has just ended
+                private = procfs.variables(pid).get(variables.PRIVATE)
+                if private and private not in alive:
+                    orphans.end(pid)
+
+    def _strangers(self) -> set[int]:
+        """Our children but the instances, and the command that makes the first release."""
+        return {*procfs.children()} - {running.record.pid for running in self._instances} - {self._first}
 
     def _make_first(self, argv: list[str]) -> None:
         """Run the command that makes the first release; it writes to our own output."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 from gapless.address import Address
 from gapless.config import Config
+from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.linux.files import tail
 from gapless.switch.app import Look, Unneeded
@@ -32,9 +33,13 @@ class SystemdApp:
         return SystemdManager(self.home)
 
     @property
-    def jobs(self) -> SystemdJobs | None:
-        """Who builds and migrates; under a user's own manager all is one user, and commands are processes of ours."""
-        return SystemdJobs(self.home) if self.home.owner else None
+    def jobs(self) -> SystemdJobs:
+        """Who builds and migrates, in units."""
+        return SystemdJobs(self.home)
+
+    def inherited(self) -> Inherited:
+        """What we have: units have from systemd what that has."""
+        return Inherited.ours()
 
     def backup(self, config: Config) -> str:
         """Sync by the Litestream that `gapless up` installed."""

@@ -114,6 +114,8 @@ def _of_timer(unit: Mapping[str, str], job: Mapping[str, str], *, current: bool)
 
 def _ended(unit: Mapping[str, str]) -> str:
     """How its last main process ended, in words."""
+    if unit.get("Result") == "oom-kill":
+        return "was killed: out of memory"
     status = int(unit.get("ExecMainStatus") or 0)
     if unit.get("ExecMainCode") in {"2", "3"}:
         return f"was killed by {signals.name(status)}"

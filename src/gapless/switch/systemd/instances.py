@@ -11,7 +11,7 @@ from gapless.switch.systemd.home import SystemdHome, release_of
 
 SHOWN = (
     *("Id", "ActiveState", "MainPID", "InvocationID", "InactiveExitTimestamp"),
-    *("ExecMainCode", "ExecMainStatus", "StatusText"),
+    *("ExecMainCode", "ExecMainStatus", "StatusText", "Result"),
 )
 
 
@@ -34,6 +34,8 @@ def ending(unit: Mapping[str, str]) -> str:
     """Say how the main process ended, with its last words; empty when systemd never started it."""
     status = int(unit["ExecMainStatus"])
     said = f": {unit['StatusText']}" if unit["StatusText"] else ""
+    if unit["Result"] == "oom-kill":
+        return f"was killed before it was ready: out of memory{said}"
     match unit["ExecMainCode"]:
         case "1":  # CLD_EXITED
             hint = " (it must stay in the foreground)" if status == 0 else ""

@@ -10,7 +10,7 @@ from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import replace
 from gapless.linux.log_file import detach, logged
-from gapless.switch.job import Kind, failure, how_it_ended
+from gapless.switch.job import Kind, failure, how_it_ended, out_of_memory
 from gapless.switch.systemd import units
 from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.home import SystemdHome
@@ -41,7 +41,7 @@ class SystemdJobs:
             try:
                 with deadman, contextlib.suppress(subprocess.TimeoutExpired):
                     done = self.ctl.attempt("start", unit, timeout=timeout + LATE)
-                    problem = self._problem(unit, timeout, done)
+                    problem = self._problem(kind, release, timeout, done)
             except BaseException:
                 self._end(unit)
                 raise
@@ -77,14 +77,18 @@ class SystemdJobs:
         if self.home.cache.exists():
             self.home.cache.chmod(0o700)  # a build owns the directory, and may have let others in
 
-    def _problem(self, unit: str, timeout: float, done: subprocess.CompletedProcess[str]) -> str:
+    def _problem(self, kind: Kind, release: str, timeout: float, done: subprocess.CompletedProcess[str]) -> str:
         """How the command failed, in words; empty when it did not."""
         if done.returncode == 0:
             return ""
-        found = self.ctl.show(SHOWN, unit)[0]
+        found = self.ctl.show(SHOWN, self.home.job(kind))[0]
         status = int(found["ExecMainStatus"])
         if found["Result"] == "timeout":
             return f"it took longer than {timeout:g} s"
+        if found["Result"] == "oom-kill":
+            config = self.home.config(release)
+            builds = kind is not Kind.MIGRATION
+            return out_of_memory(*(("build", config.build.memory) if builds else ("limits", config.limits.memory)))
         if found["Result"] == "exit-code":
             return how_it_ended(status)
         if found["Result"] in {"signal", "core-dump"}:

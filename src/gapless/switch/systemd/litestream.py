@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gapless import environment
+from gapless import assignments
 from gapless.config import Config, Database
 from gapless.errors import GaplessError
 from gapless.linux import confined
@@ -232,7 +232,7 @@ class Litestream:
     def _env(self) -> Mapping[str, str]:
         env = {"PATH": units.PATH, "HOME": str(self.home.shared)}
         try:
-            return env | environment.parse(self.home.litestream_env.read_bytes(), self.home.litestream_env)
+            return env | assignments.parse(self.home.litestream_env.read_bytes(), self.home.litestream_env)
         except FileNotFoundError:
             return env
         except PermissionError:

@@ -16,7 +16,7 @@ from gapless.linux.disk import refusal
 from gapless.linux.files import clear_way, replace
 from gapless.switch import held, orders
 from gapless.switch.manager import Companion, Instance, Readiness, Role, Started
-from gapless.switch.systemd import companions, journal, rehearsal, units, wake
+from gapless.switch.systemd import companions, execution, journal, rehearsal, units, wake
 from gapless.switch.systemd.beside import move_on, open_beside
 from gapless.switch.systemd.boot_priority import booting_behind
 from gapless.switch.systemd.deadman import stopped_with_us
@@ -176,7 +176,11 @@ class SystemdManager:
         return alive | environment.at_work(self.home)
 
     def tidy(self) -> None:
-        """Remove the units of releases that are gone: whoever removes releases knows nothing of units."""
+        """Remove the units of releases that are gone, and of commands whose callers were killed.
+
+        Whoever removes releases knows nothing of units.
+        """
+        execution.clear(self.home)
         for path, _release in self.home.orphans():
             (self.home.stamps / f"stamp-{path.name}").unlink(missing_ok=True)
             path.unlink(missing_ok=True)

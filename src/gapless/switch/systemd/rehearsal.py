@@ -77,6 +77,8 @@ def _start(ctl: Systemctl, service: str, deadline: float) -> str:
         return ""
     unit = ctl.show(["ExecMainStatus", "Result", "StatusText"], service)[0]
     said = f": {unit['StatusText']}" if unit["StatusText"] else ""
+    if unit["Result"] == "oom-kill":
+        return f"it was killed before it was ready: out of memory{said}"
     return f"it ended before it was ready ({unit['Result']}, status {unit['ExecMainStatus']}){said}"
 
 

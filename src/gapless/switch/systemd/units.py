@@ -79,8 +79,18 @@ def job(config: Config, home: SystemdHome, release: str, kind: Kind, argv: Seque
     about = _common(config, home, release, argv)
     if builds := kind is not Kind.MIGRATION:
         about |= {"builds": True, "account": home.builder, "writable": [about["directory"], str(home.cache)]}
+        about |= {"memory": config.build.memory, "cpu": 0.0}
     about["own"] = environment.for_build(home, release) if builds else {}
     return render("job", kind=kind, timeout=timeout, log=home.log_of(release), **about)
+
+
+def execution(
+    config: Config, home: SystemdHome, release: str, argv: Sequence[str], streams: Sequence[str], terminal: str
+) -> str:
+    """The service unit of a command of somebody's, on `streams`, as systemd names them; "tty" is the `terminal`."""
+    term = os.environ.get("TERM", "dumb")
+    about = _common(config, home, release, argv)
+    return render("execution", streams=streams, terminal=terminal, term=term, **about)
 
 
 def rehearsal(home: SystemdHome, path: Path) -> str:
@@ -119,14 +129,18 @@ def commands(config: Config) -> list[list[str]]:
 
 def unfit(config: Config, home: SystemdHome, release: str) -> str:
     """Why the release's programs cannot be executed; empty when they can. systemd would only say status 203."""
-    directory = home.releases / release
     for argv in commands(config):
-        path = program(argv[0], directory)
-        missing = not path.exists()
-        if missing or not os.access(path, os.X_OK):
-            number = errno.ENOENT if missing else errno.EACCES
+        if number := missing(config, home, release, argv[0]):
             return f"could not execute {argv[0]!r}: {os.strerror(number)} (errno {number})"
     return ""
+
+
+def missing(config: Config, home: SystemdHome, release: str, written: str) -> int:
+    """Why a program of the release cannot be executed, as an errno; 0 when it can."""
+    path = program(written, home.releases / release, search_path(config, home, release))
+    if not path.exists():
+        return errno.ENOENT
+    return 0 if os.access(path, os.X_OK) else errno.EACCES
 
 
 def companions(config: Config, home: SystemdHome, release: str) -> list[str]:
@@ -180,22 +194,32 @@ def visible(program: Path) -> list[str]:
 
 def _common(config: Config, home: SystemdHome, release: str, argv: Sequence[str]) -> dict[str, object]:
     directory = home.releases / release
-    path = program(argv[0], directory)
+    search = search_path(config, home, release)
+    path = program(argv[0], directory, search)
     return {
         "config": config,
         "home": home,
         "release": release,
         "directory": str(directory),
         "argv": [str(path), *argv[1:]],
-        "path": environment.search_path(directory, PATH),
+        "path": environment.search_path(directory, search),
         "handed_over": environment.handed_over(home, release),
         "variables": environment.variables_file(home.root, release),
+        "variables_of_build": environment.build_file(home.root, release),
         "secrets": environment.secrets(home.root, release),
         "hidden": visible(path),
         "builds": False,
+        "memory": config.limits.memory,
+        "cpu": config.limits.cpu,
         "account": home.owner,
         "writable": [str(home.shared), *config.sandbox.writable],
     }
+
+
+def search_path(config: Config, home: SystemdHome, release: str) -> str:
+    """Where a release that says so itself looks for programs; before it is made, that is what [env] says."""
+    readable = os.access(environment.variables_file(home.root, release), os.R_OK)
+    return (environment.read(home.root, release) if readable else config.env).get("PATH") or PATH
 
 
 def _stream(written: str) -> str:

@@ -1,4 +1,4 @@
-"""`gapless exec` as root for an app's user: on a real terminal, which that user is never to reach."""
+"""`gapless exec` for an app's user: on a real terminal, which that user is never to reach, and in pipelines."""
 
 from __future__ import annotations
 
@@ -6,48 +6,32 @@ import contextlib
 import fcntl
 import json
 import os
-import pwd
 import select
-import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
 import tty
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from gapless.release.store import Store
-from tests.support import wait_until
-from tests.unit.release_kit import CONFIG
+from tests.host.host import Host
+from tests.host.life import Shop, app_up
+from tests.support import GAPLESS, wait_until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs commands as somebody else")
-
-OTHER = "nobody"
-# What a shell and `gapless exec` are: the leader of a session on the terminal, whose group is in front.
+# What a shell is: the leader of a session on the terminal, whose group is in front; it becomes `gapless exec`.
 DRIVER = """
-import fcntl, sys, termios
-from pathlib import Path
-from gapless.cli.options import stop_like_ctrl_c
-from gapless.errors import GaplessError
-from gapless.release.commands import interact
-from gapless.release.store import Store
-fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY, 0)
-stop_like_ctrl_c()
-try:
-    status = interact(sys.argv[4:], store=Store(Path(sys.argv[2])), release="r1", owner=sys.argv[3])
-except GaplessError as error:
-    status = error.status
-    raise
-finally:
-    Path(sys.argv[2], "status").write_text(str(status))
+import fcntl, os, sys, termios
+os.setsid()
+if sys.argv[1] != "none":
+    fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY, 0)
+os.execv(sys.argv[2], sys.argv[2:])
 """
-# The system's own: those of a virtual environment may be below a home that nobody else enters.
-PYTHON = shutil.which("python3", path=os.defpath) or sys.executable
 INTRUDER = """
 import fcntl, json, os, termios
 pushed = []
@@ -61,24 +45,29 @@ for name in (0, 1, 2, "/dev/tty"):
         pass
 stat = open("/proc/self/stat").read().rpartition(")")[2].split()
 names = [os.ttyname(one) for one in (0, 1, 2) if os.isatty(one)]
-print("found", json.dumps({"session": os.getsid(0), "terminal": int(stat[4]), "names": names, "pushed": pushed}))
+own = os.getsid(0) == os.getpid()
+print("found", json.dumps({"own": own, "terminal": int(stat[4]), "names": names, "pushed": pushed}))
 """
 
 
 class Seat:
     """A terminal, with `gapless exec` on it; what is not on it is given as Popen takes it."""
 
-    def __init__(self, home: Path, owner: str, *argv: str, through: Sequence[str] = (), **streams: int) -> None:
-        self.home = home
+    def __init__(self, shop: Shop, *argv: str, **streams: int) -> None:
         self.master, self.slave = os.openpty()
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("4H", 33, 99, 0, 0))
         self.modes = termios.tcgetattr(self.slave)
         self.screen = b""
         os.set_blocking(self.master, False)
         stdin, stdout, stderr = (streams.get(one, self.slave) for one in ("stdin", "stdout", "stderr"))
-        argv = (*through, sys.executable, "-c", DRIVER, str(self.slave), str(home), owner, *argv)
+        command = [sys.executable, "-c", DRIVER, str(self.slave), *GAPLESS, "exec", "--", *argv]
         self.process = subprocess.Popen(
-            argv, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, pass_fds=[self.slave]
+            shop.host.argv(*command, cwd=shop.project, env={"TERM": "xterm"}),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            pass_fds=[self.slave],
         )
 
     def read(self) -> bytes:
@@ -100,15 +89,19 @@ class Seat:
         os.write(self.master, text)
 
     def status(self, seconds: float = 20) -> int:
-        """What `gapless exec` would exit with; the screen is read meanwhile, as a terminal does."""
+        """What `gapless exec` exited with; the screen is read meanwhile, as a terminal does."""
         wait_until(lambda: (self.read(), self.process.poll() is not None)[1], seconds, "its end")
         self.read()
-        return int((self.home / "status").read_text())
+        return int(self.process.returncode)
 
     def waiting(self) -> int:
         """Bytes in the input queue of the terminal, for its shell to read."""
         tty.setraw(self.slave, termios.TCSANOW)
         return int.from_bytes(fcntl.ioctl(self.slave, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    def kill(self, number: int) -> None:
+        """Send a signal to `gapless exec` alone."""
+        os.kill(pid_of(self.process), number)
 
     def leave(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -122,33 +115,50 @@ class Seat:
                 os.close(one)
 
 
-def fill(directory: Path) -> None:
-    (directory / "gapless.toml").write_text(CONFIG)
+def pid_of(process: subprocess.Popen[bytes]) -> int:
+    """The process of `gapless` that what runs it inside of the host became, or has as its child."""
+    pid = process.pid
+    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        pid = int(children[0])
+        if b"\0exec\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            break
+    return pid
 
 
-@pytest.fixture
-def sit() -> Iterator[Callable[..., Seat]]:
-    """Sit down: run a command of the release as somebody else, on a terminal."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        Path(folder).chmod(0o755)
-        Store(Path(folder)).add("r1", fill)
-
-        def start(*argv: str, owner: str = OTHER, through: Sequence[str] = (), **streams: int) -> Seat:
-            seat = Seat(Path(folder), owner, *argv, through=through, **streams)
-            stack.callback(seat.leave)
-            return seat
-
-        yield start
+@pytest.fixture(scope="module")
+def shop(host: Host) -> Iterator[Shop]:
+    """An app that is up."""
+    with app_up(host) as one:
+        yield one
 
 
 Sit = Callable[..., Seat]
 
 
+@pytest.fixture
+def sit(shop: Shop) -> Iterator[Sit]:
+    """Sit down: run a command of the release, on a terminal."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*argv: str, **streams: int) -> Seat:
+            seat = Seat(shop, *argv, **streams)
+            stack.callback(seat.leave)
+            return seat
+
+        yield start
+        assert commands(shop.host) == ""
+
+
+def commands(host: Host) -> str:
+    """The units of `gapless exec` that there are, and their files."""
+    listed = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "shop.exec_*").stdout
+    return listed + host.run("sh", "-c", "ls /run/systemd/system | grep shop.exec_", check=False).stdout
+
+
 @pytest.mark.parametrize("pipes", [(), ("stdin",), ("stdout",), ("stderr",), ("stdin", "stdout")], ids=str)
 def test_our_terminal_is_out_of_reach(sit: Sit, pipes: tuple[str, ...]) -> None:
     """A command of another user can put no character into our terminal's queue: it has neither it nor its session."""
-    seat = sit(PYTHON, "-c", INTRUDER, **dict.fromkeys(pipes, subprocess.PIPE))
-    ours = os.fstat(seat.slave).st_rdev
+    seat = sit("python3", "-c", INTRUDER, **dict.fromkeys(pipes, subprocess.PIPE))
     if "stdout" in pipes:
         assert seat.process.stdout is not None
         line = seat.process.stdout.readline()
@@ -159,21 +169,19 @@ def test_our_terminal_is_out_of_reach(sit: Sit, pipes: tuple[str, ...]) -> None:
     assert seat.status() == 0
     found = json.loads(line.partition(b"found ")[2])
     assert seat.waiting() == 0, found
-    assert found["session"] != os.getsid(0)
-    assert found["session"] != seat.process.pid
-    assert found["terminal"] not in (0, ours)  # it has one, and not ours
+    assert found["own"]
+    assert bool(found["terminal"]) == ("stdin" not in pipes)
     assert len(found["names"]) == 3 - len(pipes)
-    assert os.ttyname(seat.slave) not in found["names"]
 
 
 def test_without_a_terminal_it_has_a_session_of_its_own(sit: Sit) -> None:
     """/dev/tty is not there either when all three are files, though `gapless exec` has a terminal."""
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    seat = sit(PYTHON, "-c", INTRUDER, **streams)
+    seat = sit("python3", "-c", INTRUDER, **streams)
     out, err = seat.process.communicate(timeout=20)
     found = json.loads(out.partition(b"found ")[2])
     assert (found["terminal"], found["names"], found["pushed"], err) == (0, [], [], b"")
-    assert found["session"] != seat.process.pid
+    assert found["own"]
     assert seat.waiting() == 0
 
 
@@ -233,7 +241,7 @@ def test_signals_to_us_are_passed_on(sit: Sit, number: signal.Signals) -> None:
     seat = sit("sh", "-c", f"trap 'echo heard; exit 9' {number.name[3:]}; echo up; while :; do read -r line; done")
     seat.says(b"up")
     assert termios.tcgetattr(seat.slave) != seat.modes
-    os.kill(seat.process.pid, number)
+    seat.kill(number)
     assert seat.status() == 9
     assert b"heard" in seat.screen
     assert termios.tcgetattr(seat.slave) == seat.modes
@@ -243,7 +251,6 @@ def test_what_it_said_last_is_shown(sit: Sit) -> None:
     """All output before the command's end is there, and a child that keeps its terminal open does not make us wait."""
     seat = sit("sh", "-c", "(trap '' HUP; exec sleep 60) & echo $!; seq 1 20000; echo the end")
     assert seat.status() == 0
-    os.kill(int(seat.screen.partition(b"\r\n")[0]), signal.SIGKILL)
     assert seat.screen.endswith(b"19999\r\n20000\r\nthe end\r\n")
     assert seat.screen.count(b"\r\n") == 20002
 
@@ -310,33 +317,123 @@ def test_what_cannot_be_started_leaves_the_terminal_as_it_was(sit: Sit) -> None:
     assert b"No such file" in seat.read()
 
 
-def test_we_ourselves_keep_the_terminal(sit: Sit) -> None:
-    """A command of the same user is on our terminal itself, in our session."""
-    seat = sit(PYTHON, "-c", INTRUDER.replace("TIOCSTI", "TIOCGWINSZ"), owner=pwd.getpwuid(os.geteuid()).pw_name)
-    assert seat.status() == 0
-    found = json.loads(seat.screen.strip().partition(b"found ")[2])
-    assert found["session"] == seat.process.pid
-    assert found["names"] == [os.ttyname(seat.slave)] * 3
+def piped(shop: Shop, *argv: str, **streams: int) -> subprocess.Popen[bytes]:
+    """`gapless exec` as a script has it: on no terminal."""
+    command = [sys.executable, "-c", DRIVER, "none", *GAPLESS, "exec", "--", *argv]
+    given = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | streams
+    return subprocess.Popen(shop.host.argv(*command, cwd=shop.project), start_new_session=True, **given)  # type: ignore[call-overload, no-any-return]
 
 
-NOTHING = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": 0, "CapAmb": 0, "NoNewPrivs": 1}
+ECHO = "cat; echo problem >&2; exit 3"
 
 
-def test_it_can_never_gain_a_right(sit: Sit) -> None:
-    """No capability in any set, and no_new_privs: sudo, su and ping's file capabilities do nothing for it."""
-    seat = sit("cat", "/proc/self/status", stdout=subprocess.PIPE)
-    out, _ = seat.process.communicate(timeout=20)
-    fields = dict(line.split(":\t", 1) for line in out.decode().splitlines())
-    assert {name: int(fields[name], 16) for name in NOTHING} == NOTHING
-    user = pwd.getpwnam(OTHER)
-    assert fields["Uid"].split() == [str(user.pw_uid)] * 4
-    assert fields["Gid"].split() == [str(user.pw_gid)] * 4
-    assert fields["Groups"].split() == [str(one) for one in sorted(os.getgrouplist(OTHER, user.pw_gid))]
+def test_streams_are_apart_and_unchanged(shop: Shop) -> None:
+    """Every byte of a pipe, standard error by itself, and the status of the command."""
+    content = bytes(range(256)) * 4096
+    done = piped(shop, "sh", "-c", ECHO)
+    assert done.communicate(content, timeout=20) == (content, b"problem\n")
+    assert done.returncode == 3
 
 
-def test_a_step_that_the_kernel_refuses_is_named(sit: Sit) -> None:
-    """Invariant 8: root who may not empty the bounding set starts nothing, and hears why; the status is 127."""
-    seat = sit("true", through=["setpriv", "--bounding-set=-setpcap"])
-    seat.says(b"gapless.errors.GaplessError: cannot become the user nobody: cannot empty its bounding set: Operation")
-    assert seat.status() == 127
-    assert termios.tcgetattr(seat.slave) == seat.modes
+def test_the_status_of_what_ends_at_once(shop: Shop) -> None:
+    """It is the command's own, however soon that is over."""
+    for script, status in (("exit 3", 3), ("exit 0", 0), ("kill -KILL $$", 137), ("kill -TERM $$", 143)):
+        assert shop("exec", "--", "sh", "-c", script, check=False).returncode == status, script
+
+
+def test_what_cannot_be_seen_from_there_is_said(shop: Shop) -> None:
+    """Invariant 8: root can run it, the app's account cannot see it; the status is that of a shell."""
+    shop.host.run("install", "-D", "/bin/true", "/root/.local/bin/tool")
+    done = shop("exec", "--", "/root/.local/bin/tool", check=False)
+    assert done.returncode == 127
+    assert "cannot start /root/.local/bin/tool: it is not to be seen from there" in done.stderr
+
+
+def test_files_and_sockets_are_read_and_written_where_they_are(shop: Shop) -> None:
+    """A file goes on at its place, read or written; a socket, as of sshd, is as good as a pipe."""
+    content = bytes(range(256)) * 1000
+    ours, theirs = socket.socketpair()
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target, ours, theirs:
+        source.write(b"skipped" + content)
+        source.seek(7)
+        target.write(b"before ")
+        target.flush()
+        streams = {"stdin": source.fileno(), "stdout": target.fileno(), "stderr": theirs.fileno()}
+        done = piped(shop, "sh", "-c", ECHO, **streams)
+        assert done.wait(20) == 3
+        target.seek(0)
+        assert target.read() == b"before " + content
+        assert ours.recv(100) == b"problem\n"
+
+
+@pytest.mark.parametrize("how", ["pipe", "socket"])
+def test_it_ends_with_the_connection(shop: Shop, how: str) -> None:
+    """Nobody reads what it says any more, as when SSH breaks: it gets SIGHUP, and SIGKILL where it stays."""
+    then = "" if how == "pipe" else "; exit 4"
+    stays = f"trap '' PIPE; trap 'echo told > $GAPLESS_SHARED/told{then}' HUP; echo up; while :; do sleep 0.1; done"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        streams = dict.fromkeys(("stdout", "stderr"), theirs.fileno()) if how == "socket" else {}
+        done = piped(shop, "sh", "-c", stays, **streams)
+        theirs.close()
+        heard = ours.recv(3) if done.stdout is None else done.stdout.readline()
+        assert heard == (b"up\n")
+        ours.close()
+        for pipe in (done.stdin, done.stdout, done.stderr):
+            if pipe:
+                pipe.close()
+        wait_until(lambda: shop.host.run("test", "-e", "/srv/shop/shared/told", check=False).returncode == 0)
+        assert done.wait(20) == (4 if then else 128 + signal.SIGKILL)
+    assert commands(shop.host) == ""
+    shop.host.run("rm", "/srv/shop/shared/told")
+
+
+def test_one_who_reads_no_more_does_not_end_it(shop: Shop) -> None:
+    """`gapless exec … | head -1` has what follows done, as without gapless."""
+    done = piped(shop, "sh", "-c", "trap '' PIPE; echo up; while read line; do :; done; echo done >&2")
+    assert done.stdin is not None
+    assert done.stdout is not None
+    assert done.stderr is not None
+    assert done.stdout.readline() == b"up\n"
+    done.stdout.close()
+    done.stdin.write(b"one\ntwo\n")
+    done.stdin.close()
+    assert done.stderr.read() == b"done\n"
+    assert done.wait(20) == 0
+    done.stderr.close()
+
+
+def test_a_kill_leaves_nothing(shop: Shop) -> None:
+    """Invariant 10: of one that SIGKILL ends nothing goes on, and neither a unit nor a secret is left in /run."""
+    before = shop.host.run("find", "/run", "-name", "*exec_*").stdout
+    done = piped(shop, "sh", "-c", "sleep 1000 & echo up; wait")
+    assert done.stdout is not None
+    assert done.stdout.readline() == b"up\n"
+    assert commands(shop.host) != ""
+    os.kill(pid_of(done), signal.SIGKILL)
+    done.communicate(timeout=20)
+    wait_until(lambda: commands(shop.host) == "")
+    assert shop.host.run("find", "/run", "-name", "*exec_*").stdout == before
+    assert shop.host.run("pgrep", "-u", "shop", "sleep", check=False).stdout == ""
+
+
+def test_nothing_that_it_started_outlives_it(shop: Shop) -> None:
+    """Invariant 10: not even what has a session of its own."""
+    done = piped(shop, "sh", "-c", "setsid sleep 1000 > /dev/null 2>&1 < /dev/null & echo ok")
+    assert done.communicate(timeout=20)[0] == b"ok\n"
+    assert shop.host.run("pgrep", "-u", "shop", "sleep", check=False).stdout == ""
+    assert commands(shop.host) == ""
+
+
+def test_one_whose_deadman_is_killed_too_keeps_no_release(shop: Shop) -> None:
+    """Invariants 5 and 12: the next command that looks at the releases ends what is left of it."""
+    done = piped(shop, "sh", "-c", "trap '' HUP PIPE; echo up; while :; do sleep 1; done")
+    assert done.stdout is not None
+    assert done.stdout.readline() == b"up\n"
+    shop.host.run("pkill", "-KILL", "-f", "^/bin/sh -c.*deadman")
+    os.kill(pid_of(done), signal.SIGKILL)
+    done.wait(20)
+    assert commands(shop.host) != ""
+    shop("prune")
+    assert commands(shop.host) == ""
+    done.communicate(timeout=20)
