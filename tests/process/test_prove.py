@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,17 @@ class Pages(BaseHTTPRequestHandler):
         """Nothing is to be said of a request."""
 
 
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """The URL of a server of those pages."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
 def test_what_a_proof_is_advised_to_ask_is_answered() -> None:
     """Invariant 8: a page that answers, at an address that does, and a bound that it keeps, are advised and prove."""
 
@@ -189,9 +202,7 @@ def test_what_a_proof_is_advised_to_ask_is_answered() -> None:
         assert (live.stop() == "") is (live.advice() == "")
         return live.advice()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
-        threading.Thread(target=server.serve_forever).start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with served() as url:
         long = "the app as it is takes that long: try "
         assert advice(f"{url}/nothere") == "let --prove-url name a page that answers 2xx itself"
         assert advice(f"{url}/moved") == "let --prove-url name a page that answers 2xx itself, / perhaps"
@@ -199,7 +210,6 @@ def test_what_a_proof_is_advised_to_ask_is_answered() -> None:
         assert advice(f"{url}/") == ""
         assert advice(f"{url}/slow", bound=0.3) == f"{long}a longer --max-latency"
         assert advice(f"{url}/slow", bound=8.0) == ""
-        server.shutdown()
     assert advice(f"{url}/").startswith("if the app does not answer at that address, name the one where it does")
 
 

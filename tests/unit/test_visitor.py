@@ -61,7 +61,9 @@ def proven(path: str, visitor: Visitor, needs: bytes, status: int, location: str
 
     def serve(end: socket.socket) -> None:
         with end, end.makefile("rwb") as stream:
-            head = b"".join(iter(stream.readline, b"\r\n"))
+            head = b""
+            while (line := stream.readline()).strip():
+                head += line
             code = 200 if needs in head else status
             stream.write(b"HTTP/1.1 %d x\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (code, location.encode()))
 
