@@ -243,8 +243,8 @@ def report(walk: Walk, seed: int, measured: Measured, excused: int) -> str:
     """The figures as Markdown."""
     kinds = ", ".join(f"{count} × {name}" for name, count in sorted(Counter(walk.done).items()))
     return (
-        f"A walk (seed {seed}) on a systemd host, under the mixed traffic: {len(walk.done)} steps: {kinds}. After each, "
-        "doctor's advice is followed blindly, `gapless status` has to be true, and the next deploy has to work: "
+        f"A walk (seed {seed}) on a systemd host, under the mixed traffic: {len(walk.done)} steps: {kinds}. After "
+        "each, doctor's advice is followed blindly, `gapless status` has to be true, and the next deploy has to work: "
         f"{len(walk.outcome.wrong)} times it was not so. {measured.verdict.bound}; {excused} more were in the hands "
         f"of what was killed, or the app had no room to write them. {measured.acknowledged} POSTs acknowledged, "
         f"{len(measured.wrong)} not once in the ledger. `make chaos` prints this.\n"
