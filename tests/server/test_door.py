@@ -108,12 +108,18 @@ def test_a_head_that_comes_slowly(quick: Served, before: bytes) -> None:
 
 def test_who_waits_owes_nothing(quick: Served) -> None:
     """Invariant 6: neither a connection on which nothing came yet nor an idle one is closed for its head."""
-    with quick.visitor() as fresh, quick.visitor() as idle:
+    with quick.visitor() as fresh, quick.visitor() as idle, quick.visitor() as after:
         idle.sendall(GET)
         answered(idle)
+        after.sendall(b"POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        quick.says("reading")
+        for part in (b"0\r\n", b"\r\n"):  # the end of a body is no beginning of a head
+            after.sendall(part)
+            quick.says("asked /upload")
+        answered(after)
         began = time.monotonic()
         wait_until(lambda: time.monotonic() - began > 1.8)  # they may linger for 2 s
-        for one in (idle, fresh):
+        for one in (idle, fresh, after):
             one.sendall(GET)
             assert answered(one).startswith(b"HTTP/1.1 200")
 
@@ -225,6 +231,19 @@ def test_requests_in_one_piece(quick: Served) -> None:
                 assert more
                 answers += more
     assert memory(quick) - before < 24 << 20
+
+
+def test_an_upload_behind_another_request(visitor: socket.socket) -> None:
+    """Invariant 6: a body that was read with the requests before and behind it is taken when its turn has come."""
+    upload = b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n" + b"x" * 20000
+    visitor.sendall(GET.replace(b"/", b"/slow?1", 1) + upload + GET * 300 + upload)
+    visitor.settimeout(20)
+    answers = b""
+    while answers.count(b"20000\r\n") < 2:
+        more = visitor.recv(2**16)
+        assert more
+        answers += more
+    assert answers.count(b"HTTP/1.1 200") == 303
 
 
 def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
