@@ -334,6 +334,7 @@ def test_streams_are_apart_and_unchanged(shop: Shop) -> None:
     done = piped(shop, "sh", "-c", ECHO)
     assert done.communicate(content, timeout=20) == (content, b"problem\n")
     assert done.returncode == 3
+    assert "exec_" not in shop("logs").stdout  # what it said is its caller's alone
 
 
 def test_the_status_of_what_ends_at_once(shop: Shop) -> None:
