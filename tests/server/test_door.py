@@ -7,6 +7,7 @@ import re
 import select
 import socket
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -264,6 +265,26 @@ def test_a_message_in_more_pieces_than_anybody_needs(quick: Served, visitor: soc
         echo += visitor.recv(2**16)
     assert len(echo) > 800_000
     assert memory(quick) - before < 8 << 20
+
+
+def packed(data: bytes) -> bytes:
+    """One message as a client sends it that has agreed to pack them (RFC 7692)."""
+    squeeze = zlib.compressobj(9, wbits=-12)
+    sent = bytearray(frame(Opcode.TEXT, (squeeze.compress(data) + squeeze.flush(zlib.Z_SYNC_FLUSH))[:-4]))
+    sent[0] |= 0x40
+    return bytes(sent)
+
+
+def test_packed_messages_in_one_piece(quick: Served, visitor: socket.socket) -> None:
+    """What is packed a thousandfold is unpacked as the app takes it: a few KiB do not cost the memory of them all."""
+    agrees = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+    visitor.sendall(HANDSHAKE.replace(b"/ws-never", b"/ws")[:-2] + agrees)
+    assert b"permessage-deflate" in visitor.recv(1000)
+    quick.says("asked /ws")
+    before = memory(quick)
+    visitor.sendall(packed(bytes((16 << 20) - 1)) * 12 + frame(Opcode.CLOSE, b""))
+    read_all(visitor)
+    assert memory(quick) - before < 128 << 20
 
 
 def test_pings_of_a_client_that_reads_nothing(quick: Served, visitor: socket.socket) -> None:
