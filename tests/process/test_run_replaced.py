@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 from tests.contract.worlds import traffic
 from tests.process.conftest import Project
-from tests.support import inode_of, wait_until
+from tests.support import inode_of, start, wait_until
 
 
 def test_a_planned_restart_hands_over(project: Project) -> None:
@@ -53,6 +56,21 @@ def test_the_port_stays_open_when_nothing_runs(project: Project) -> None:
         waits.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b"one" in waits.makefile("rb").read()
     assert supervisor.process.poll() is None
+
+
+def test_modules_of_the_project_are_no_part_of_it(project: Project, tmp_path: Path) -> None:
+    """Whoever goes on in its place, or makes its first release, imports nothing from where it runs: `queue.py`, say."""
+    for name in ("gapless.py", "queue.py", "json.py"):
+        (project.folder / name).write_text("raise SystemExit('of the project')")
+    command = str(Path(sys.executable).with_name("gapless"))  # as it is installed: it does not look there either
+    run = start(tmp_path)
+    try:
+        supervisor = run(command, "run", cwd=project.folder)
+        supervisor.says("is live")
+        subprocess.run([command, "run", "--replace"], cwd=project.folder, check=True, timeout=60)
+        assert supervisor.process.poll() is None
+    finally:
+        run.end()
 
 
 def test_a_signal_during_the_exchange_is_heard_after_it(project: Project) -> None:
