@@ -23,6 +23,7 @@ from tests.support import wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LIMIT = 65536  # bytes of a head
+PART = 4096  # bytes that our server parses at a time
 MUCH = 64 << 20
 
 
@@ -226,6 +227,22 @@ def test_requests_in_one_piece(quick: Served) -> None:
                 assert more
                 answers += more
     assert memory(quick) - before < 24 << 20
+
+
+def test_what_follows_the_last_answer_of_a_drain(serve: Serve) -> None:
+    """Invariant 6: a pipelined request that cannot be answered any more is not begun; its client may repeat it."""
+    served = serve(linger=20, requests=20, streams=20)
+    with served.visitor() as visitor:
+        first = GET.replace(b"/", b"/slow?1", 1)
+        second = GET.replace(b"/", b"/second", 1)[:-2] + b"a: "
+        second += b"x" * (PART - len(first + second) - 4) + b"\r\n\r\n"
+        visitor.sendall(first + second + GET.replace(b"/", b"/third", 1))
+        served.says("asked /slow")
+        served.retire()
+        assert read_all(visitor).count(b"HTTP/1.1 200") == 2
+    assert served.process.status(10) == 0
+    assert "asked /second" in served.process.output
+    assert "asked /third" not in served.process.output
 
 
 def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:

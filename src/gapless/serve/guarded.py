@@ -138,6 +138,8 @@ class _Httptools(_Http):
     def _last_answered(self) -> None:
         """Go on where a request had to wait: all those before it are answered."""
         self.on_response_complete()
+        if self.transport.is_closing():  # it said so: nobody could be told what comes of another request
+            self.later = b""
         self._parse()
         self._resume_reading()
 
