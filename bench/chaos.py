@@ -228,7 +228,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gapless-chaos-") as folder, Host() as host:
         walk = Walk(host, OnHost(host, Path(folder, "app"), BOOT, linger=2), options.seed)
         measured, excused = walk.walk(options.steps)
-    text = report(walk, measured, excused)
+    text = report(walk, options.seed, measured, excused)
     print(f"\r{text}")
     for line in walk.outcome.wrong:
         print(line)
@@ -239,12 +239,12 @@ def main() -> None:
     sys.exit(bool(walk.outcome.wrong) or not measured.ok)
 
 
-def report(walk: Walk, measured: Measured, excused: int) -> str:
+def report(walk: Walk, seed: int, measured: Measured, excused: int) -> str:
     """The figures as Markdown."""
     kinds = ", ".join(f"{count} × {name}" for name, count in sorted(Counter(walk.done).items()))
     return (
-        f"A seeded walk on a systemd host, under the mixed traffic: {len(walk.done)} steps: {kinds}. After each, "
-        "doctor's advice is followed blindly, `gapless status` has to be true, and the next deploy has to work: "
+        f"A walk (seed {seed}) on a systemd host, under the mixed traffic: {len(walk.done)} steps: {kinds}. After "
+        "each, doctor's advice is followed blindly, `gapless status` has to be true, and the next deploy has to work: "
         f"{len(walk.outcome.wrong)} times it was not so. {measured.verdict.bound}; {excused} more were in the hands "
         f"of what was killed, or the app had no room to write them. {measured.acknowledged} POSTs acknowledged, "
         f"{len(measured.wrong)} not once in the ledger. `make chaos` prints this.\n"

@@ -56,19 +56,19 @@ def look(host: Host) -> dict[Figure, float]:
     for pid in (pids := _inside(host.pid)):
         name = _read(pid, "comm").strip()
         if name in STAYING:
-            found[_memory(f"memory of {STAYING[name]}")] = _anonymous(pid)
-            found[_count(f"descriptors of {STAYING[name]}")] = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+            found[memory(f"memory of {STAYING[name]}")] = _anonymous(pid)
+            found[counted(f"descriptors of {STAYING[name]}")] = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
     listed = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend").stdout
-    found[_count("units that systemd has loaded")] = len(listed.splitlines())
-    found[_count("processes")] = len(pids)
-    found[_count("control groups")] = sum(1 for _ in os.walk(root / "sys/fs/cgroup"))
+    found[counted("units that systemd has loaded")] = len(listed.splitlines())
+    found[counted("processes")] = len(pids)
+    found[counted("control groups")] = sum(1 for _ in os.walk(root / "sys/fs/cgroup"))
     home = root / PLACE.root.relative_to("/")
     own = taken(home)[0] - taken(home / "shared")[0] - _size(home / "ledger.jsonl")
     found[_bytes(f"{PLACE.root} less what follows")] = own
     found[Figure("its ledger", _megabytes, lambda _: ledger.LARGEST)] = _size(home / "ledger.jsonl")
     found[Figure("the journal", _megabytes, lambda _: JOURNAL)] = taken(root / "var/log/journal")[0]
     for where in ("srv", "run", "etc", "var", "tmp"):
-        found[_count(f"files in /{where}")] = _files(root / where)
+        found[counted(f"files in /{where}")] = _files(root / where)
     return found
 
 
@@ -79,7 +79,8 @@ def compare(samples: Sequence[dict[Figure, float]]) -> list[Row]:
     return [Row(one, *(statistics.median(each[one] for each in part) for part in (early, late))) for one in samples[0]]
 
 
-def _memory(what: str) -> Figure:
+def memory(what: str) -> Figure:
+    """The figure of bytes that a process has for itself: allocators vary a little."""
     return Figure(what, _megabytes, lambda before: before * MORE + SLACK)
 
 
@@ -87,7 +88,8 @@ def _bytes(what: str) -> Figure:
     return Figure(what, _megabytes, lambda before: before * MORE)
 
 
-def _count(what: str) -> Figure:
+def counted(what: str) -> Figure:
+    """The figure of things that are there, of which there may not be one more."""
     return Figure(what, lambda number: f"{number:,.0f}", lambda before: before)
 
 

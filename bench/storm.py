@@ -17,7 +17,7 @@ from bench.bulk import KINDS, Bulk, bulk
 from gapless.demo.ways import Gapless, Way
 from gapless.prove.verdict import bound
 
-RELOADS = 30
+RELOADS = 25
 BOOT = 0.05  # seconds
 CONNECTIONS = 16
 AGAIN = 1.0  # seconds after which a signal is sent again: haproxy loses those that come while it starts

@@ -396,7 +396,7 @@ def _of_check(config: Config) -> tuple[str, str]:
         if name.lower() in FRAMING:
             return f"`check.headers.{name}` is not for a setting to say", "for the Host there is `check.host`"
         if not HEADER.fullmatch(name) or not TEXT.fullmatch(value):
-            hint = 'for example: headers = { accept = "text/html" }, in visible ASCII'
+            hint = 'for example: headers = { accept = "text/html" }; in visible ASCII'
             return f"`check.headers.{name}`: with {value!r} it cannot be a header", hint
     return NOTHING
 
@@ -404,7 +404,7 @@ def _of_check(config: Config) -> tuple[str, str]:
 def _of_serve(config: Config) -> tuple[str, str]:
     for key, seconds in (("head_timeout", config.serve.head_timeout), ("body_timeout", config.serve.body_timeout)):
         if seconds <= 0:
-            return f"`serve.{key}` is 0: every visitor would be turned away", 'for example: head_timeout = "30s"'
+            return f"`serve.{key}` is 0: every visitor would be turned away", f'for example: {key} = "30s"'
     return NOTHING
 
 
@@ -466,10 +466,8 @@ def _of_environment(config: Config) -> tuple[str, str]:
 def _of_limits(config: Config) -> tuple[str, str]:
     for key, memory in (("build.memory", config.build.memory), ("limits.memory", config.limits.memory)):
         if memory and not MEMORY.fullmatch(memory):
-            return (
-                f"`{key}`: {memory!r} is no amount of memory",
-                'for example: memory = "512M", "2G", "40%"; "" = no limit',
-            )
+            hint = 'for example: memory = "512M"; also "2G", "40%", and "" for no limit'
+            return f"`{key}`: {memory!r} is no amount of memory", hint
     if 0 < config.limits.cpu < 0.01:
         return "`limits.cpu` is less than a hundredth of a processor", "for example: cpu = 1.5; 0 = no limit"
     return NOTHING

@@ -264,4 +264,8 @@ def test_a_manager_of_an_ordinary_user_ends_at_log_out(shop: Host) -> None:
     assert found()["linger"]["state"] == "failed"
     shop.run("sh", "-c", found()["linger"]["hint"])
     assert found()["linger"]["state"] == "ok"
+    shop.run("sed", "-i", "s/Backlog=4096/Backlog=100/", "/home/baker/.config/systemd/user/cake.socket")
+    assert found()["installation"]["hint"] == "gapless up --user"
+    shop.gapless("up", "--user", cwd="/home/baker/cake", user="baker")
+    assert found()["installation"]["state"] == "ok"
     shop.gapless("down", "--data", "-y", cwd="/home/baker/cake", user="baker")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.advice import follow, hint
 from tests.host.host import Host
 from tests.host.life import Shop, app_up
 from tests.support import GAPLESS, wait_until
@@ -333,6 +334,7 @@ def test_streams_are_apart_and_unchanged(shop: Shop) -> None:
     done = piped(shop, "sh", "-c", ECHO)
     assert done.communicate(content, timeout=20) == (content, b"problem\n")
     assert done.returncode == 3
+    assert "exec_" not in shop("logs").stdout  # what it said is its caller's alone
 
 
 def test_the_status_of_what_ends_at_once(shop: Shop) -> None:
@@ -347,6 +349,25 @@ def test_what_cannot_be_seen_from_there_is_said(shop: Shop) -> None:
     done = shop("exec", "--", "/root/.local/bin/tool", check=False)
     assert done.returncode == 127
     assert "cannot start /root/.local/bin/tool: it is not to be seen from there" in done.stderr
+    assert hint(done.stderr).startswith("install that program for all users")
+    done = shop("exec", "--", "tool", check=False)
+    assert done.returncode == 127
+    assert hint(done.stderr).startswith("a name is looked for in .venv/bin of the release and on its PATH")
+    shop.host.run("install", "/bin/true", "/usr/local/bin/tool")
+    shop("exec", "--", "tool")
+
+
+def test_a_unit_that_does_not_start_says_why(shop: Shop) -> None:
+    """Invariant 8: what systemd said of it is where the error says; mended, the same command runs."""
+    shop.host.run("mkdir", "-p", "/data")
+    shop.write(config="[sandbox]\nwritable = ['/data']\n")
+    shop.deploy()
+    shop.host.run("rmdir", "/data")
+    done = shop("exec", "--", "true", check=False)
+    assert done.returncode == 127, done.stderr
+    wait_until(lambda: "/data: No such file" in follow(shop, hint(done.stderr)), what="systemd's word")
+    shop.host.run("mkdir", "/data")
+    shop("exec", "--", "true")
 
 
 def test_files_and_sockets_are_read_and_written_where_they_are(shop: Shop) -> None:

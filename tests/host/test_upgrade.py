@@ -76,6 +76,7 @@ def test_an_upgrade_and_a_downgrade_lose_nothing(fresh_host: Host, tmp_path: Pat
             found = doctor(shop)["upgrade"]
             assert found["state"] == "warning"
             assert f"an older gapless made shop@{second}.service, and this is gapless {VERSION} " in found["what"]
+            assert found["hint"] == "`gapless up` starts it again, beside itself"
             fresh_host.run("systemctl", "restart", f"shop@{second}.service")
             # 2. `up` renews it, says so, and does so once.
             before = shop.live()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from gapless.version import VERSION
 from tests import older
-from tests.host import packages
-from tests.host.host import PROJECT, REQUIREMENTS, Host
+from tests.host import debs, packages
+from tests.host.host import PROJECT, Host
 from tests.host.life import Shop
 from tests.host.registry import registry
 
@@ -40,7 +40,10 @@ class Versions:
 @contextlib.contextmanager
 def versions(host: Host, folder: Path) -> Iterator[Versions]:
     """Offer this version and `older.VERSION` to pip on `host`; `folder` is for their files."""
-    subprocess.run([REQUIREMENTS, "builds"], check=True, timeout=300)
+    if host.run("/usr/bin/python3", "-c", "import ensurepip", check=False).returncode:
+        debs.download()
+        debs.offer(host)
+        host.run("sh", "-ec", "apt-get update -qq && apt-get install -qq python3-venv", timeout=120, env=PATH)
     wheels = packages.FOLDER / "upgrade" / packages.version()
     packages.wheels(wheels, *older.NEEDS)
     for one in (older.WHEEL, *wheels.glob("*.whl")):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from gapless.prove.kinds import Kind
+from gapless.prove.live import LiveProbe
+from gapless.prove.workload import Workload
 from tests.process.conftest import Project
 from tests.support import wait_until
 
@@ -156,6 +161,46 @@ def test_a_page_that_no_visitor_gets_is_not_blamed_on_the_release(project: Proje
     said = project("deploy", "--prove-url", f"{url}/open/", status=1)
     assert f"GET {url}/open/) was lost: status 404" in said
     assert "let --prove-url name a page that answers 2xx itself" in said
+
+
+class Pages(BaseHTTPRequestHandler):
+    """/ is there, /slow takes a second, /moved leads to /, and others are not there."""
+
+    def do_GET(self) -> None:
+        if self.path == "/slow":
+            time.sleep(1)
+        self.send_response({"/": 200, "/slow": 200, "/moved": 302}.get(self.path, 404))
+        if self.path == "/moved":
+            self.send_header("Location", "/")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_about: object) -> None:
+        """Nothing is to be said of a request."""
+
+
+def test_what_a_proof_is_advised_to_ask_is_answered() -> None:
+    """Invariant 8: a page that answers, at an address that does, and a bound that it keeps, are advised and prove."""
+
+    def advice(url: str, bound: float | None = None, timeout: float = 10.0) -> str:
+        workload = Workload(url=url, duration_seconds=None, kinds={Kind.GET: 1}, rate=20, timeout_seconds=timeout)
+        live = LiveProbe(workload, bound)
+        live.begin()
+        assert (live.stop() == "") is (live.advice() == "")
+        return live.advice()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        long = "the app as it is takes that long: try "
+        assert advice(f"{url}/nothere") == "let --prove-url name a page that answers 2xx itself"
+        assert advice(f"{url}/moved") == "let --prove-url name a page that answers 2xx itself, / perhaps"
+        assert advice(f"{url}/slow", timeout=0.3) == f"{long}another page, by `[check] path`"
+        assert advice(f"{url}/") == ""
+        assert advice(f"{url}/slow", bound=0.3) == f"{long}a longer --max-latency"
+        assert advice(f"{url}/slow", bound=8.0) == ""
+        server.shutdown()
+    assert advice(f"{url}/").startswith("if the app does not answer at that address, name the one where it does")
 
 
 def test_an_app_that_is_broken_already_is_not_switched(project: Project) -> None:

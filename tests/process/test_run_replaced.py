@@ -9,7 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from gapless.errors import GaplessError
+from gapless.switch.embedded import replacement
+from gapless.switch.embedded.home import EmbeddedHome
 from tests.contract.worlds import traffic
+from tests.host.advice import hint
 from tests.process.conftest import Project
 from tests.support import inode_of, start, wait_until
 
@@ -91,9 +97,14 @@ def test_what_cannot_be_replaced_says_why(project: Project) -> None:
     supervisor = project.supervise()
     port, project.port = project.port, 1
     project.configure()
-    assert "gapless.toml says 127.0.0.1:1" in project("run", "--replace", status=1)
+    said = project("run", "--replace", status=1)
+    assert "gapless.toml says 127.0.0.1:1" in said
+    assert hint(said).startswith(
+        "put the address back, or end it with `kill` and start `gapless run`: the port is closed"
+    )
     project.port = port
     project.configure()
+    project("run", "--replace")
     (project.folder / "app.py").write_text("import time; time.sleep(60)")
     deploying = project.start("deploy")
     wait_until(lambda: project.json("status")["locked_by"])
@@ -102,3 +113,61 @@ def test_what_cannot_be_replaced_says_why(project: Project) -> None:
     deploying.status()
     assert project.answers() == "one"
     assert supervisor.process.poll() is None
+    # The other way to another address, as it is advised.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        project.port = free.getsockname()[1]
+    project.configure()
+    supervisor.kill(signal.SIGTERM)
+    assert supervisor.status() == 0
+    project.supervise()
+    assert project.answers() == "one"
+
+
+# Takes as long to start as a file says.
+PATIENT = """
+import pathlib, time
+while pathlib.Path({wait!r}).exists():
+    time.sleep(0.05)
+"""
+
+
+def test_what_is_not_the_moment_for_it_passes(project: Project, tmp_path: Path) -> None:
+    """Invariants 3 and 8: while a release starts it is refused, and possible when that is over."""
+    wait = tmp_path / "wait"
+    app = project.folder / "app.py"
+    app.write_text(PATIENT.format(wait=str(wait)) + app.read_text())
+    project.supervise()
+    wait.touch()
+    project.kill(project.json("status")["instances"][0]["pid"])
+    wait_until(lambda: [one["role"] for one in project.json("status", status=1)["instances"]] == ["live"])
+    assert hint(project("run", "--replace", status=1)) == "try again when that is over"
+    wait.unlink()
+    assert project.answers() == "one"
+    wait_until(lambda: project.json("status")["instances"][0]["ready"])
+    project("run", "--replace")
+
+
+def test_a_successor_that_does_not_come(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariants 1 and 11: one that is not there is refused, one that fails says why: both harm nobody."""
+    supervisor = project.supervise()
+    before = project.json("status")["instances"][0]["pid"]
+    python = tmp_path / "python"
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(replacement, "PATIENCE", 1.0)
+
+    def replaced(advised: str) -> None:
+        with pytest.raises(GaplessError) as refused:
+            replacement.replace(EmbeddedHome(project.home), [f"127.0.0.1:{project.port}"])
+        assert refused.value.hint == advised
+
+    replaced("call a gapless that the supervisor can execute, too")
+    assert supervisor.process.poll() is None
+    python.write_text("#!/bin/sh\necho it is too old >&2; exit 1\n")
+    python.chmod(0o755)
+    replaced("what serves goes on; its output says why, and `gapless run` supervises again")
+    supervisor.says("it is too old")
+    assert project.answers() == "one"
+    monkeypatch.undo()
+    project.start("run")
+    wait_until(lambda: project.json("status")["supervisor"])
+    assert project.json("status")["instances"][0]["pid"] == before

@@ -108,14 +108,19 @@ def test_a_head_that_comes_slowly(quick: Served, before: bytes) -> None:
         assert time.monotonic() - began < 6
 
 
-def test_who_waits_owes_nothing(quick: Served) -> None:
+def test_who_waits_owes_nothing(serve: Serve) -> None:
     """Invariant 6: neither a connection on which nothing came yet nor an idle one is closed for its head."""
-    with quick.visitor() as fresh, quick.visitor() as idle:
+    quick = serve(head=0.5, body=0.5, linger=5)
+    with quick.visitor() as fresh, quick.visitor() as idle, quick.visitor() as after:
         idle.sendall(GET)
         answered(idle)
+        after.sendall(b"POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        quick.says("reading")
+        after.sendall(b"0\r\n\r\n")  # the end of a body is no beginning of a head
+        answered(after)
         began = time.monotonic()
-        wait_until(lambda: time.monotonic() - began > 1.8)  # they may linger for 2 s
-        for one in (idle, fresh):
+        wait_until(lambda: time.monotonic() - began > 2.5)
+        for one in (idle, fresh, after):
             one.sendall(GET)
             assert answered(one).startswith(b"HTTP/1.1 200")
 
@@ -243,6 +248,19 @@ def test_what_follows_the_last_answer_of_a_drain(serve: Serve) -> None:
     assert served.process.status(10) == 0
     assert "asked /second" in served.process.output
     assert "asked /third" not in served.process.output
+
+
+def test_an_upload_behind_another_request(visitor: socket.socket) -> None:
+    """Invariant 6: a body that was read with the requests before and behind it is taken when its turn has come."""
+    upload = b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n" + b"x" * 20000
+    visitor.sendall(GET.replace(b"/", b"/slow?1", 1) + upload + GET * 300 + upload)
+    visitor.settimeout(20)
+    answers = b""
+    while answers.count(b"20000\r\n") < 2:
+        more = visitor.recv(2**16)
+        assert more
+        answers += more
+    assert answers.count(b"HTTP/1.1 200") == 303
 
 
 def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:

@@ -12,7 +12,7 @@ import gapless
 
 SOURCE = Path(gapless.__file__).parent
 HINT = 3  # its place among the arguments, of GaplessError and Finding alike
-
+NAMES = {"hint", "advice"}  # of what is one, and of a function that returns one
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Functions = Mapping[str, list[tuple[Function, ast.Module]]]  # with the modules that they are in
@@ -61,11 +61,11 @@ def _place(call: ast.Call, functions: Functions) -> int | None:
 
 
 def _returns_hints(function: ast.AST) -> tuple[bool, int | None]:
-    """Whether a function returns hints, and as which part: `hint` itself, or who judges gapless.toml."""
+    """Whether a function returns hints, and as which part: by its name, or what a module's judges say second."""
     if not _is_function(function) or function.returns is None:
         return False, None
-    judges = ast.unparse(function.returns) == "tuple[str, str]"
-    return judges or function.name.removeprefix("_") == "hint", 1 if judges else None
+    judges = ast.unparse(function.returns) == "tuple[str, str]" and function.name.startswith("_")
+    return judges or function.name.removeprefix("_") in NAMES, 1 if judges else None
 
 
 class _Reader:
@@ -117,9 +117,9 @@ class _Reader:
                 yield from self._returned(node, index)
 
     def _returned(self, node: ast.Call | ast.Attribute | ast.Name, index: int | None) -> Iterator[str]:
-        """What a function of the module, or somebody's property, returns; what is called hint is one already."""
+        """What a function of the module, or somebody's property, returns; what is called so is one already."""
         name = ast.unparse(node).partition("(")[0].rpartition(".")[2]
-        for function, module in self.functions.get(name, ()) if name != "hint" else ():
+        for function, module in self.functions.get(name, ()) if name not in NAMES else ():
             if module is self.module or isinstance(node, ast.Attribute):
                 for each in ast.walk(function):
                     if isinstance(each, ast.Return):

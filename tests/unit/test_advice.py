@@ -61,11 +61,23 @@ ADVICE = {
     "database = { path = 'shop.db', replica = 's3://bucket/shop', retention = '1h' }": (
         "database = { path = 'shop.db', replica = 's3://bucket/shop', retention = '168h' }"
     ),
+    "check = { headers = { A = 'ä' } }": "",
+    "check = { headers = { Host = 'shop.example' } }": "check = { host = 'shop.example' }",
+    "serve = { head_timeout = '0s' }": "",
+    "serve = { body_timeout = '0s' }": "",
+    "limits = { cpu = 0.001 }": "",
+    "limits = { memory = 'much' }": "",
+    "build = { memory = '2 G' }": "build = { memory = '2G' }",
     "zzz = 1": "listen = '127.0.0.1:1'",
 }
 TABLES = {
     "calendar": "timers.tick",
     "host": "check",
+    "headers": "check",
+    "head_timeout": "serve",
+    "body_timeout": "serve",
+    "cpu": "limits",
+    "memory": "limits",
     "domains": "proxy",
     "database-password": "secrets",
     '"/static"': "assets",

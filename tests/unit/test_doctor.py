@@ -138,7 +138,10 @@ def test_limits_that_another_server_does_not_know() -> None:
     limit = '[serve]\nhead_timeout = "10s"\n'
     assert command.limits(shop(limit)).state is Severity.OK
     assert command.limits(shop("", "gunicorn app:app")).state is Severity.OK
-    assert command.limits(shop(limit, "gunicorn app:app")).state is Severity.WARNING
+    found = command.limits(shop(limit, "gunicorn app:app"))
+    assert found.state is Severity.WARNING
+    assert found.hint == "set the server's own limits, and take [serve] out of gapless.toml"
+    assert command.limits(shop("", "gunicorn --timeout 10 app:app")).state is Severity.OK
 
 
 def test_programs_of_a_release(tmp_path: Path) -> None:

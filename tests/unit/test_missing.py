@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from gapless.config import parse
 from gapless.errors import GaplessError
 from gapless.release import missing, sources
+from gapless.release.checkout import WITHOUT
+from gapless.release.sources import OUTWARD
 from tests.unit.release_kit import commit, git, make_project
 
 LEAST = 'name = "shop"\ncommand = "gapless serve app:app"\n'
@@ -97,7 +100,28 @@ def test_a_link_that_leads_out_is_refused_from_everywhere(tmp_path: Path, where:
         out.mkdir()
         with pytest.raises(GaplessError, match=r"its link `libs` leads out of the release") as refused:
             source.install(out)
-        assert refused.value.hint
+        assert refused.value.hint == (WITHOUT if named else OUTWARD)
+    # What the hints name: what it leads to in its place, as it is and committed, or out of git's sight.
+    link = project / "libs"
+    link.unlink()
+    link.write_text("here")
+    if under_git:
+        commit(project)
+    for number, named in enumerate((None, "HEAD") if under_git else (None,)):
+        assert (installed(project, named, tmp_path / f"in{number}") / "libs").read_text() == "here"
+    if under_git:
+        link.unlink()
+        link.symlink_to(where)
+        git(project, "rm", "-q", "--cached", "libs")
+        (project / ".gitignore").write_text("libs\n")
+        assert not os.path.lexists(installed(project, None, tmp_path / "ignored") / "libs")
+
+
+def installed(project: Path, named: str | None, out: Path) -> Path:
+    """The tree of the source, in `out`."""
+    out.mkdir()
+    sources.find(project, named).install(out)
+    return out
 
 
 def test_a_bare_repository_is_no_source(tmp_path: Path) -> None:
@@ -108,3 +132,6 @@ def test_a_bare_repository_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(GaplessError, match="it is a bare git repository") as refused:
         sources.find(project, str(tmp_path / "shop.git"))
     assert refused.value.status == 2
+    assert refused.value.hint == "clone it, and deploy the clone"
+    git(tmp_path, "clone", "-q", "shop.git", "clone")
+    assert (installed(project, str(tmp_path / "clone"), tmp_path / "out") / "app.py").exists()

@@ -126,5 +126,6 @@ def _leftovers(target: Target, app: App, current: str | None) -> list[Finding]:
 
 def _running(target: Target, app: App, current: str | None) -> list[Finding]:
     running = recovery.seen(target.manager.instances(), current)
-    beside = [leftovers.companions(app.manager.companions())] if app.kind == "systemd" else []
+    home = app.home
+    beside = [leftovers.companions(app.manager.companions(), home.own)] if isinstance(home, SystemdHome) else []
     return [leftovers.instances(running), *beside, leftovers.unneeded(app.unneeded())]

@@ -62,7 +62,7 @@ def socket(home: SystemdHome, unit: Mapping[str, str], live: str) -> Finding:
         over_tcp = not any(isinstance(one.name, str) for one in units_of.listens(units_of.installed_socket(home)))
         if over_tcp and live and home.ctl.show(["ActiveState"], live)[0]["ActiveState"] == "active":
             what = f"{name} is {unit['ActiveState']}: {live} answers on a socket that ends with it"
-        hint = f"`{_up(home)}` opens it again; `journalctl -u {name}` says why it closed"
+        hint = f"`{_up(home)}` opens it again; `journalctl{home.own} -u {name}` says why it closed"
         return Finding("socket", Severity.FAILED, what, hint)
     unreadable = unit["UnitFileState"] == "bad" and home.enabled  # of a damaged drop-in others tell
     if unit["UnitFileState"] != "enabled" and not unreadable:
@@ -157,8 +157,8 @@ def _sets(path: Path, shown: str) -> bool:
 
 
 def _ctl(home: SystemdHome) -> str:
-    return "systemctl --user" if home.user else "systemctl"
+    return f"systemctl{home.own}"
 
 
 def _up(home: SystemdHome) -> str:
-    return "gapless up --user" if home.user else "gapless up"
+    return f"gapless up{home.own}"

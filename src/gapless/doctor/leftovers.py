@@ -77,16 +77,16 @@ def instances(running: Sequence[Instance]) -> Finding:
     return Finding("instances", Severity.FAILED, what, "`gapless prune` ends it")
 
 
-def companions(found: Sequence[Companion]) -> Finding:
-    """Judge the processes and timers."""
+def companions(found: Sequence[Companion], own: str) -> Finding:
+    """Judge the processes and timers; `own` is SystemdHome's."""
     bad = [one for one in found if one.trouble]
     if not bad:
         return Finding("processes", Severity.OK, "every process and timer of the current release is as it should be")
     first = bad[0]
     what = "; ".join(f"the {one.kind} {one.name} of {one.release} {one.trouble}" for one in bad)
-    hint = f"`systemctl reset-failed {first.unit}` forgets it; `journalctl -u {first.unit}` says why"
+    hint = f"`systemctl{own} reset-failed {first.unit}` forgets it; `journalctl{own} -u {first.unit}` says why"
     if first.kind == "process" and first.state != "failed":
-        hint = f"`journalctl -u {first.unit}` says why; `gapless rollback` goes back"
+        hint = f"`journalctl{own} -u {first.unit}` says why; `gapless rollback` goes back"
         return Finding("processes", Severity.FAILED, what, hint)
     return Finding("processes", Severity.WARNING, what, hint)
 

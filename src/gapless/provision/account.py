@@ -113,4 +113,4 @@ def _run(*argv: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         cause = done.stderr.strip() or f"it exited with status {done.returncode}"
-        raise GaplessError("run", argv[0], cause, "run it as root")
+        raise GaplessError("run", argv[0], cause, "run it as root" if os.geteuid() else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -31,10 +32,10 @@ def _unbuilt(tree: Path, config: Config, project: Path, left_out: Callable[[], I
     programs |= {name: one.argv for name, one in config.processes.items()}
     programs |= {name: one.argv for name, one in config.timers.items()}
     for name, argv in programs.items():
-        if "/" in argv[0] and not argv[0].startswith("/") and not (tree / argv[0]).exists():
+        if "/" in argv[0] and not argv[0].startswith("/") and not os.path.lexists(tree / argv[0]):
             yield f"`{name}` runs {argv[0]}, which is not in the release: {BUILD}"
     for prefix, directory in config.assets.paths.items():
-        if not (tree / directory).exists():
+        if not os.path.lexists(tree / directory):
             yield f"`[assets]` {prefix}: {directory} is not in the release: {BUILD}"
     stayed = {one.rstrip("/") for one in left_out()}
     for name in MADE:

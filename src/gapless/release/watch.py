@@ -90,8 +90,9 @@ def monitored(target: Target, attempt: Attempt, monitor: Monitor | None) -> Iter
 def must_be_well(monitor: Monitor, release: str, consequence: str, advice: Callable[[], str] = str) -> None:
     """Raise GaplessError, with `advice`, when the monitor saw something wrong before the commit."""
     if cause := monitor.verdict():
-        hints = (advice(), "if the app is broken already, and this release mends it, deploy it without --prove")
-        hint = "; ".join(filter(None, hints))
+        hint = "if the app is broken already, and this release mends it, deploy it without --prove"
+        if question := advice():
+            hint = f"{question}; {hint}"
         raise GaplessError("prove", release, f"{cause}; {consequence}", hint)
 
 

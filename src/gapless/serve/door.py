@@ -55,14 +55,14 @@ class Door:
                 if now - protocol.since > GRACE:
                     protocol.transport.abort()
             elif protocol in held:
-                protocol.since = now
+                protocol.since, protocol.stalls_since = now, 0.0
             elif why := self._late(protocol, now):
                 self.turn_away(protocol, why, headers)
 
     def _late(self, protocol: Any, now: float) -> Turned | None:
         if protocol.in_body:
-            if protocol.waits_for_us or not protocol.stalls_since:
-                protocol.stalls_since = now
+            if protocol.waits_for_us or not protocol.stalls_since or protocol.stalls is not protocol.cycle:
+                protocol.stalls_since, protocol.stalls = now, protocol.cycle
             elif now - protocol.stalls_since >= self.settings.body_timeout:
                 return Turned.STALLED_BODY
         elif protocol.unfinished:

@@ -37,6 +37,7 @@ class _Guarded:
     unfinished = 0  # bytes that came, and completed neither a head nor brought a part of a body
     since = 0.0
     stalls_since = 0.0  # when it was first seen that no part of the body comes; 0: one came
+    stalls: Any = None  # the request whose body that is
     in_body = False
     is_unread = False
     number = 0  # among all connections
@@ -92,7 +93,7 @@ class _Httptools(_Http):
     _moved = False  # a part of a body came
 
     def data_received(self, data: bytes) -> None:
-        if len(data) > PART or self.later:
+        if len(data) > PART or self.later or self.pipeline:
             self.later = bytearray(self.later + data)
             self._parse()
             return
@@ -112,7 +113,9 @@ class _Httptools(_Http):
         """See whether `length` bytes brought anything that a request needs, which was `before` at most begun."""
         cycle, moved, self._moved = self.cycle, self._moved, False
         if cycle is before and not moved:
-            if self.transport.get_protocol() is self:  # it may be a WebSocket now
+            if self.responds and not cycle.more_body and self.scope is cycle.scope:  # that was the end of a body
+                self.unfinished = 0
+            elif self.transport.get_protocol() is self:  # it may be a WebSocket now
                 self.note(length)
             return
         self.unfinished = 0
@@ -144,6 +147,8 @@ class _Httptools(_Http):
         self._resume_reading()
 
     def _resume_reading(self) -> None:
+        if self.later and not self.pipeline and self.responds:  # to one whose body is in there
+            self._parse()
         if not self.later and not self.pipeline:
             FlowControl.resume_reading(self.flow)
 

@@ -139,10 +139,11 @@ class Supervisor:
         cause = "it is stopping" if self._stopping is not None else f"{', '.join(booting)} starts" if booting else ""
         if self._first:
             cause = "the first release is made"
+        hint = "try again when that is over"
         if not cause and not os.access(python, os.X_OK):
-            cause = f"there is no program {python}"
+            cause, hint = f"there is no program {python}", "call a gapless that the supervisor can execute, too"
         if cause:  # what a start says would be heard by nobody for a moment
-            raise GaplessError("replace", f"the supervisor of {self._home.root}", cause, "try again when that is over")
+            raise GaplessError("replace", f"the supervisor of {self._home.root}", cause, hint)
         self._log.say(f"leaving to {python}; what runs goes on")
         successor.hold_back()
         self.successor = python

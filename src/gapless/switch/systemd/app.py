@@ -66,7 +66,7 @@ class SystemdApp:
                 "hold",
                 "the socket",
                 f"{unit} is {state}",
-                f"`gapless up` opens it again; `journalctl -u {unit}` says why",
+                f"`gapless up{self.home.own}` opens it again; `journalctl{self.home.own} -u {unit}` says why",
             )
         return Look(self.manager.instances(), trouble, companions=self.manager.companions())
 
@@ -85,5 +85,5 @@ class SystemdApp:
     def unneeded(self) -> Unneeded:
         """Unit files of releases that are neither on disk nor running."""
         running = {one.release for one in self.manager.instances()}
-        reload = "systemctl --user daemon-reload" if self.home.user else "systemctl daemon-reload"
+        reload = f"systemctl{self.home.own} daemon-reload"
         return Unneeded([path for path, release in self.home.orphans() if release not in running], reload)

@@ -7,6 +7,7 @@ descriptor gives (a file at some place in it, a socket) we copy the bytes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
 import select
@@ -31,6 +32,7 @@ LEFT = 1 << 20  # bytes: as much as a pipe of a user holds at the most, pipe(7)
 LOOK_EVERY = 0.02  # seconds until systemd has noted what we have seen
 OF_SYSTEMD = range(200, 246)  # statuses of a start that failed, systemd.exec(5)
 NOT_SEEN = "203"  # EXIT_EXEC
+MISSING = "a name is looked for in .venv/bin of the release and on its PATH; a path begins in the release"
 HIDDEN = "install that program for all users: under systemd nothing in /root or /home is seen"
 SHOWN = ("MainPID", "ActiveState", "ExecMainCode", "ExecMainStatus", "Result")
 
@@ -45,7 +47,8 @@ def interact(home: SystemdHome, argv: Sequence[str], release: str) -> int:
     path = home.volatile / unit
     config = home.config(release)
     if problem := units.missing(config, home, release, argv[0]):
-        raise _not_started(argv, os.strerror(problem))
+        hint = MISSING if problem == errno.ENOENT else f"chmod +x {argv[0]}, then deploy"
+        raise _not_started(argv, os.strerror(problem), hint)
     with attending.told() as awaited, contextlib.ExitStack() as stack:
         uid = pwd.getpwnam(home.owner).pw_uid if home.owner else os.geteuid()
         terminal = stack.enter_context(stand_in(uid, awaited))
@@ -64,7 +67,8 @@ def interact(home: SystemdHome, argv: Sequence[str], release: str) -> int:
         if done.returncode and (found["ExecMainCode"] == "0" or int(found["ExecMainStatus"]) in OF_SYSTEMD):
             if found["ExecMainStatus"] == NOT_SEEN:
                 raise _not_started(argv, "it is not to be seen from there", HIDDEN)
-            raise _not_started(argv, done.stderr.strip() or found["Result"])
+            hint = f"`journalctl {'--user ' if home.user else ''}-u {unit}` says why"
+            raise _not_started(argv, done.stderr.strip() or found["Result"], hint)
         if pid := int(found["MainPID"]):
             with contextlib.suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)
@@ -83,8 +87,7 @@ def interact(home: SystemdHome, argv: Sequence[str], release: str) -> int:
     return int(found["ExecMainStatus"]) + (128 if found["ExecMainCode"] in {"2", "3"} else 0)
 
 
-def _not_started(argv: Sequence[str], cause: str, hint: str = "") -> GaplessError:
-    hint = hint or "it runs as the server does: `gapless doctor` says whether that finds its programs"
+def _not_started(argv: Sequence[str], cause: str, hint: str) -> GaplessError:
     return GaplessError("start", argv[0], cause, hint, status=NOT_EXECUTED)
 
 

@@ -19,6 +19,7 @@ class SystemdHome(Home):
         super().__init__(_xdg("XDG_DATA_HOME", ".local/share") / "gapless" / name if user else Path("/srv", name))
         self.name = name
         self.user = user
+        self.own = " --user" if user else ""  # what people add to systemctl, journalctl and `gapless up`
         self.owner = "" if user else name
         self.builder = "" if user else f"{name}-build"
 

@@ -317,7 +317,7 @@ class SystemdManager:
             return ""
         why = (
             taken(self.ctl, map(Address.parse, config.addresses), self.home.socket)
-            or f"`journalctl -u {self.home.socket}` says why"
+            or f"`journalctl{self.home.own} -u {self.home.socket}` says why"
         )
         return f"{self.home.socket} cannot listen: {why}"
 
