@@ -79,6 +79,23 @@ def test_modules_of_the_project_are_no_part_of_it(project: Project, tmp_path: Pa
         run.end()
 
 
+def test_a_name_that_somebody_takes_meanwhile(project: Project) -> None:
+    """Invariant 5: any local user can bind the abstract name of a notify socket in between, and keeps nobody away."""
+    supervisor = project.supervise()
+    before = project.json("status")["instances"][0]
+    supervisor.kill(signal.SIGKILL)
+    supervisor.process.wait()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taken:
+        taken.bind(EmbeddedHome(project.home).notify(before["id"]))
+        follower = project.supervise()
+        follower.says("is not heard: another process has the name")
+        after = wait_until(lambda: project.json("status")["instances"])
+        assert [one["pid"] for one in after] == [before["pid"]]
+        project.app("two")
+        project("deploy")
+        assert project.answers() == "two"
+
+
 def test_a_signal_during_the_exchange_is_heard_after_it(project: Project) -> None:
     """Invariant 6: SIGTERM at any moment of it ends the app in a drain, and leaves nobody unsupervised."""
     supervisor = project.supervise()
