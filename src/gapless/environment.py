@@ -58,6 +58,9 @@ def _fix(home: Path, release: str, config: Config, project: Path, read: Callable
     text, secret_values = _wanted(home, release, config, project, read)
     if config.build.env:
         _write(build_file(home, release), _text(home, release, config.build.env).encode())
+    if config.check.headers:
+        headers = for_server(Home(home), config, "")[variables.CHECK_HEADERS]
+        _write(check_file(home, release), assignment(variables.CHECK_HEADERS, headers, release).encode())
     if config.secrets:
         directory = secrets(home, release)
         incoming = _scratch(directory.parent, f".{release}-")
@@ -268,7 +271,8 @@ def forget(home: Path, release: str) -> None:
     """
     described = Home(home)
     _forget(
-        *(variables_file(home, release), build_file(home, release), secrets(home, release)),
+        *(variables_file(home, release), build_file(home, release), check_file(home, release)),
+        secrets(home, release),
         *(described.settings(release), described.content(release)),
     )
 
@@ -287,6 +291,14 @@ def variables_file(home: Path, release: str) -> Path:
 def build_file(home: Path, release: str) -> Path:
     """The file with the variables that its build alone gets, over those of the release; absolute, and none is none."""
     return (Home(home).env / f"{release}.build.env").absolute()
+
+
+def check_file(home: Path, release: str) -> Path:
+    """The file with the headers that its check is asked with, a login say; absolute, and none is none.
+
+    systemd shows everybody what is in a unit itself.
+    """
+    return (Home(home).env / f"{release}.check.env").absolute()
 
 
 def _scratch(parent: Path, prefix: str) -> Path:

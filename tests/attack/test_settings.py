@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from importlib import metadata
 
 import pytest
 
@@ -144,6 +145,27 @@ def test_settings_that_another_user_put_above(host: Host) -> None:
             assert f"-C {folder}" in done.stderr
         host.run("rm", "-r", f"{folder}/roots", f"{folder}/gapless.toml")
     assert host.run("sh", "-c", "ls /srv; find /etc/systemd/system -name 'shop*'").stdout == ""
+
+
+@pytest.mark.parametrize("link", ["gapless.toml", "vendor/gapless-{}-py3-none-any.whl"])
+def test_a_first_gapless_toml_that_is_a_link(host: Host, link: str) -> None:
+    """Invariants 8 and 9: `sudo gapless init` writes nothing by links of a project's owner; he himself may run it."""
+    project = f"{PROJECTS}/links"
+    host.write(f"{project}/app.py", "import flask\napp = flask.Flask(__name__)\n")
+    host.write(f"{project}/requirements.txt", "")
+    host.write("/precious/file", "precious")
+    path = f"{project}/{link.format(metadata.version('gapless'))}"
+    target = "/precious/new" if link == "gapless.toml" else "/precious/file"
+    host.run("sh", "-c", f"mkdir -p $(dirname {path}); ln -s {target} {path}; chown -hR nobody: {project}")
+    refused = host.gapless("init", cwd=project, check=False)
+    assert refused.returncode == 1
+    assert "belongs to nobody, who would have root write elsewhere" in refused.stderr
+    assert "Try:   run `gapless init` as the owner of the project, without sudo" in refused.stderr
+    assert host.run("ls", "/precious").stdout == "file\n"
+    assert host.read("/precious/file") == "precious"
+    host.run("rm", path)
+    host.gapless("init", cwd=project, user="nobody")
+    host.run("rm", "-r", project, "/precious")
 
 
 @pytest.mark.parametrize("file", ["gapless.toml", "gapless.staging.toml"])

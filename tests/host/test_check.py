@@ -40,6 +40,11 @@ def test_the_check_is_a_visitor_of_the_kind_that_the_app_wants(shop: Shop, rehea
     app = PARTICULAR.format(port=shop.port) if rehearse == "false" else PARTICULAR.format(port="scope['server'][1]")
     shop.host.write(f"{shop.project}/app.py", app)
     shop("up")
+    units = shop.host.run(
+        "sh", "-c", "systemctl show 'shop*'; grep -rs . /etc/systemd/system/shop*", user="nobody"
+    ).stdout
+    assert "GAPLESS_CHECK_SCHEME=https" in units
+    assert "1 a" not in units  # a login perhaps, and everybody reads units
     if rehearse == "true":
         return
     assert json.loads(shop("deploy", "--prove", "--watch", "1s", "--json").stdout)["outcome"] == "switched"

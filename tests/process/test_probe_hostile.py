@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import itertools
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from websockets.frames import Frame, Opcode
+from websockets.utils import accept_key
 
 from tests.support import GAPLESS, listening
 
@@ -45,12 +48,25 @@ def named(visitor: socket.socket) -> None:
     visitor.sendall(HEAD + b"Gapless-Release: " + name + b"\r\nContent-Length: 0\r\n\r\n")
 
 
+def sent_elsewhere(visitor: socket.socket) -> None:
+    """The handshake of a WebSocket is answered with the address of another server."""
+    visitor.sendall(b"HTTP/1.1 302 Found\r\nLocation: ws://192.0.2.1:1/\r\nContent-Length: 0\r\n\r\n")
+
+
+def pinged(visitor: socket.socket, key: str) -> None:
+    """Pings without an end over a WebSocket, and nobody reads what they are answered with."""
+    head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    visitor.sendall(f"{head}Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode())
+    while True:
+        visitor.sendall(Frame(Opcode.PING, b"x" * 125).serialize(mask=False) * 1000)
+
+
 @pytest.fixture
-def answering() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
+def answering() -> Iterator[Callable[[Callable[..., None]], int]]:
     """Start a server that answers each request with the function; returns its port."""
     with contextlib.ExitStack() as stack:
 
-        def begin(answer: Callable[[socket.socket], None]) -> int:
+        def begin(answer: Callable[..., None]) -> int:
             listener = stack.enter_context(listening())
             listener.setblocking(True)
             threading.Thread(target=serve, args=(listener, answer), daemon=True).start()
@@ -60,22 +76,23 @@ def answering() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
         yield begin
 
 
-def serve(listener: socket.socket, answer: Callable[[socket.socket], None]) -> None:
+def serve(listener: socket.socket, answer: Callable[..., None]) -> None:
     with contextlib.suppress(OSError):
         while True:
             visitor, _ = listener.accept()
             threading.Thread(target=converse, args=(visitor, answer), daemon=True).start()
 
 
-def converse(visitor: socket.socket, answer: Callable[[socket.socket], None]) -> None:
+def converse(visitor: socket.socket, answer: Callable[..., None]) -> None:
     with visitor, contextlib.suppress(OSError):
-        while visitor.recv(65536):
-            answer(visitor)
+        while asked := visitor.recv(65536):
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", asked)
+            answer(visitor, *([key[1].decode()] if key and answer is pinged else []))
 
 
 @pytest.mark.parametrize("answer", [bomb, endless, continued, named])
 def test_an_answer_that_costs_more_than_it_is_worth(
-    answering: Callable[[Callable[[socket.socket], None]], int], tmp_path: Path, answer: Callable[[socket.socket], None]
+    answering: Callable[[Callable[..., None]], int], tmp_path: Path, answer: Callable[..., None]
 ) -> None:
     """Invariant 8: the probe ends in time with a verdict, unpacks nothing, and its page is of a page's size."""
     page = tmp_path / "report.html"
@@ -93,3 +110,16 @@ def test_an_answer_that_costs_more_than_it_is_worth(
         shown = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path).stdout
         assert "\x9b" not in shown
         assert len(shown) < 20_000
+
+
+@pytest.mark.parametrize("answer", [sent_elsewhere, pinged])
+def test_a_websocket_of_a_hostile_site(
+    answering: Callable[[Callable[..., None]], int], tmp_path: Path, answer: Callable[..., None]
+) -> None:
+    """Invariant 8: the probe ends with a verdict; a redirect is one, and is not followed."""
+    flags = ("--duration", "1s", "--rate", "10", "--timeout", "1s", "--kinds", "ws", "--json")
+    argv = [*GAPLESS, "probe", f"http://127.0.0.1:{answering(answer)}", *flags]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["lost"] > 5
+    assert ("handshake status 302" in done.stdout) == (answer is sent_elsewhere)

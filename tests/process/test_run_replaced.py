@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from gapless.switch.embedded.home import EmbeddedHome
 from tests.contract.worlds import traffic
 from tests.host.advice import hint
 from tests.process.conftest import Project
-from tests.support import inode_of, wait_until
+from tests.support import inode_of, start, wait_until
 
 
 def test_a_planned_restart_hands_over(project: Project) -> None:
@@ -61,6 +62,38 @@ def test_the_port_stays_open_when_nothing_runs(project: Project) -> None:
         waits.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b"one" in waits.makefile("rb").read()
     assert supervisor.process.poll() is None
+
+
+def test_modules_of_the_project_are_no_part_of_it(project: Project, tmp_path: Path) -> None:
+    """Whoever goes on in its place, or makes its first release, imports nothing from where it runs: `queue.py`, say."""
+    for name in ("gapless.py", "queue.py", "json.py"):
+        (project.folder / name).write_text("raise SystemExit('of the project')")
+    command = str(Path(sys.executable).with_name("gapless"))  # as it is installed: it does not look there either
+    run = start(tmp_path)
+    try:
+        supervisor = run(command, "run", cwd=project.folder)
+        supervisor.says("is live")
+        subprocess.run([command, "run", "--replace"], cwd=project.folder, check=True, timeout=60)
+        assert supervisor.process.poll() is None
+    finally:
+        run.end()
+
+
+def test_a_name_that_somebody_takes_meanwhile(project: Project) -> None:
+    """Invariant 5: any local user can bind the abstract name of a notify socket in between, and keeps nobody away."""
+    supervisor = project.supervise()
+    before = project.json("status")["instances"][0]
+    supervisor.kill(signal.SIGKILL)
+    supervisor.process.wait()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taken:
+        taken.bind(EmbeddedHome(project.home).notify(before["id"]))
+        follower = project.supervise()
+        follower.says("is not heard: another process has the name")
+        after = wait_until(lambda: project.json("status")["instances"])
+        assert [one["pid"] for one in after] == [before["pid"]]
+        project.app("two")
+        project("deploy")
+        assert project.answers() == "two"
 
 
 def test_a_signal_during_the_exchange_is_heard_after_it(project: Project) -> None:

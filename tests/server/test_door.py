@@ -7,6 +7,7 @@ import re
 import select
 import socket
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.support import wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LIMIT = 65536  # bytes of a head
+PART = 4096  # bytes that our server parses at a time
 MUCH = 64 << 20
 
 
@@ -232,6 +234,22 @@ def test_requests_in_one_piece(quick: Served) -> None:
     assert memory(quick) - before < 24 << 20
 
 
+def test_what_follows_the_last_answer_of_a_drain(serve: Serve) -> None:
+    """Invariant 6: a pipelined request that cannot be answered any more is not begun; its client may repeat it."""
+    served = serve(linger=20, requests=20, streams=20)
+    with served.visitor() as visitor:
+        first = GET.replace(b"/", b"/slow?1", 1)
+        second = GET.replace(b"/", b"/second", 1)[:-2] + b"a: "
+        second += b"x" * (PART - len(first + second) - 4) + b"\r\n\r\n"
+        visitor.sendall(first + second + GET.replace(b"/", b"/third", 1))
+        served.says("asked /slow")
+        served.retire()
+        assert read_all(visitor).count(b"HTTP/1.1 200") == 2
+    assert served.process.status(10) == 0
+    assert "asked /second" in served.process.output
+    assert "asked /third" not in served.process.output
+
+
 def test_an_upload_behind_another_request(visitor: socket.socket) -> None:
     """Invariant 6: a body that was read with the requests before and behind it is taken when its turn has come."""
     upload = b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n" + b"x" * 20000
@@ -282,6 +300,26 @@ def test_a_message_in_more_pieces_than_anybody_needs(quick: Served, visitor: soc
         echo += visitor.recv(2**16)
     assert len(echo) > 800_000
     assert memory(quick) - before < 8 << 20
+
+
+def packed(data: bytes) -> bytes:
+    """One message as a client sends it that has agreed to pack them (RFC 7692)."""
+    squeeze = zlib.compressobj(9, wbits=-12)
+    sent = bytearray(frame(Opcode.TEXT, (squeeze.compress(data) + squeeze.flush(zlib.Z_SYNC_FLUSH))[:-4]))
+    sent[0] |= 0x40
+    return bytes(sent)
+
+
+def test_packed_messages_in_one_piece(quick: Served, visitor: socket.socket) -> None:
+    """What is packed a thousandfold is unpacked as the app takes it: a few KiB do not cost the memory of them all."""
+    agrees = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+    visitor.sendall(HANDSHAKE.replace(b"/ws-never", b"/ws")[:-2] + agrees)
+    assert b"permessage-deflate" in visitor.recv(1000)
+    quick.says("asked /ws")
+    before = memory(quick)
+    visitor.sendall(packed(bytes((16 << 20) - 1)) * 12 + frame(Opcode.CLOSE, b""))
+    read_all(visitor)
+    assert memory(quick) - before < 128 << 20
 
 
 def test_pings_of_a_client_that_reads_nothing(quick: Served, visitor: socket.socket) -> None:

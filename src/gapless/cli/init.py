@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 from pathlib import Path
@@ -13,7 +14,9 @@ import click
 from gapless.cli.options import Project, anywhere, dry_run
 from gapless.cli.output import Output
 from gapless.config import FILE, parse
+from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
+from gapless.linux.upwards import writers
 
 if TYPE_CHECKING:
     from gapless.survey import Findings
@@ -56,6 +59,7 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
     if path.exists():
         output.result({"path": str(path), "changed": False}, f"Already there: {path}")
         return
+    _refuse_others(project.directory)
     from gapless import survey  # only this verb pays for it
     from gapless.survey import wheel
 
@@ -66,7 +70,8 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
     parse(text, path)
     if not dry_run:
         try:
-            path.write_text(text)
+            with path.open("x") as file:  # also where it is a link that leads nowhere yet
+                file.write(text)
             if packed:
                 wheel.write(project.directory / packed)
         except OSError as error:
@@ -74,6 +79,13 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
     document = {"path": str(path), "changed": not dry_run, "app": found.app or None, "text": text}
     document |= {"kind": found.kind or None, "todo": found.todo, "wheel": packed or None}
     output.result(document, *_said(path, found, packed, text if dry_run else ""))
+
+
+def _refuse_others(directory: Path) -> None:
+    """Let root read and write nothing where somebody else could have put a link. Raises GaplessError."""
+    if os.geteuid() == 0 and (why := writers(directory, {0})):
+        hint = "run `gapless init` as the owner of the project, without sudo"
+        raise GaplessError("make", str(directory / FILE), f"{why}, who would have root write elsewhere", hint)
 
 
 def _said(path: Path, found: Findings, packed: str, text: str) -> list[str]:

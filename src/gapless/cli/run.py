@@ -45,7 +45,7 @@ def command(output: Output, /, project: Project, replace: bool, lock_wait: float
     _name_again(output, app.home)
 
     def first() -> list[str]:
-        return [sys.executable, "-m", "gapless", "deploy", "-q", "-C", str(project.directory)]
+        return [sys.executable, "-P", "-m", "gapless", "deploy", "-q", "-C", str(project.directory)]
 
     output.detail(f"holding {', '.join(config.addresses)} for {config.name}")
     sys.exit(supervisor.run(app.home.root, config, output.pass_on, first=first, arguments=sys.argv[1:]))

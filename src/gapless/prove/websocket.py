@@ -21,6 +21,22 @@ class Restarted(Exception):  # noqa: N818
     """The server closed the connection with 1012 while a message was under way."""
 
 
+class _Connect(connect):
+    """A handshake that follows no redirect: that is an answer, and somebody else's address perhaps."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Raise it."""
+        return exc
+
+
+class _Connection(ClientConnection):
+    """A connection that ends where the server reads nothing: to answer its pings would take memory without an end."""
+
+    def pause_writing(self) -> None:
+        """Give up: what we send by ourselves is far less than waits by now."""
+        self.loop.call_soon(self.transport.abort)  # what was read is answered before
+
+
 class _Link:
     """One open connection and the messages that wait for their echo on it."""
 
@@ -136,7 +152,7 @@ class Channel:
 
 async def _connect(workload: Workload, address: str) -> ClientConnection:
     try:
-        return await connect(
+        return await _Connect(
             workload.asked(Kind.WS),
             host=address,
             port=workload.port,
@@ -147,6 +163,7 @@ async def _connect(workload: Workload, address: str) -> ClientConnection:
             open_timeout=workload.timeout_seconds,
             ping_interval=None,
             close_timeout=1,
+            create_connection=_Connection,
         )
     except InvalidStatus as refusal:
         status = refusal.response.status_code

@@ -30,7 +30,7 @@ class Assets:
             missing = message["type"] == "http.response.start" and message["status"] == 404
             if missing and (response := self._find(asked)):
                 replaced = True
-                await response(asked, receive, send)
+                await response(_sparing(asked), receive, send)
             if not replaced:
                 await send(message)
 
@@ -45,3 +45,9 @@ class Assets:
         if found is None or not stat.S_ISREG(found.st_mode) or scope["path"].endswith("/"):
             return None
         return self._files.file_response(path, found, scope)
+
+
+def _sparing(scope: Any) -> Any:
+    """`scope` without many ranges at once, RFC 9110, 14.2: Starlette before 0.49.1 is busy with them for long."""
+    headers = [(name, value) for name, value in scope["headers"] if name != b"range" or b"," not in value]
+    return scope | {"headers": headers}

@@ -16,7 +16,7 @@ from gapless.serve.door import Door, Turned
 from gapless.serve.refusal import NO_HANDSHAKE, refuse
 
 PART = 4096  # bytes that are parsed at a time: some hundred requests at most, and so exact is the limit of a head
-UNTAKEN = 1 << 20  # bytes that a client has not taken: no further ping of its is answered
+UNTAKEN = 1 << 20  # bytes that a client has not taken: no further ping is answered; or the app: nothing is unpacked
 
 
 def guard(config: uvicorn.Config, door: Door) -> None:
@@ -141,6 +141,8 @@ class _Httptools(_Http):
     def _last_answered(self) -> None:
         """Go on where a request had to wait: all those before it are answered."""
         self.on_response_complete()
+        if self.transport.is_closing():  # it said so: nobody could be told what comes of another request
+            self.later = b""
         self._parse()
         self._resume_reading()
 
@@ -179,13 +181,48 @@ class _SansIo(_Guarded):
     default_headers: list[tuple[bytes, bytes]]
     frames: list[Any]
     handshake_initiated: bool
+    read_paused: bool
     transport: Any
+
+    later: Any = b""  # read, and not parsed before the app has taken the messages in front of it
+    _untaken = 0  # bytes of these, unpacked
 
     def data_received(self, data: bytes) -> None:
         """Answer a handshake that is none, or has a line of over 8 KiB or over 128 headers: nobody else does."""
-        super().data_received(data)  # type: ignore[misc]
+        self.later = bytearray(self.later + data)
+        self._parse()
         if not self.handshake_initiated and not self.transport.is_closing():
             refuse(self, self.default_headers, NO_HANDSHAKE)
+
+    def _parse(self) -> None:
+        """Take what was read while the app keeps up: unpacked it may be a thousand times as much."""
+        while self.later and self._untaken <= UNTAKEN:
+            part = bytes(self.later[:PART])
+            del self.later[:PART]
+            super().data_received(part)  # type: ignore[misc]
+            if self.transport.is_closing():
+                self.later = b""
+
+    def send_receive_event_to_app(self) -> None:
+        size = sum(map(len, self.frames))
+        super().send_receive_event_to_app()  # type: ignore[misc]
+        if self.read_paused:  # else it was thrown away
+            self._untaken += size
+
+    async def receive(self) -> Any:
+        message = await super().receive()  # type: ignore[misc]
+        self._go_on()
+        return message
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)  # type: ignore[misc]
+        self._go_on()  # it was a close, perhaps: from then on messages are thrown away, and the client's close awaited
+
+    def _go_on(self) -> None:
+        if not self.read_paused:
+            self._untaken = 0
+            if self.later:
+                self._parse()
 
     def handle_cont(self, event: Any) -> None:
         """Join the fragments as they come: a list of millions that are empty is no size that has a limit."""
@@ -193,7 +230,7 @@ class _SansIo(_Guarded):
             self.frames.append(bytearray())
         self.frames[1] += event.data
         if event.fin:
-            self.send_receive_event_to_app()  # type: ignore[attr-defined]
+            self.send_receive_event_to_app()
 
     def handle_ping(self) -> None:
         """Answer, but nobody who takes no answers: an older ping needs none once another has come, RFC 6455, 5.5.3."""

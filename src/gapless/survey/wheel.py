@@ -47,7 +47,8 @@ def write(path: Path) -> None:
     content[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: gapless\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     content[f"{info}/RECORD"] = "".join([*map(_recorded, content.items()), f"{info}/RECORD,,\n"]).encode()
     path.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+    path.unlink(missing_ok=True)  # it may be a link
+    with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED) as wheel:
         for name, data in content.items():
             wheel.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
 

@@ -73,9 +73,12 @@ class Supervised:
 
     @classmethod
     def adopted(cls, home: EmbeddedHome, record: Record, on_change: Callable[[Supervised], None]) -> Supervised | None:
-        """Watch an instance that a killed supervisor left; None when it has just ended. Raises OSError."""
+        """Watch an instance that another supervisor left; None when it has just ended. Raises OSError.
+
+        Anybody can read the name of its notify socket, unix(7), and may have taken it in between: then it is not heard.
+        """
         with contextlib.ExitStack() as undo:
-            notify = undo.enter_context(notifications.bind(home.notify(record.id)))
+            notify = undo.enter_context(notifications.bind_again(home.notify(record.id)))
             try:
                 pidfd = os.pidfd_open(record.pid)
             except ProcessLookupError:
@@ -89,6 +92,11 @@ class Supervised:
     @property
     def state(self) -> InstanceState:
         return self.record.state
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether what it says comes to us."""
+        return bool(self._notify.getsockname())
 
     def retire(self, why: str) -> None:
         """Tell the instance to drain, and kill it when its longest budget is over; again is no error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -22,6 +23,16 @@ def bind(name: str) -> socket.socket:
         receiver.close()
         raise
     return receiver
+
+
+def bind_again(name: str) -> socket.socket:
+    """As `bind`, but a socket without a name, on which nothing ever comes, where another process has that."""
+    try:
+        return bind(name)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
 
 def trusted() -> set[int]:

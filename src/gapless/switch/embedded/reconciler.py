@@ -142,6 +142,10 @@ class Reconciler:
         self._log.say(f"{record.id} (pid {record.pid}) was found {record.state} and adopted")
         if record.state is InstanceState.BOOTING and self.role(running) is Role.CANDIDATE:
             running.retire("its deployer lost the supervisor")
+        elif not running.is_heard:
+            self._log.say(f"{record.id} is not heard: another process has the name of its notify socket")
+            if record.state is InstanceState.BOOTING:
+                running.retire("nobody would hear that it is ready")
 
     def _changed(self, running: Supervised) -> None:
         record = running.record

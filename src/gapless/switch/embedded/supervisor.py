@@ -56,7 +56,7 @@ def run(
                 supervisor = Supervisor(place, held, LogOutput(place, emit))
                 status = asyncio.run(supervisor.run(found, first))
                 if supervisor.successor:
-                    argv = [supervisor.successor, "-m", "gapless", *arguments]
+                    argv = [supervisor.successor, "-P", "-m", "gapless", *arguments]
                     successor.become(argv, {address: one.fileno() for address, one in held.items()})
                 return status
             finally:

@@ -28,6 +28,7 @@ from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.systemctl import GONE
 
 PART = 1 << 16  # bytes
+LEFT = 1 << 20  # bytes: as much as a pipe of a user holds at the most, pipe(7)
 LOOK_EVERY = 0.02  # seconds until systemd has noted what we have seen
 OF_SYSTEMD = range(200, 246)  # statuses of a start that failed, systemd.exec(5)
 NOT_SEEN = "203"  # EXIT_EXEC
@@ -137,12 +138,17 @@ class Streams:
         return theirs
 
     def _copy(self, source: int, target: int) -> None:
-        """Copy until the end, or until both the command has ended and nothing is left."""
+        """Copy until the end, or until both the command has ended and nothing is left.
+
+        What is left is what a pipe may hold: whom the command gave its end, the server say, may write for ever.
+        """
+        left = LEFT
         try:
-            while source in select.select([source, self._over], [], [])[0]:
+            while source in (ready := select.select([source, self._over], [], [])[0]) and left > 0:
                 part = os.read(source, PART)
                 if not part:
                     break
+                left -= len(part) if self._over in ready else 0
                 while part:
                     part = part[os.write(target, part) :]
         except OSError:

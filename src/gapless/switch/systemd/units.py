@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gapless import environment, timeouts
+from gapless import environment, timeouts, variables
 from gapless.address import Address
 from gapless.config import Config
 from gapless.errors import GaplessError
@@ -60,6 +60,8 @@ def service(config: Config, home: SystemdHome, instance: str, socket: str = "") 
     about = _common(config, home, release, config.argv)
     about["start_timeout"] = config.check.timeout + timeouts.MANAGER
     for_server = environment.for_server(home, config, "" if socket else home.private(instance))
+    for_server[variables.CHECK_HEADERS] = ""  # they are in a file of root's
+    about["variables_of_check"] = environment.check_file(home.root, release)
     about["for_server"] = for_server | (TRUST if socket else _trust(home))  # root alone connects to another socket
     return render("service", instance=instance, socket=socket or home.socket, **about)
 
