@@ -40,7 +40,7 @@ def test_each_that_is_turned_away_is_counted(run: start, tmp_path: Path, workers
                     assert re.match(b"HTTP/1.1 (408|431) ", visitor.recv(1000))
                     while visitor.recv(1000):
                         pass
-        counts = {**dict.fromkeys(BEGUN, 2), "unread": 0}
+        counts = {**dict.fromkeys(BEGUN, 2), "packed_messages": 0, "unread": 0}
         told = wait_until(lambda: (now := status_of(private))["turned_away"] == counts and now)
         one.says("turned away: ")
         if workers != "1":

@@ -322,6 +322,25 @@ def test_packed_messages_in_one_piece(quick: Served, visitor: socket.socket) -> 
     assert memory(quick) - before < 128 << 20
 
 
+def test_packed_messages_that_are_not_whole(quick: Served) -> None:
+    """Invariant 6, its limits: what many keep begun has an end that they share, be it sent in ever so few bytes."""
+    agrees = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+    begun = bytearray(packed(bytes((16 << 20) - 1)))
+    begun[0] &= 0x7F  # its end is to come
+    before = memory(quick)
+    with contextlib.ExitStack() as stack:
+        visitors = [stack.enter_context(quick.visitor()) for _ in range(24)]
+        for one in visitors:
+            one.sendall(HANDSHAKE.replace(b"/ws-never", b"/ws")[:-2] + agrees)
+            assert one.recv(1000).startswith(b"HTTP/1.1 101")
+            one.sendall(begun)
+        wait_until(lambda: len(select.select(visitors, [], [], 0)[0]) > 6)
+        closed = select.select(visitors, [], [], 0)[0]
+        assert len(closed) < 12
+        assert {read_all(one) for one in closed} == {b"\x88\x02\x03\xf1"}  # a close with 1009
+    assert memory(quick) - before < 400 << 20
+
+
 def test_pings_of_a_client_that_reads_nothing(quick: Served, visitor: socket.socket) -> None:
     """Answers that nobody takes do not pile up; a client that reads again is answered again."""
     socketed(quick, visitor)

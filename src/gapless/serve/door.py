@@ -19,6 +19,7 @@ log = logging.getLogger("gapless.serve")
 
 GRACE = 2.0  # seconds that somebody who was turned away has to read why, before the connection is reset
 SAY_EVERY = 60.0  # seconds between lines of the log: who is attacked has enough to do
+PACKED = 256 << 20  # bytes that packed messages, not whole yet, may take together beyond what came of them
 CROWD = 8  # of the connections without a byte, one in so many goes when descriptors run out
 
 
@@ -28,6 +29,7 @@ class Turned(enum.StrEnum):
     SLOW_HEAD = "slow_heads"
     LARGE_HEAD = "large_heads"
     STALLED_BODY = "stalled_bodies"
+    PACKED_MESSAGE = "packed_messages"  # of a WebSocket, not whole yet, when all such took too much memory
     UNREAD = "unread"  # not a byte came on it, and descriptors had run out
 
 
@@ -44,6 +46,8 @@ class Door:
         self.settings = settings
         self.now = now
         self.counts = dict.fromkeys(Turned, 0)
+        self._packed: dict[Any, int] = {}  # of each connection with such a message
+        self._all_packed = 0
         self._said = dict(self.counts)
         self._said_at = -SAY_EVERY
 
@@ -82,6 +86,18 @@ class Door:
             protocol.transport.close()
         else:
             refuse(protocol, headers, ANSWERS[why], may_send=why is not Turned.SLOW_HEAD)
+
+    def weigh(self, protocol: Any, packed: int) -> None:
+        """Note what a packed message of `protocol` takes by now, 0 for none; where all are too much, the largest go."""
+        self._all_packed += packed - self._packed.pop(protocol, 0)
+        if packed:
+            self._packed[protocol] = packed
+        while self._all_packed > PACKED:
+            largest = max(self._packed, key=self._packed.__getitem__)
+            self._all_packed -= self._packed.pop(largest)
+            self.counts[Turned.PACKED_MESSAGE] += 1
+            largest.turned_away, largest.since = True, self.now()
+            largest.refuse_message()
 
     def make_room(self, connections: Collection[Any]) -> bool:
         """Close the oldest connections without a byte, and tell whether there were any."""

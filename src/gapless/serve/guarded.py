@@ -18,6 +18,8 @@ from gapless.serve.refusal import NO_HANDSHAKE, refuse
 PART = 4096  # bytes that are parsed at a time: some hundred requests at most, and so exact is the limit of a head
 UNTAKEN = 1 << 20  # bytes that a client has not taken: no further ping is answered; or the app: nothing is unpacked
 
+MESSAGE_TOO_BIG = 1009  # RFC 6455, 7.4.1
+
 
 def guard(config: uvicorn.Config, door: Door) -> None:
     """Have the protocols of `config`, which is loaded, report to `door`."""
@@ -27,7 +29,7 @@ def guard(config: uvicorn.Config, door: Door) -> None:
     config.http_protocol_class = type("Http", (of_http, http), {"door": door, "receive": http.data_received})
     if websocket := config.ws_protocol_class:
         sansio = hasattr(websocket, "handle_cont") and hasattr(websocket, "send_receive_event_to_app")
-        config.ws_protocol_class = type("WebSocket", (_SansIo if sansio else _Guarded, websocket), {})
+        config.ws_protocol_class = type("WebSocket", (_SansIo if sansio else _Guarded, websocket), {"door": door})
 
 
 class _Guarded:
@@ -178,7 +180,9 @@ class _SansIo(_Guarded):
     """What stands before uvicorn's WebSocketsSansIOProtocol."""
 
     conn: Any
+    close_sent: bool
     default_headers: list[tuple[bytes, bytes]]
+    door: Door
     frames: list[Any]
     handshake_initiated: bool
     read_paused: bool
@@ -186,6 +190,8 @@ class _SansIo(_Guarded):
 
     later: Any = b""  # read, and not parsed before the app has taken the messages in front of it
     _untaken = 0  # bytes of these, unpacked
+    _came = 0  # bytes that came since a message began which is not whole
+    _packed = 0  # by how much more it is, unpacked
 
     def data_received(self, data: bytes) -> None:
         """Answer a handshake that is none, or has a line of over 8 KiB or over 128 headers: nobody else does."""
@@ -200,8 +206,32 @@ class _SansIo(_Guarded):
             part = bytes(self.later[:PART])
             del self.later[:PART]
             super().data_received(part)  # type: ignore[misc]
+            if self.frames or self._packed:
+                self._weigh(len(part))
             if self.transport.is_closing():
                 self.later = b""
+
+    def _weigh(self, came: int) -> None:
+        size = sum(map(len, self.frames))
+        self._came = self._came + came if size else 0
+        packed = max(size - self._came, 0)
+        if packed != self._packed:
+            self._packed = packed
+            self.door.weigh(self, packed)
+
+    def refuse_message(self) -> None:
+        """Close with 1009: the message that has begun is too large."""
+        self._packed, self.frames = 0, []
+        self.conn.fail(MESSAGE_TOO_BIG)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)  # type: ignore[misc]
+        if self._packed:
+            self.frames = []
+            self._weigh(0)
 
     def send_receive_event_to_app(self) -> None:
         size = sum(map(len, self.frames))
