@@ -43,7 +43,7 @@ def test_all_are_proven_before_one_accepts_and_before_ready(run: start, tmp_path
 
 
 WORKERS_FAIL = [
-    ("app:app", "/status/503", ["Error: cannot prove GET /status/503 on the private socket: it answered 503", "Try:"]),
+    ("app:app", "/status/503", ["Error: cannot prove GET /status/503 in private: it answered 503", "Try:"]),
     ("app:fails_in_lifespan", "", ["the database is not there"]),
     ("missing_import:app", "", ["No module named 'not_installed'"]),
     ("app:exits", "", ["Error: cannot start worker", "it exited with status 3 before it was proven", "Try:"]),

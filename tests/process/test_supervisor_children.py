@@ -136,6 +136,9 @@ def test_an_instance_finds_a_clean_process(world: Embedded) -> None:
         "GAPLESS_LINGER": "35.0",
         "GAPLESS_REQUESTS": "30.0",
         "GAPLESS_STREAMS": "300.0",
+        "GAPLESS_HEAD_TIMEOUT": "30.0",
+        "GAPLESS_HEAD_SIZE": "65536",
+        "GAPLESS_BODY_TIMEOUT": "300.0",
     }
     assert env["NOTIFY_SOCKET"].startswith("@gapless/")
     assert "the supervisor" not in env.values()

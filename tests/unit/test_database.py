@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -202,7 +203,7 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Litestream:
     """A database of ours, in WAL mode, with two rows."""
     monkeypatch.setattr(Litestream, "account", pwd.getpwuid(os.getuid()))
     monkeypatch.setattr(Litestream, "path", tmp_path / "shop.db")
-    with sqlite3.connect(tmp_path / "shop.db") as made:
+    with contextlib.closing(sqlite3.connect(tmp_path / "shop.db")) as made, made:
         made.execute("PRAGMA journal_mode = WAL")
         made.execute('CREATE TABLE "a ""b""" (id INTEGER PRIMARY KEY, name TEXT)')
         made.executemany('INSERT INTO "a ""b""" VALUES (?, ?)', [(1, "first"), (2, "second")])

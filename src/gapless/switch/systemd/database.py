@@ -147,16 +147,18 @@ def _place(copy: Path, path: Path) -> None:
 
 
 def _swap(path: Path, copy: Path, kept: Path) -> None:
-    log = path.with_name(f"{path.name}-wal")
+    log, beside = (one.with_name(f"{one.name}-wal") for one in (path, kept))
     if path.exists():
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(log, beside)  # the closing of a damaged database may take its log away
+            _sync_file(beside)
         try:
             with contextlib.closing(_opened(path)) as database:
-                database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                busy, *_ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.DatabaseError:
-            pass  # it is damaged: its log is kept as well
-        with contextlib.suppress(FileNotFoundError):
-            if log.stat().st_size:
-                os.link(log, kept.with_name(f"{kept.name}-wal"))
+            busy = True  # it is damaged: its log is kept as well
+        if not busy:
+            beside.unlink(missing_ok=True)
         os.link(path, kept)
     _sync_file(copy)
     _forget_position(path)
