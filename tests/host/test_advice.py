@@ -248,7 +248,8 @@ def test_a_rehearsal_that_is_answered_with_an_error(shop: Shop) -> None:
         if not works:
             assert time.monotonic() - began < 30
             assert "in its rehearsal GET / answered 500" in done.stderr
-            assert "Try:   the app itself failed: its log says more; it may write to $GAPLESS_SHARED alone" in done.stderr
+            said = "Try:   the app itself failed: its log says more; it may write to $GAPLESS_SHARED alone"
+            assert said in done.stderr
     shop.host.run("rm", f"{shop.project}/server.py")
     shop.write()
     shop.deploy()

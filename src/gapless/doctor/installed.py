@@ -51,7 +51,9 @@ def units(home: SystemdHome, current: str | None) -> list[Finding]:
         return [*found, Finding("live unit", Severity.WARNING, "nothing was deployed yet", "gapless deploy")]
     unit = home.ctl.show([*STATES, *SERVICE], live)[0]
     found += [service(home, unit), settings("service settings", home, unit, SERVICE, "gapless deploy")]
-    return [*found, maker(home, live)]
+    if (home.units / live).exists():  # not where the commit file names a unit that is nobody's
+        found.append(maker(home, live))
+    return found
 
 
 def socket(home: SystemdHome, unit: Mapping[str, str], live: str) -> Finding:
