@@ -56,7 +56,7 @@ def test_litestream_that_was_stopped(shop: Database) -> None:
 def test_a_database_that_is_not_there(shop: Database) -> None:
     """The advice brings it back from the replica."""
     count = shop.add("lost")
-    shop.copied()
+    shop("database", "sync")
     shop.host.run("sh", "-c", f"systemctl stop {UNIT}; rm {DATABASE}*; systemctl start {UNIT}")
     said = hint(shop.fails("database", "sync"))
     assert said == doctor(shop)["database"]["hint"] == "the app makes it, or `gapless database restore`"

@@ -120,7 +120,8 @@ def test_a_killed_deployers_build_ends_and_its_migration_goes_on(shop: Shop) -> 
     assert shop.current() == current
     waits = shop.popen("deploy", "--lock-wait", "10m")
     host.run("touch", "/srv/shop/shared/go")
-    assert waits.wait(60) == 0, waits.communicate()
+    said = waits.communicate(timeout=60)
+    assert waits.returncode == 0, said
     interrupted, done = json.loads(shop("audit", "--json").stdout)["deploys"][-2:]
     assert (interrupted["outcome"], done["outcome"]) == ("interrupted", "succeeded")
     assert log(shop, done["to"]) == ["done"]  # its own
