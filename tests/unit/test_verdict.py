@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.prove.kinds import Failure, Kind, Result, Sample, parse_kinds
+from gapless.prove.kinds import MOST_RELEASES, Failure, Kind, Result, Sample, parse_kinds
 from gapless.prove.probe import schedule
 from gapless.prove.verdict import LISTED_LOSSES, Verdict, judge, windowed
 from gapless.prove.workload import Workload
@@ -102,6 +102,15 @@ def test_releases_in_the_order_they_answered() -> None:
     assert [(span.release, span.count) for span in verdict.releases] == [("old", 2), ("new", 2)]
     assert verdict.releases[0].first_seen == pytest.approx(START + 0.002)
     assert verdict.releases[0].last_seen == pytest.approx(START + 6.002)
+
+
+def test_every_release_is_known_and_the_first_are_listed() -> None:
+    """A probe over a thousand deploys has seen each; a server that names itself anew each time fills no page."""
+    verdict = judge(result(*(sample(at, release=f"r{at}") for at in range(3 * MOST_RELEASES))))
+    assert len(verdict.releases) == 3 * MOST_RELEASES
+    listed = verdict.to_json()["releases"]
+    assert isinstance(listed, list)
+    assert [one["release"] for one in listed] == [f"r{at}" for at in range(MOST_RELEASES)]
 
 
 def test_the_list_of_losses_is_cut_and_the_count_is_not() -> None:

@@ -160,7 +160,7 @@ def summary(verdict: Verdict) -> list[str]:
     if verdict.restarted:
         lines.append(f"WebSockets told to come back (1012): {verdict.restarted:,}")
     if verdict.releases:
-        seen = ", ".join(f"{one.release} ({one.count:,})" for one in verdict.releases)
+        seen = ", ".join(f"{one.release} ({one.count:,})" for one in verdict.listed_releases)
         lines.append(f"answered by: {seen}")
     lines.append(("OK: " if verdict.ok else "NOT OK: ") + verdict.bound + ".")
     return lines

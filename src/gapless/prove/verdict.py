@@ -90,6 +90,11 @@ class Verdict:
         """What the count of losses says about the loss rate, as a sentence without a full stop."""
         return bound(self.requests, self.lost)
 
+    @property
+    def listed_releases(self) -> Sequence[ReleaseSpan]:
+        """The first ones of `releases`: a server may call itself another with each answer."""
+        return self.releases[:MOST_RELEASES]
+
     def to_json(self) -> dict[str, object]:
         """The verdict as JSON values; keys are only ever added. Times are unix seconds, latencies milliseconds.
 
@@ -134,7 +139,7 @@ class Verdict:
                     "last_seen": span.last_seen,
                     "count": span.count,
                 }
-                for span in self.releases
+                for span in self.listed_releases
             ],
         }
 
@@ -246,7 +251,7 @@ def _releases(answered: Sequence[Sample]) -> tuple[ReleaseSpan, ...]:
     for sample in answered:
         seen.setdefault(sample.release, []).append(sample.ended_at)
     spans = (ReleaseSpan(release, min(at), max(at), len(at)) for release, at in seen.items() if release)
-    return tuple(sorted(spans, key=lambda span: span.first_seen)[:MOST_RELEASES])
+    return tuple(sorted(spans, key=lambda span: span.first_seen))
 
 
 def _ranked(items: Iterable[T]) -> dict[T, int]:
