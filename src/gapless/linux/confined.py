@@ -15,6 +15,7 @@ from itertools import takewhile
 from typing import Any
 
 from gapless.errors import GaplessError
+from gapless.linux.libc import checked, libc
 
 # linux/prctl.h and linux/capability.h
 PR_CAPBSET_READ = 23
@@ -22,7 +23,6 @@ PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 CAPABILITY_VERSION_3 = 0x20080522
 
-_libc = ctypes.CDLL(None, use_errno=True)
 # Made here: between fork and exec nothing may be made.
 _HEADER = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
 _NONE = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice, for 64 bits
@@ -62,24 +62,18 @@ def _steps(user: pwd.struct_passwd) -> dict[str, Callable[[], object]]:
     """What a child does to become `user`, in this order, by the names that errors give it."""
     groups = os.getgrouplist(user.pw_name, user.pw_gid)
     # The kernel refuses numbers that it does not know; one that is out already needs no right to be dropped.
-    known = takewhile(lambda number: _libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0, range(64))
-    bounding = [number for number in known if _libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0)]
+    known = takewhile(lambda number: libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0, range(64))
+    bounding = [number for number in known if libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0)]
 
     def drop() -> None:
         for number in bounding:
-            _check(_libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0))
+            checked(libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0))
 
     return {
         "empty its bounding set": drop,
         "set its groups": lambda: os.setgroups(groups),
         "set its group": lambda: os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid),
         "set its user": lambda: os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid),
-        "give up its capabilities": lambda: _check(_libc.capset(_HEADER, _NONE)),  # the ambient ones go with them
-        "set no_new_privs": lambda: _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
+        "give up its capabilities": lambda: checked(libc.capset(_HEADER, _NONE)),  # the ambient ones go with them
+        "set no_new_privs": lambda: checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
     }
-
-
-def _check(result: int) -> None:
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))

@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+
+from gapless.linux.libc import checked, libc
+from gapless.linux.meanwhile import meanwhile
 
 LARGEST = 16 << 20  # bytes of a log
 KEPT = 1 << 20  # bytes of one that had grown too large
@@ -20,22 +23,17 @@ PAGE = os.sysconf("SC_PAGESIZE")
 PUNCH_HOLE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, fallocate(2)
 LOOK_EVERY = 0.1  # seconds
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_fallocate = getattr(_libc, "fallocate64", _libc.fallocate)  # not every C library has two
+_fallocate = getattr(libc, "fallocate64", libc.fallocate)  # not every C library has two
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 @contextlib.contextmanager
 def logged(log: Path) -> Iterator[None]:
     """Keep the file `log` within bounds while a command appends to it inside; then detach it. Raises OSError."""
-    over = threading.Event()
-    watch = threading.Thread(target=_bound, args=(log, over), daemon=True)
-    watch.start()
     try:
-        yield
+        with meanwhile(partial(_bound, log), LOOK_EVERY):
+            yield
     finally:
-        over.set()
-        watch.join()
         detach(log)
 
 
@@ -55,17 +53,14 @@ def detach(log: Path) -> None:
     Path(fresh.name).rename(log)
 
 
-def _bound(log: Path, over: threading.Event) -> None:
-    while not over.wait(LOOK_EVERY):
-        with contextlib.suppress(FileNotFoundError):
-            found = log.stat()
-            if found.st_blocks * BLOCK > LARGEST:  # not its size, which the command sets as it likes
-                _punch(log, (found.st_size - KEPT) // PAGE * PAGE)
+def _bound(log: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        found = log.stat()
+        if found.st_blocks * BLOCK > LARGEST:  # not its size, which the command sets as it likes
+            _punch(log, (found.st_size - KEPT) // PAGE * PAGE)
 
 
 def _punch(log: Path, until: int) -> None:
     """Free what the first `until` bytes of `log` take on the disk: who appends meanwhile loses nothing by it."""
     with log.open("r+b") as file:
-        if _fallocate(file.fileno(), PUNCH_HOLE, 0, until):
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), str(log))
+        checked(_fallocate(file.fileno(), PUNCH_HOLE, 0, until), str(log))

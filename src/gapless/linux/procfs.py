@@ -10,14 +10,15 @@ import signal
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from gapless.linux.libc import checked, libc
+
 PROC = Path("/proc")
 SYS_PIDFD_GETFD = 438  # pidfd_getfd(2): the same number on every architecture
 ENVIRON = 6 << 20  # bytes: execve(2) takes no more, but who runs may say that it is anywhere, prctl(2) PR_SET_MM_MAP
 PATIENCE = 1.0  # seconds for a call that takes none
 LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
+libc.syscall.restype = ctypes.c_long
 
 
 def boot() -> str:
@@ -99,11 +100,7 @@ def sockets(pid: int) -> dict[int, int]:
 
 def take(pidfd: int, descriptor: int) -> int:
     """Our own copy, close-on-exec, of another process's descriptor (pidfd_getfd(2)); raises OSError."""
-    copy: int = _libc.syscall(SYS_PIDFD_GETFD, pidfd, descriptor, 0)
-    if copy < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return copy
+    return checked(libc.syscall(SYS_PIDFD_GETFD, pidfd, descriptor, 0))
 
 
 def listener(port: int) -> str:

@@ -9,9 +9,9 @@ import signal
 import threading
 from collections.abc import Collection, Iterator
 
-SFD_CLOEXEC = os.O_CLOEXEC
+from gapless.linux.libc import checked, libc
 
-_libc = ctypes.CDLL(None, use_errno=True)
+SFD_CLOEXEC = os.O_CLOEXEC
 
 
 def name(number: int) -> str:
@@ -47,8 +47,4 @@ def held() -> Iterator[None]:
 def waiting(numbers: Collection[int], descriptor: int = -1) -> int:
     """A descriptor that is readable while one of the signals waits (signalfd(2)); an old one for other signals."""
     mask = (ctypes.c_ulong * 16)(sum(1 << number - 1 for number in numbers))  # a sigset_t
-    made: int = _libc.signalfd(descriptor, mask, SFD_CLOEXEC)
-    if made < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return made
+    return checked(libc.signalfd(descriptor, mask, SFD_CLOEXEC))

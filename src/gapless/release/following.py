@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from gapless.linux.meanwhile import meanwhile
 
 LOOK_EVERY = 0.2  # seconds
 MOST = 1 << 16  # bytes that are told at a time: who says more is not listened to for longer
@@ -16,19 +17,10 @@ MOST = 1 << 16  # bytes that are told at a time: who says more is not listened t
 def followed(log: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Give each line that comes into `log` inside of the block to `tell`, from a thread of its own."""
     follower = _Follower(log, tell)
-    over = threading.Event()
-
-    def follow() -> None:
-        while not over.wait(LOOK_EVERY):
-            follower.look()
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
     try:
-        yield
+        with meanwhile(follower.look, LOOK_EVERY):
+            yield
     finally:
-        over.set()
-        thread.join()
         follower.look()
         follower.end()
 
