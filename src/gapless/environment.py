@@ -59,8 +59,8 @@ def _fix(home: Path, release: str, config: Config, project: Path, read: Callable
     if config.build.env:
         _write(build_file(home, release), _text(home, release, config.build.env).encode())
     if config.check.headers:
-        headers = for_server(Home(home), config, "")[variables.CHECK_HEADERS]
-        _write(check_file(home, release), assignment(variables.CHECK_HEADERS, headers, release).encode())
+        text = assignment(variables.CHECK_HEADERS, _check_headers(config), release)
+        _write(check_file(home, release), text.encode())
     if config.secrets:
         directory = secrets(home, release)
         incoming = _scratch(directory.parent, f".{release}-")
@@ -216,7 +216,7 @@ def for_server(home: Home, config: Config, private: str) -> dict[str, str]:
         variables.CHECK: config.check.path,
         variables.CHECK_HOST: config.check.host,
         variables.CHECK_SCHEME: config.check.scheme,
-        variables.CHECK_HEADERS: "\t".join(f"{name}={value}" for name, value in config.check.headers.items()),
+        variables.CHECK_HEADERS: _check_headers(config),
         variables.CHECK_TIMEOUT: str(float(config.check.timeout)),
         variables.LINGER: str(float(config.drain.linger)),
         variables.REQUESTS: str(float(config.drain.requests)),
@@ -225,6 +225,10 @@ def for_server(home: Home, config: Config, private: str) -> dict[str, str]:
         variables.HEAD_SIZE: str(config.serve.head_size),
         variables.BODY_TIMEOUT: str(float(config.serve.body_timeout)),
     }
+
+
+def _check_headers(config: Config) -> str:
+    return "\t".join(f"{name}={value}" for name, value in config.check.headers.items())
 
 
 def for_build(home: Home, release: str) -> dict[str, str]:

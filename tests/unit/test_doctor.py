@@ -286,9 +286,8 @@ def test_vital_settings(tmp_path: Path) -> None:
     assert "daemon-reload" in found(NeedDaemonReload="yes").hint
 
 
-def test_units_of_another_gapless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_units_of_another_gapless(tmp_path: Path) -> None:
     """Made by another one is a warning; with what it starts gone the release could not start again, which is worse."""
-    monkeypatch.setattr(SystemdHome, "units", tmp_path)
     program = tmp_path / "gapless"
     program.touch()
     for by, there, state in (
@@ -297,10 +296,10 @@ def test_units_of_another_gapless(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("gapless", True, Severity.WARNING),
         ("gapless 0.0 (/x)", False, Severity.FAILED),
     ):
-        (tmp_path / "shop@R.service").write_text(f'# Made by {by} for release R; ...\nExecStart="{program}" "serve"\n')
+        text = f'# Made by {by} for release R; ...\nExecStart="{program}" "serve"\n'
         if not there:
             program.unlink()
-        found = installed.maker(SystemdHome("shop"), "shop@R.service")
+        found = installed.maker(SystemdHome("shop"), "shop@R.service", text)
         assert found.state is state, found
         assert (found.hint != "") is (state is not Severity.OK)
 

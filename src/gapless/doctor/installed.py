@@ -51,8 +51,8 @@ def units(home: SystemdHome, current: str | None) -> list[Finding]:
         return [*found, Finding("live unit", Severity.WARNING, "nothing was deployed yet", "gapless deploy")]
     unit = home.ctl.show([*STATES, *SERVICE], live)[0]
     found += [service(home, unit), settings("service settings", home, unit, SERVICE, "gapless deploy")]
-    if (home.units / live).exists():  # not where the commit file names a unit that is nobody's
-        found.append(maker(home, live))
+    if text := units_of.installed(home, live):  # not where the commit file names a unit that is nobody's
+        found.append(maker(home, live, text))
     return found
 
 
@@ -94,9 +94,8 @@ def service(home: SystemdHome, unit: Mapping[str, str]) -> Finding:
     return Finding("live unit", Severity.FAILED, f"{name} is {unit['ActiveState']}", hint)
 
 
-def maker(home: SystemdHome, live: str) -> Finding:
-    """Whether this gapless made the unit `live`, and whether what that starts is still there. Raises OSError."""
-    text = (home.units / live).read_text("utf-8", "replace")
+def maker(home: SystemdHome, live: str, text: str) -> Finding:
+    """Whether this gapless made the unit `live`, with this text, and whether what that starts is still there."""
     other, this = units_of.made_by(text), version.maker()
     if other == this:
         return Finding("upgrade", Severity.OK, f"{this} made {live}, and is asked now")

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from gapless.linux import procfs
+from gapless.linux.libc import checked, libc
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def take_in(*, wanted: bool = True) -> None:
     """Become the parent of what our children leave, in the place of process 1; or no more. Raises OSError."""
-    if _libc.prctl(PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0) < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    checked(libc.prctl(PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0))
 
 
 @contextlib.contextmanager
@@ -30,10 +26,15 @@ def nothing_left() -> Iterator[None]:
     try:
         yield
     finally:
-        while left := {*procfs.children()} - before:
-            for pid in left:
-                end(pid)
+        end_all(but=before)
         take_in(wanted=False)
+
+
+def end_all(but: Collection[int]) -> None:
+    """Kill and reap our children `but` some, and whatever those leave."""
+    while left := {*procfs.children()} - {*but}:
+        for pid in left:
+            end(pid)
 
 
 def end(pid: int) -> None:

@@ -22,8 +22,8 @@ class Renewal:
     def maker(self) -> str:
         """Who made it; "" where there is none. Raises OSError."""
         instance = SystemdManager(self.home).instance()
-        unit = self.home.units / self.home.unit(instance) if instance else None
-        return units.made_by(unit.read_text("utf-8", "replace")) if unit and unit.exists() else ""
+        text = units.installed(self.home, self.home.unit(instance)) if instance else ""
+        return units.made_by(text) if text else ""
 
     def missing(self) -> list[str]:
         """Say what `make` would do. Raises OSError."""

@@ -34,7 +34,7 @@ def files(directory: Path) -> tuple[list[str], bool]:
     Raises GaplessError, also for a submodule that is not checked out: there would be nothing of it.
     """
     tracked = _tracked(directory)
-    others = _others(directory)
+    others = untracked(directory)
     head = ask(directory, "rev-parse", "--verify", "--quiet", "HEAD", none=1)
     changed = bool(others) or head is None or _differs(directory)
     names, missing = set(), []
@@ -86,7 +86,8 @@ def _tracked(directory: Path) -> dict[str, str]:
     return names
 
 
-def _others(directory: Path) -> list[str]:
+def untracked(directory: Path) -> list[str]:
+    """What is in `directory`, and git neither tracks nor ignores. Raises GaplessError."""
     names = _list(directory, "--others", "--exclude-standard", *(f"--exclude={name}" for name in NEVER))
     _refuse_outside(directory, names)
     return names
@@ -96,11 +97,6 @@ def ignored(directory: Path) -> list[str]:
     """What git ignores below `directory`; of a directory that it ignores whole, the name alone. Raises GaplessError."""
     names = _list(directory, "--others", "--ignored", "--exclude-standard", "--directory")
     return [name.rstrip("/") for name in names if Path(name).name not in NEVER]
-
-
-def uncommitted(directory: Path) -> list[str]:
-    """What is in `directory` and not in a commit of it: files that git does not track. Raises GaplessError."""
-    return _others(directory)
 
 
 def _list(directory: Path, *which: str) -> list[str]:

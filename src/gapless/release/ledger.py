@@ -167,17 +167,15 @@ class Ledger:
         But not those to the releases `present`. Only under the deploy lock. Raises GaplessError.
         """
         try:
-            if not self.path.exists():
-                return
-            started = [one for one in self._records() if isinstance(one, Started)]
-            too_large = self.path.stat().st_size > LARGEST
+            text = self._text()
+            started = [one for one in decoded(text) if isinstance(one, Started)]
+            too_large = len(text) > LARGEST
             recent = {one.attempt for one in (started[-KEPT:] if too_large else started) if one.when >= before}
             recent |= {one.attempt for one in started if one.to in present}
             if not too_large and len(recent) == len(started):
                 return
             # As they are: a newer gapless may have written more into them than we read.
-            lines = self._text().split(b"\n")
-            kept = [f"{line.decode(errors='replace')}\n" for line in lines if _attempt(line) in recent]
+            kept = [f"{line.decode(errors='replace')}\n" for line in text.split(b"\n") if _attempt(line) in recent]
             mode = self.path.stat().st_mode
             replace(self.path, "".join(kept))
             self.path.chmod(mode & 0o777)

@@ -42,7 +42,8 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
         files = sorted(
             str(one.relative_to(scratch)) for one in Path(scratch).rglob("*") if one.is_symlink() or one.is_file()
         )
-        warnings = missing.of(Path(scratch), config, project, found.left_out)
+        left_out = found.left_out()
+        warnings = missing.of(Path(scratch), config, project, lambda: left_out)
     environment.check(config, project, making.reader(target, project))
     current = recovery.current(target)
     release = target.store.new_name(target.clock.now(), found.short)
@@ -64,7 +65,7 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
         changes = difference.of_files(target, current, digest)
         changes += difference.of_settings(target, current, config, project)
     own = (config.env_file, config.database.credentials, *config.secrets.values())
-    left_out = found.left_out() | {name: "it is for one release alone, and kept apart" for name in own if name}
+    left_out |= {name: "it is for one release alone, and kept apart" for name in own if name}
     return Preview(plan, current, changes, files, left_out, warnings)
 
 

@@ -212,5 +212,5 @@ def _revision(project: Path, named: str) -> Source:
         short,
         revision,
         lambda target: checkout(project, commit, target),
-        lambda: dict.fromkeys(git.uncommitted(project), "it is not committed"),
+        lambda: dict.fromkeys(git.untracked(project), "it is not committed"),
     )

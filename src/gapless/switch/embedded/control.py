@@ -114,5 +114,10 @@ def ask(home: EmbeddedHome, request: Request, within: float = 0.0) -> Any:
     return answer["ok"]
 
 
+def about(home: EmbeddedHome) -> About:
+    """Ask the supervisor about itself. Raises GaplessError."""
+    return msgspec.convert(ask(home, Info()), About)
+
+
 def _unreachable(home: EmbeddedHome, cause: str, hint: str) -> UnreachableError:
     return UnreachableError("reach", f"the supervisor of {home.root}", cause, hint)

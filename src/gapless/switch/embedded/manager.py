@@ -99,4 +99,4 @@ class EmbeddedManager:
 
     def about(self) -> About:
         """The supervisor: pid, since when, and the sockets it holds."""
-        return msgspec.convert(control.ask(self._home, control.Info()), About)
+        return control.about(self._home)

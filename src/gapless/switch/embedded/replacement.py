@@ -7,8 +7,6 @@ import sys
 import time
 from collections.abc import Iterable
 
-import msgspec
-
 from gapless import address
 from gapless.address import Address
 from gapless.errors import GaplessError
@@ -24,7 +22,7 @@ def replace(home: EmbeddedHome, addresses: Iterable[str]) -> About:
 
     Raises GaplessError; without a supervisor UnreachableError.
     """
-    before = _about(home)
+    before = control.about(home)
     held = [Address.parse(written) for written in before.sockets]
     if moved := address.moved(held, [*addresses]):  # it would refuse to start, and nobody would supervise
         hint = "put the address back, or end it with `kill` and start `gapless run`: the port is closed in between"
@@ -37,7 +35,7 @@ def replace(home: EmbeddedHome, addresses: Iterable[str]) -> About:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
-            if (about := _about(home)).since != before.since:
+            if (about := control.about(home)).since != before.since:
                 return about
         except UnreachableError:
             pass  # not yet
@@ -45,7 +43,3 @@ def replace(home: EmbeddedHome, addresses: Iterable[str]) -> About:
     cause = f"the new one does not answer after {PATIENCE:g} s"
     hint = "what serves goes on; its output says why, and `gapless run` supervises again"
     raise GaplessError("replace", f"the supervisor of {home.root}", cause, hint)
-
-
-def _about(home: EmbeddedHome) -> About:
-    return msgspec.convert(control.ask(home, control.Info()), About)

@@ -105,9 +105,7 @@ class Supervisor:
             self._log.close()
             server.close()
             self._home.control.unlink(missing_ok=True)
-            while left := self._strangers():
-                for pid in left:
-                    orphans.end(pid)
+            orphans.end_all(but=self._known())
         return self._stopping or 0
 
     async def _answer(self, request: Request, hung_up: control_server.HungUp) -> object:
@@ -251,15 +249,15 @@ class Supervisor:
     def _end_orphans(self) -> None:
         """End what an instance that is gone left behind: its variables tell whose it is; without, it ends with us."""
         alive = {running.record.private for running in self._instances}
-        for pid in self._strangers():
+        for pid in {*procfs.children()} - self._known():
             with contextlib.suppress(OSError):  # it has just ended
                 private = procfs.variables(pid).get(variables.PRIVATE)
                 if private and private not in alive:
                     orphans.end(pid)
 
-    def _strangers(self) -> set[int]:
-        """Our children but the instances, and the command that makes the first release."""
-        return {*procfs.children()} - {running.record.pid for running in self._instances} - {self._first}
+    def _known(self) -> set[int]:
+        """The children that we started: the instances, and the command that makes the first release."""
+        return {self._first, *(running.record.pid for running in self._instances)}
 
     def _make_first(self, argv: list[str]) -> None:
         """Run the command that makes the first release; it writes to our own output."""

@@ -67,7 +67,7 @@ def interact(home: SystemdHome, argv: Sequence[str], release: str) -> int:
         if done.returncode and (found["ExecMainCode"] == "0" or int(found["ExecMainStatus"]) in OF_SYSTEMD):
             if found["ExecMainStatus"] == NOT_SEEN:
                 raise _not_started(argv, "it is not to be seen from there", HIDDEN)
-            hint = f"`journalctl {'--user ' if home.user else ''}-u {unit}` says why"
+            hint = f"`journalctl{home.own} -u {unit}` says why"
             raise _not_started(argv, done.stderr.strip() or found["Result"], hint)
         if pid := int(found["MainPID"]):
             with contextlib.suppress(ProcessLookupError):
@@ -114,7 +114,6 @@ class Streams:
         self._theirs: list[int] = []
         self._over, self._end = os.pipe()
         self._copying: list[threading.Thread] = []
-        self._inward: threading.Thread | None = None
         for one in (0, 1, 2):
             if terminal and one in terminal.stands_for:
                 self.words.append("tty")

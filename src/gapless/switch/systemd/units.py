@@ -41,10 +41,15 @@ def socket(config: Config, home: SystemdHome) -> str:
     return render("socket", config=config, addresses=addresses, group=CADDY if closed else "")
 
 
+def installed(home: SystemdHome, name: str) -> str:
+    """The text of a unit as it is installed; empty where it is not. Raises OSError."""
+    unit = home.units / name
+    return unit.read_text("utf-8", "replace") if unit.exists() else ""
+
+
 def installed_socket(home: SystemdHome) -> str:
     """The text of the socket unit as it is installed; empty where it is not."""
-    unit = home.units / home.socket
-    return unit.read_text("utf-8", "replace") if unit.exists() else ""
+    return installed(home, home.socket)
 
 
 def listens(unit: str) -> list[Address]:
