@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from tests.host.host import Host
 
 from bench.on_host import PLACE
+from gapless.linux import procfs
 from gapless.release import ledger
 from gapless.release.room import taken
 
@@ -101,8 +103,8 @@ def _inside(first: int) -> list[int]:
     """Every process below `first`, itself included."""
     children: dict[int, list[int]] = {}
     for one in Path("/proc").glob("[1-9]*"):
-        if status := _read(int(one.name), "stat"):
-            children.setdefault(int(status.rpartition(")")[2].split()[1]), []).append(int(one.name))
+        with contextlib.suppress(OSError):  # it has ended
+            children.setdefault(int(procfs.stat(int(one.name))[1]), []).append(int(one.name))
     found = [first]
     for pid in found:
         found += children.get(pid, [])

@@ -255,6 +255,18 @@ def live(world: AnyWorld, release: str, within: float = 10.0) -> Instance:
     return next(one for one in world.manager.instances() if one.role is Role.LIVE)
 
 
+def refused_elsewhere(world: Embedded) -> tuple[Instance, str]:
+    """Kill the supervisor of a release; the next one has to listen elsewhere, and ends. Who serves, and where."""
+    supervisor = world.up()
+    first = live(world, world.release("r1"))
+    supervisor.kill()
+    supervisor.wait()
+    was, world.listen = world.listen, "127.0.0.1:1"
+    world.configure(world.project)
+    assert world.up().wait() == 1
+    return first, was
+
+
 def named(world: AnyWorld, instance: Instance) -> Instance | None:
     """The instance as it is now, or None when it is gone."""
     return next((one for one in world.manager.instances() if one.id == instance.id), None)

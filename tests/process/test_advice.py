@@ -16,7 +16,7 @@ import pytest
 from gapless.errors import GaplessError
 from gapless.switch.embedded import control
 from gapless.switch.embedded.home import EmbeddedHome
-from tests.contract.worlds import Embedded, ask, live
+from tests.contract.worlds import Embedded, ask, refused_elsewhere
 from tests.host.advice import hint
 from tests.process.conftest import Project, a_project
 from tests.support import APPS, GAPLESS, Started, get, listening, start, wait_until
@@ -211,13 +211,7 @@ def test_an_address_that_somebody_has(project: Project) -> None:
 
 def test_a_changed_address(world: Embedded) -> None:
     """With the old one in `listen` again the next supervisor goes on; it never stopped serving."""
-    supervisor = world.up()
-    first = live(world, world.release("r1"))
-    supervisor.kill()
-    supervisor.wait()
-    was, world.listen = world.listen, "127.0.0.1:1"
-    world.configure(world.project)
-    assert world.up().wait() == 1
+    first, was = refused_elsewhere(world)
     world.says(f"put {was} back into `listen`, or end that instance first: `kill {first.pid}`")
     world.listen = was
     world.configure(world.project)

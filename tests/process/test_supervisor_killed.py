@@ -14,7 +14,7 @@ import pytest
 from gapless.switch.embedded.control import UnreachableError
 from gapless.switch.engine import Outcome, Switchover, repair
 from gapless.switch.manager import Role
-from tests.contract.worlds import Embedded, Later, ask, is_gone, live, named, traffic
+from tests.contract.worlds import Embedded, Later, ask, is_gone, live, named, refused_elsewhere, traffic
 from tests.support import ACTIVATE, wait_until
 
 
@@ -115,13 +115,7 @@ def test_supervisors_killed_at_random_instants_lose_no_instance(world: Embedded)
 
 def test_a_changed_listen_address_is_refused_while_an_instance_has_the_old_one(world: Embedded) -> None:
     """Invariant 1: it is an operation of its own; the release goes on serving meanwhile."""
-    supervisor = world.up()
-    first = live(world, world.release("r1"))
-    supervisor.kill()
-    supervisor.wait()
-    was, world.listen = world.listen, "127.0.0.1:1"
-    world.configure(world.project)
-    assert world.up().wait() == 1
+    first, was = refused_elsewhere(world)
     world.says(f"(pid {first.pid}) listens on {was}, gapless.toml does not")
     assert ask(world.address) == f"r1 {first.pid}"
 
