@@ -149,7 +149,6 @@ def test_another_replica(shop: Database) -> None:
     shop("up")
     assert rows(shop, DATABASE) == ["first", "second"]
     assert shop.host.run("test", "-d", DIRECTORY, check=False).returncode == 0
-    shop.host.run("rm", "-rf", other)
 
 
 def test_moving_to_another_host(shop: Database, fresh_host: Host) -> None:
