@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gapless.config import VARIABLE
+from gapless.config.problems import VARIABLE
 from gapless.errors import GaplessError
 
 BLANK = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?:\n|\Z)")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gapless import config
-from gapless.config import FILE, Config
+from gapless.config import FILE
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 
 NAME = re.compile("[a-z0-9]([a-z0-9-]*[a-z0-9])?")

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from gapless import variables
 from gapless.assignments import assignment, parse
-from gapless.config import FILE, Config
+from gapless.config import FILE
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux import procfs

@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 from gapless import config as configuration
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 
 EMBEDDED = ".gapless"  # in the project's directory

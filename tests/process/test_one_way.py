@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gapless import environment
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.home import Home
 from tests.process.conftest import Project
 from tests.support import wait_until

@@ -30,7 +30,7 @@ from gapless.cli import VERBS, cli, options
 from gapless.cli import config as configured
 from gapless.cli import database as database_verbs
 from gapless.cli.output import Output
-from gapless.config import Database
+from gapless.config.settings import Config, Database, argv
 from gapless.doctor import command, other_proxies
 from gapless.doctor import database as about_database
 from gapless.doctor.finding import Finding, Severity
@@ -78,7 +78,7 @@ def refused(act: Callable[[], object], advised: str) -> str:
     return caught.value.hint
 
 
-def settings(text: str = "", command: str = "gapless serve shop:app") -> config.Config:
+def settings(text: str = "", command: str = "gapless serve shop:app") -> Config:
     return config.parse(f'name = "shop"\ncommand = "{command}"\n{text}', Path("gapless.toml"))
 
 
@@ -117,9 +117,9 @@ def test_a_command_as_doctor_advises() -> None:
         ("uv run gunicorn app:app", ".venv/bin/gunicorn app:app"),
         ("sh -c 'gunicorn app:app'", "sh -c 'exec gunicorn app:app'"),
     ):
-        found = command.wrapper(config.argv(words))
+        found = command.wrapper(argv(words))
         assert (".venv/bin/gunicorn" if words.startswith("uv") else "`exec`") in found.hint
-        assert command.wrapper(config.argv(better)).state is Severity.OK
+        assert command.wrapper(argv(better)).state is Severity.OK
 
 
 def test_a_program_as_doctor_advises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gapless.config import Command
+from gapless.config.settings import Command
 from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.linux import signals

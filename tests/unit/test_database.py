@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from gapless import config
-from gapless.config import Config, Database
+from gapless.config.settings import Config, Database
 from gapless.errors import GaplessError
 from gapless.release.deploy import deploy
 from gapless.switch.systemd import database, litestream

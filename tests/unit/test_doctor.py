@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gapless import config
+from gapless.config.settings import Config, argv
 from gapless.doctor import command, installed, leftovers, machine, other_proxies, proxy
 from gapless.doctor.examination import examine
 from gapless.doctor.finding import Finding, Severity
@@ -28,7 +29,7 @@ MADE = 1795482123.0  # its time
 UNIT = {"Id": "shop@r.service", "ActiveState": "active", "NeedDaemonReload": "no", "DropInPaths": ""}
 
 
-def shop(more: str = "", command: str = "gapless serve shop:app") -> config.Config:
+def shop(more: str = "", command: str = "gapless serve shop:app") -> Config:
     return config.parse(f'name = "shop"\ncommand = "{command}"\n{more}', Path("gapless.toml"))
 
 
@@ -130,7 +131,7 @@ def test_the_clock(synchronized: str | None, now: float, newest: str | None, sta
 )
 def test_a_program_before_the_server(words: str, state: Severity) -> None:
     """Who forks loses LISTEN_PID; who executes does not; who may do either is a warning."""
-    assert command.wrapper(config.argv(words)).state is state
+    assert command.wrapper(argv(words)).state is state
 
 
 def test_limits_that_another_server_does_not_know() -> None:

@@ -62,7 +62,8 @@ def imported(path: Path) -> set[str]:
             module = (node.module or "").removeprefix("gapless").removeprefix(".")
             for alias in node.names:
                 name = f"{module}.{alias.name}".removeprefix(".")
-                found.add(name if SOURCE.joinpath(*name.split(".")).with_suffix(".py").exists() else module)
+                place = SOURCE.joinpath(*name.split("."))
+                found.add(name if place.is_dir() or place.with_suffix(".py").exists() else module)
         elif isinstance(node, ast.Import):
             found |= {alias.name.removeprefix("gapless.") for alias in node.names if alias.name.startswith("gapless.")}
     return found

@@ -11,7 +11,7 @@ import pytest
 
 from gapless import config as configuration
 from gapless import environment
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.switch.job import Kind
 from gapless.switch.systemd import units

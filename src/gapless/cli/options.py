@@ -18,7 +18,8 @@ import click
 
 from gapless import destination as destinations
 from gapless.cli.output import Output
-from gapless.config import FILE, Config, content
+from gapless.config import FILE, content
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.upwards import upwards

@@ -9,7 +9,7 @@ import click
 
 from gapless.cli.options import Function, Project
 from gapless.cli.types import SPAN
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.release.watch import Watch
 

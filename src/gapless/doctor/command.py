@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gapless.config import Config, Serve
+from gapless.config.settings import Config, Serve
 from gapless.doctor.finding import Finding, Severity
 from gapless.linux.files import open_regular
 from gapless.switch.systemd import units

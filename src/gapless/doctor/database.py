@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.span import show

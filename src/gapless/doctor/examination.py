@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.doctor import command, database, installed, leftovers, machine, other_proxies, proxy
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gapless import version
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.provision.install import Installation

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from gapless.address import Address
-from gapless.config import Build, Config
+from gapless.config.settings import Build, Config
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.listen import BACKLOG

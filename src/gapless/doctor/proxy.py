@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gapless.address import Address
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.provision import caddy, caddyfile

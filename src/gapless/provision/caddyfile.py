@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gapless.address import Address
-from gapless.config import Certificate, Config
+from gapless.config.settings import Certificate, Config
 from gapless.switch.systemd.home import SystemdHome
 
 MAIN = Path("/etc/caddy/Caddyfile")
@@ -38,7 +38,7 @@ def site(config: Config, home: SystemdHome, version: tuple[int, int]) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
-        autoescape=False,  # noqa: S701 -- it is no HTML; config.py refuses what is more than text to a Caddyfile
+        autoescape=False,  # noqa: S701 -- it is no HTML; config/problems.py refuses what is more than text to a Caddyfile
     )
     text = environment.from_string(_template("caddy/site")).render(
         home=home,

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from gapless.address import Address, in_use
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.provision.account import Account
 from gapless.switch.systemd import units

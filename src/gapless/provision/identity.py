@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gapless.config import FILE, Config
+from gapless.config import FILE
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import replace

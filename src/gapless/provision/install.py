@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.linux.disk import refusal
 from gapless.provision import host
 from gapless.provision.account import Account

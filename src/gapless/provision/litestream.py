@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gapless import assignments
-from gapless.config import Config, content
+from gapless.config import content
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.files import replace
 from gapless.linux.upwards import writers_above

@@ -8,7 +8,7 @@ import pwd
 import stat
 from pathlib import Path
 
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.files import close_to_others, replace
 from gapless.provision import caddy, caddyfile

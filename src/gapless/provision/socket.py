@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gapless import address
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.files import replace
 from gapless.linux.upwards import writers_above

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.environment import Inherited
 from gapless.errors import GaplessError, in_words
 from gapless.home import Home

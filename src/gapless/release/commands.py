@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gapless import environment
-from gapless.config import Command
+from gapless.config.settings import Command
 from gapless.environment import Inherited
 from gapless.home import Home
 from gapless.linux import attending, signals

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from gapless import environment
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.linux.disk import refusal
 from gapless.release import making
 from gapless.release.attempt import Target

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from gapless import destination as destinations
 from gapless import environment
-from gapless.config import FILE, Config
+from gapless.config import FILE
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import not_too_deep

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from gapless.config import Config
+from gapless.config.settings import Config
 
 VENV = "pyvenv.cfg"  # which every virtual environment has, PEP 405
 MADE = (".venv", "venv", "env", "node_modules")  # by the tools that install what an app needs

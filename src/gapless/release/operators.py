@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from gapless.config import Config, Database, Limits, Proxy, Sandbox
+from gapless.config.settings import Config, Database, Limits, Proxy, Sandbox
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.reading import reading_as

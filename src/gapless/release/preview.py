@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gapless import environment, timeouts
-from gapless.config import Command
+from gapless.config.settings import Command
 from gapless.linux.files import not_too_deep
 from gapless.release import content, difference, making, missing, recovery
 from gapless.release.attempt import Target

@@ -7,7 +7,7 @@ import os
 from typing import NoReturn
 
 from gapless import timeouts
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError, in_words
 from gapless.linux.files import tail
 from gapless.release.assets import Assets

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from gapless.config import Check
+from gapless.config.settings import Check
 from gapless.errors import GaplessError, in_words
 from gapless.linux.disk import refusal
 from gapless.linux.unix_http import STATUS_PATH

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from gapless.address import Address
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.home import Home

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from gapless.address import Address
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.home import EMBEDDED

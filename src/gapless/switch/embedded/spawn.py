@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gapless import environment as fixed
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.switch.embedded import records
 from gapless.switch.embedded.home import EmbeddedHome
 from gapless.switch.embedded.records import Record

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from gapless import variables
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux import orphans, procfs
 from gapless.switch import pause

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from gapless.address import Address
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.linux.files import tail

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.linux import signals
 from gapless.switch.manager import Companion
 from gapless.switch.systemd import units

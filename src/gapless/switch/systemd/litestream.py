@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gapless import assignments
-from gapless.config import Config, Database
+from gapless.config.settings import Config, Database
 from gapless.errors import GaplessError
 from gapless.linux import confined
 from gapless.linux.unix_http import post

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gapless import environment
 from gapless.address import Address
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import clear_way, replace

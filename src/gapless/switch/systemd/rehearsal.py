@@ -12,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError, in_words
 from gapless.linux.answers import Patience
 from gapless.linux.files import clear_way, replace

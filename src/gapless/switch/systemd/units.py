@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gapless import environment, timeouts, variables
 from gapless.address import Address
-from gapless.config import Config
+from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.switch.job import Kind
 from gapless.switch.systemd.home import SystemdHome, release_of

@@ -1,0 +1,247 @@
+"""The settings of one service as frozen typed values: every one, its default, its unit."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from gapless import timeouts
+from gapless.visitor import Visitor
+
+REPLICA = re.compile(
+    r"(file://(?P<path>/[^\x00-\x1f\x7f\"'\\%]*[^/\x00-\x1f\x7f\"'\\%])|s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._-]+)+)"
+)
+
+
+class Seconds(float):
+    """A span of time; written in TOML as a number of seconds or as "250ms", "30s", "5m", "1h"."""
+
+
+Command = str | list[str]
+# Not with a dash at its end: what is in shop-.socket.d systemd applies to every shop-….socket, systemd.unit(5).
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?\Z")]
+
+
+class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`run` makes a release ready (a string goes to `sh -e`, a list is run as it is).
+
+    It may take `timeout` and `memory`, and it alone gets the variables `env`, over those of the release.
+    """
+
+    run: Command = ""
+    timeout: Seconds = Seconds(900)
+    memory: str = "75%"
+    env: dict[str, str] = {}
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What each server, process, timer's job, migration and exec may take under systemd; "" and 0 are no limit.
+
+    `memory` in bytes ("512M", "2G") or as a part of the host's ("40%"), `cpu` in processors.
+    """
+
+    memory: str = ""
+    cpu: Annotated[float, msgspec.Meta(ge=0, le=4096)] = 0.0
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`migrate` runs once before the switchover, within `timeout`; `keep` good releases stay for rollback."""
+
+    migrate: Command = ""
+    timeout: Seconds = Seconds(300)
+    keep: Annotated[int, msgspec.Meta(ge=2, le=10_000)] = 5
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The candidate's own check: `path` must answer 2xx within `timeout` of its start, asked as a visitor would.
+
+    That is by `scheme` (https as over a proxy that ends TLS), for `host`, with `headers` over all others.
+
+    Without `path`, ready means that start-up is complete. `timeout` bounds start-up and check together.
+    `rehearse` (under systemd) first starts the release on a private socket and checks it there, then stops it:
+    for servers that cannot check themselves; "auto" is for every command but `gapless serve`.
+    """
+
+    path: str = ""
+    host: str = "localhost"
+    scheme: Literal["http", "https"] = "http"
+    headers: dict[str, str] = {}
+    timeout: Seconds = Seconds(60)
+    rehearse: bool | Literal["auto"] = "auto"
+
+    @property
+    def visitor(self) -> Visitor:
+        """Who asks."""
+        return Visitor(self.host, self.scheme, self.headers)
+
+
+class Drain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a retiring instance serves: idle connections (`linger`), `requests`, and `streams` (WebSocket, SSE).
+
+    `linger` exceeds the keep-alive time of the proxy in front (`[proxy]` sets Caddy's below it).
+    """
+
+    linger: Seconds = Seconds(35)
+    requests: Seconds = Seconds(30)
+    streams: Seconds = Seconds(300)
+
+
+class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `gapless serve` takes from visitors: heads of `head_size` bytes that come whole within `head_timeout`.
+
+    Without a byte of a request's body for `body_timeout` it waits no longer.
+    """
+
+    head_timeout: Seconds = Seconds(30)
+    head_size: Annotated[int, msgspec.Meta(ge=1024, le=1 << 24)] = 65536
+    body_timeout: Seconds = Seconds(300)
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A background process of the current release: told to end at a switchover, it may take `drain`."""
+
+    command: Command
+    drain: Seconds = Seconds(30)
+
+    @property
+    def argv(self) -> list[str]:
+        return argv(self.command)
+
+
+class Timer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A command that systemd runs at each `calendar` moment (systemd.time(7)), in the current release.
+
+    `persistent`: also once after a boot, where a moment passed while the machine was off.
+    """
+
+    command: Command
+    calendar: str
+    persistent: bool = False
+
+    @property
+    def argv(self) -> list[str]:
+        return argv(self.command)
+
+
+class Sandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the app may do under systemd: reach the network, write outside `shared`, make code while it runs."""
+
+    network: Literal["none", "local", "full"] = "full"
+    writable: list[str] = []
+    jit: bool = False
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A certificate (with its chain) and its key: absolute paths of PEM files, which Caddy's user reads."""
+
+    cert: str
+    key: str
+
+
+class Proxy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The app's site in Caddy, written by `gapless up`: its `domains`, or none.
+
+    `tls` says whose certificates: those that Caddy gets ("auto"), makes itself ("internal"), is given, or "off".
+    `headers` are set on every response, an empty one is taken away; `extra` goes into the site's block as it is.
+    """
+
+    domains: list[str] = []
+    tls: Literal["auto", "internal", "off"] | Certificate = "auto"
+    headers: dict[str, str] = {}
+    extra: str = ""
+
+
+class Assets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Directories of public files in a release, by their prefixes in URLs; written in TOML as `"/static" = "static"`.
+
+    They stay reachable as long as their release is kept, and for `age` after it was the current one.
+    """
+
+    paths: dict[str, str] = {}
+    age: Seconds = Seconds(7 * 86400)
+
+
+class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The app's SQLite database, `path` in $GAPLESS_SHARED, and its `replica`, which Litestream keeps up to date.
+
+    That is a directory (file:///…), or s3://bucket/prefix at Amazon or at `endpoint`; `credentials` is a file of
+    NAME=value lines, relative to the project's directory. Every `snapshot` the whole is copied anew; what `retention`
+    is over for goes.
+    """
+
+    path: str = ""
+    replica: str = ""
+    endpoint: str = ""
+    credentials: str = ""
+    snapshot: Seconds = Seconds(24 * 3600)
+    retention: Seconds = Seconds(7 * 24 * 3600)
+
+    @property
+    def directory(self) -> str:
+        """Where the replica is on this host; "" where it is elsewhere."""
+        found = REPLICA.fullmatch(self.replica)
+        return (found and found["path"]) or ""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
+
+    `id` tells the project from another one of its `name`: of two that have one, only the same may deploy there.
+    `env_file` and the files of `secrets` are relative to the project's directory; see environment.py.
+    """
+
+    name: Name
+    command: Command
+    listen: str | list[str] = "127.0.0.1:8000"
+    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")] = ""
+    manager: Literal["auto", "systemd", "embedded"] = "auto"
+    env_file: str = ""
+    env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    build: Build = Build()
+    release: Release = Release()
+    check: Check = Check()
+    drain: Drain = Drain()
+    serve: Serve = Serve()
+    processes: dict[Name, Process] = {}
+    timers: dict[Name, Timer] = {}
+    sandbox: Sandbox = Sandbox()
+    limits: Limits = Limits()
+    assets: Assets = Assets()
+    proxy: Proxy = Proxy()
+    database: Database = Database()
+
+    @property
+    def argv(self) -> list[str]:
+        return argv(self.command)
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether a candidate is first rehearsed: `gapless serve` checks itself."""
+        return not self.served_by_us if self.check.rehearse == "auto" else self.check.rehearse
+
+    @property
+    def served_by_us(self) -> bool:
+        """Whether the command is `gapless serve`."""
+        return Path(self.argv[0]).name == "gapless"
+
+    @property
+    def addresses(self) -> list[str]:
+        return [self.listen] if isinstance(self.listen, str) else list(self.listen)
+
+    @property
+    def longest_drain(self) -> float:
+        """Seconds after which a retiring instance that is still there is killed: no budget is cut short by it."""
+        # Its connection is idle until `linger` is over. Then half a head comes, an upload, the handler works on that,
+        # responds, works on after it: each has a budget of its own. Last is the app's own shutdown.
+        drain = self.drain
+        return drain.linger + max(drain.requests, drain.streams) + 5 * drain.requests + timeouts.SHUTDOWN
+
+
+def argv(command: Command) -> list[str]:
+    """The command as an argument vector; raises ValueError when its quotes do not close."""
+    return shlex.split(command) if isinstance(command, str) else list(command)
