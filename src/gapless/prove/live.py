@@ -67,7 +67,7 @@ class LiveProbe:
         return self._trouble
 
     def advice(self) -> str:
-        """What may be wrong with the question, seen before anything changed, or with the migration; "" where nothing may."""
+        """What may be wrong with the question, seen before anything changed, or with the migration; "": nothing."""
         alarm = self._load.alarm if self._load else None
         if alarm is None:
             return ""
