@@ -197,7 +197,7 @@ def test_what_a_proof_is_advised_to_ask_is_answered() -> None:
 
     def advice(url: str, bound: float | None = None, timeout: float = 10.0) -> str:
         workload = Workload(url=url, duration_seconds=None, kinds={Kind.GET: 1}, rate=20, timeout_seconds=timeout)
-        live = LiveProbe(workload, bound)
+        live = LiveProbe("shop", workload, bound)
         live.begin()
         assert (live.stop() == "") is (live.advice() == "")
         return live.advice()

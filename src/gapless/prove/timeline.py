@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 
-from gapless.prove.kinds import MOST_RELEASES, Kind, Result, Sample
+from gapless.prove.kinds import Kind, Result, Sample
+from gapless.prove.phases import Phase, Role
 
-WIDTH, LEFT, RIGHT = 1000, 58, 990
-PLOT_HEIGHT = 250
-DOTS = 3000
-_SLOTS = 240  # columns of the release strip
-_LABEL_ROW, _LOST_ROW, _RELEASE_ROW = 17, 22, 34
-_CHARACTER = 6.4  # width of a label's character, generously
+MOST_BANDS = 300  # of phases: a long probe sees thousands of deploys
+MOST_ROWS = 10  # of releases, and of labels above each other: the tables have more
+_LABEL_ROW, _LOST_ROW, _RELEASE_ROW = 18, 22, 34
+_CHARACTER = 6.8  # width of a label's character, generously
+_GRAIN = 2.0  # losses nearer to each other than this are one dot
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A named part of a deploy (unix seconds), and the release it was about ('' if none)."""
+class Frame:
+    """How large a drawing is, in units of about a pixel, and how much is drawn in it."""
 
     name: str
-    start: float
-    end: float
-    release: str = ""
+    width: float
+    left: float
+    right: float
+    plot: float  # height
+    dots: int
+    slots: int  # columns of the release strip
+    ticks: int
+
+    def fit(self, text: str) -> str:
+        """`text`, cut where it is longer than the drawing is wide."""
+        longest = int((self.right - self.left) / _CHARACTER) - 2
+        return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+WIDE = Frame("wide", width=1000, left=58, right=990, plot=250, dots=3000, slots=240, ticks=10)
+NARROW = Frame("narrow", width=400, left=52, right=396, plot=230, dots=1500, slots=120, ticks=5)
 
 
 @dataclass(frozen=True)
@@ -37,9 +50,13 @@ class Label:
 
 @dataclass(frozen=True)
 class Band:
+    """A phase; `label` is None where there is no room for it."""
+
     x: float
     width: float
-    label: Label
+    top: float
+    role: Role
+    label: Label | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    release: str
+    text: str
     y: float
     cells: tuple[Cell, ...]
 
@@ -60,6 +77,7 @@ class Row:
 class Timeline:
     """Everything the template draws, in SVG units; paths are `d` attributes of zero-length strokes (dots)."""
 
+    frame: Frame
     height: float
     top: float
     bottom: float
@@ -73,9 +91,10 @@ class Timeline:
     limit_y: float | None
     slowest: Label | None
     rows: tuple[Row, ...]
+    more_releases: int
 
 
-def thin(samples: Sequence[Sample], start: float, end: float, limit: int = DOTS) -> list[Sample]:
+def thin(samples: Sequence[Sample], start: float, end: float, limit: int = WIDE.dots) -> list[Sample]:
     """About `limit` samples that look like all: every loss, the slowest overall and of each moment, an even rest."""
     if len(samples) <= limit:
         return list(samples)
@@ -93,15 +112,16 @@ def thin(samples: Sequence[Sample], start: float, end: float, limit: int = DOTS)
     return list(kept.values())
 
 
-def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = None) -> Timeline:
+def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = None, frame: Frame = WIDE) -> Timeline:
     """Lay the samples out over time and (logarithmic) latency."""
+    phases = phases[:MOST_BANDS]
     start, end = _span(result, phases)
     samples = result.samples
 
     def at(moment: float) -> float:
-        return round(LEFT + (moment - start) / (end - start) * (RIGHT - LEFT), 1)
+        return round(frame.left + (moment - start) / (end - start) * (frame.right - frame.left), 1)
 
-    bands, label_rows = _bands(phases, at)
+    bands, label_rows = _bands(phases, at, frame)
     top = label_rows * _LABEL_ROW + 8
     answered = [sample for sample in samples if not sample.failure]
     shown = [sample.latency_seconds for sample in samples] + ([limit_seconds] if limit_seconds else [])
@@ -109,31 +129,34 @@ def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = 
 
     def level(seconds: float) -> float:
         share = (math.log10(max(seconds, 1e-6)) - low) / (high - low)
-        return round(top + (1 - min(max(share, 0.0), 1.0)) * PLOT_HEIGHT, 1)
+        return round(top + (1 - min(max(share, 0.0), 1.0)) * frame.plot, 1)
 
-    def path(chosen: Sequence[Sample]) -> str:
-        return "".join(f"M{at(one.scheduled_at)} {level(one.latency_seconds)}h0" for one in chosen)
+    def path(chosen: Iterable[Sample], grain: float = 0.1) -> str:
+        spots = ((at(one.scheduled_at), level(one.latency_seconds)) for one in chosen)
+        return "".join(f"M{x} {y}h0" for x, y in _distinct(spots, grain))
 
-    kept = thin(samples, start, end)
+    kept = thin(samples, start, end, frame.dots)
     losses = [sample for sample in kept if sample.failure]
-    bottom = top + PLOT_HEIGHT
+    bottom = top + frame.plot
     lost_y = bottom + 24
-    rows = _rows(answered, start, end, lost_y + (_LOST_ROW if losses else 0))
+    rows, more = _rows(answered, start, end, lost_y + (_LOST_ROW if losses else 0), frame)
     slowest = max(answered, key=lambda sample: sample.latency_seconds, default=None)
     return Timeline(
-        height=(rows[-1].y if rows else lost_y) + 18,
+        frame=frame,
+        height=(rows[-1].y if rows else lost_y) + 18 + (16 if more else 0),
         top=top,
         bottom=bottom,
         bands=bands,
-        dots={kind: path([sample for sample in kept if sample.kind is kind and not sample.failure]) for kind in Kind},
-        lost=path(losses),
-        lost_ticks="".join(f"M{at(sample.ended_at)} {lost_y}v10" for sample in losses),
+        dots={kind: path(sample for sample in kept if sample.kind is kind and not sample.failure) for kind in Kind},
+        lost=path(losses, _GRAIN),
+        lost_ticks="".join(f"M{x} {lost_y}v10" for x, _ in _distinct(((at(one.ended_at), 0) for one in losses), 1.0)),
         lost_y=lost_y,
-        times=tuple(Label(at(start + second), bottom + 15, text, "middle") for second, text in _ticks(end - start)),
-        levels=tuple(Label(LEFT - 6, level(10.0**power), _ms(power), "end") for power in range(low, high + 1)),
+        times=tuple(_times(end - start, lambda second: at(start + second), bottom + 15, frame)),
+        levels=tuple(Label(frame.left - 6, level(10.0**power), _ms(power), "end") for power in range(low, high + 1)),
         limit_y=level(limit_seconds) if limit_seconds else None,
-        slowest=_slowest(slowest, at, level) if slowest else None,
+        slowest=_slowest(slowest, at, level, frame) if slowest else None,
         rows=rows,
+        more_releases=more,
     )
 
 
@@ -143,18 +166,35 @@ def _span(result: Result, phases: Sequence[Phase]) -> tuple[float, float]:
     return start, max(end, start + 0.001)
 
 
-def _bands(phases: Sequence[Phase], at: Callable[[float], float]) -> tuple[tuple[Band, ...], int]:
-    """The bands, each label in the first row where it overlaps no other; and the number of rows."""
-    row_ends: list[float] = []
+def _distinct(spots: Iterable[tuple[float, float]], grain: float) -> Iterable[tuple[float, float]]:
+    """One spot of those that nobody could tell apart: a million losses make no page of a hundred megabytes."""
+    return {(round(x / grain), round(y / grain)): (x, y) for x, y in spots}.values()
+
+
+def _bands(phases: Sequence[Phase], at: Callable[[float], float], frame: Frame) -> tuple[tuple[Band, ...], int]:
+    """The bands, each label in the first row where it overlaps no other; and the number of rows.
+
+    Switchovers are labelled first: the others have what is left.
+    """
+    rows: list[list[tuple[float, float]]] = []  # what is taken of each
     bands: list[Band] = []
-    for phase in sorted(phases, key=lambda phase: phase.start):
+    for phase in sorted(phases, key=lambda phase: (phase.role is not Role.SWITCHOVER, phase.start)):
         x, width = at(phase.start), max(at(phase.end) - at(phase.start), 1.0)
-        length = len(phase.name) * _CHARACTER + 8
-        label_x = min(x, RIGHT - length)
-        row = next((row for row, taken in enumerate(row_ends) if taken <= label_x), len(row_ends))
-        row_ends[row : row + 1] = [label_x + length]
-        bands.append(Band(x, round(width, 1), Label(round(label_x, 1), row * _LABEL_ROW + 13, phase.name)))
-    return tuple(bands), len(row_ends)
+        text = frame.fit(phase.name)
+        length = len(text) * _CHARACTER + 8
+        left = round(min(x, frame.right - length), 1)
+        row = next((number for number, taken in enumerate(rows) if _free(taken, left, left + length)), len(rows))
+        label = None
+        if row < MOST_ROWS:
+            rows[row:] = rows[row:] or [[]]
+            rows[row].append((left, left + length))
+            label = Label(left, row * _LABEL_ROW + 13, text)
+        bands.append(Band(x, round(width, 1), label.y - 11 if label else 2, phase.role, label))
+    return tuple(bands), len(rows)
+
+
+def _free(taken: Iterable[tuple[float, float]], left: float, right: float) -> bool:
+    return all(end <= left or right <= start for start, end in taken)
 
 
 def _decades(seconds: Sequence[float]) -> tuple[int, int]:
@@ -165,51 +205,64 @@ def _decades(seconds: Sequence[float]) -> tuple[int, int]:
     return low, max(math.ceil(math.log10(max(*seconds, 1e-4, 10.0**low))), low + 1)
 
 
-def _ticks(span: float) -> list[tuple[float, str]]:
+def _times(span: float, at: Callable[[float], float], y: float, frame: Frame) -> Iterable[Label]:
+    """Marks on the axis of time; the first and the last stay inside the drawing."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
-    step = next((step for step in steps if span / step <= 10), span / 10)
-    seconds = [number * step for number in range(int(span / step) + 1)]
-    return [(second, f"{second / 60:g} min" if step >= 60 else f"{second:g} s") for second in seconds]
+    step = next((step for step in steps if span / step <= frame.ticks), span / frame.ticks)
+    for number in range(int(span / step) + 1):
+        second = number * step
+        text = f"{second / 60:.3g} min" if step >= 60 else f"{second:g} s"
+        half = len(text) * _CHARACTER / 2
+        yield Label(at(second), y, text, "end" if at(second) + half > frame.width else "middle")
 
 
 def _ms(power: int) -> str:
     return f"{10.0 ** (power + 3):g} ms" if power < 0 else f"{10**power:g} s"
 
 
-def _slowest(sample: Sample, at: Callable[[float], float], level: Callable[[float], float]) -> Label:
+def _slowest(sample: Sample, at: Callable[[float], float], level: Callable[[float], float], frame: Frame) -> Label:
     x, y = at(sample.scheduled_at), level(sample.latency_seconds)
-    text = f"slowest {sample.latency_seconds * 1000:.1f} ms ({sample.kind})"
-    if x > RIGHT - len(text) * _CHARACTER - 8:
+    text = f"slowest {sample.latency_seconds * 1000:,.1f} ms ({sample.kind})"
+    if x > frame.right - len(text) * _CHARACTER - 8:
         return Label(x - 7, max(y - 4, 12), text, "end")
     return Label(x + 7, max(y - 4, 12), text)
 
 
-def _rows(answered: Sequence[Sample], start: float, end: float, y: float) -> tuple[Row, ...]:
-    """A row for each release, in the order seen; a cell's share is how many of its moment's answers it gave."""
-    slot_seconds = (end - start) / _SLOTS
-    totals = [0] * _SLOTS
+def _rows(answered: Sequence[Sample], start: float, end: float, y: float, frame: Frame) -> tuple[tuple[Row, ...], int]:
+    """A row for each release, in the order seen, and how many have none.
+
+    A cell's share is how many of its moment's answers the release gave.
+    """
+    slot_seconds = (end - start) / frame.slots
+    totals = [0] * frame.slots
     counts: dict[str, list[int]] = {}
+    others = set[str]()
     for sample in sorted(answered, key=lambda sample: sample.ended_at):
-        slot = min(int((sample.ended_at - start) / slot_seconds), _SLOTS - 1)
-        if sample.release and slot >= 0:
-            totals[slot] += 1
-            counts.setdefault(sample.release, [0] * _SLOTS)[slot] += 1
-    return tuple(
-        Row(release, y + 24 + number * _RELEASE_ROW, _cells(slots, totals))
-        for number, (release, slots) in enumerate(islice(counts.items(), MOST_RELEASES))
+        slot = min(int((sample.ended_at - start) / slot_seconds), frame.slots - 1)
+        if not sample.release or slot < 0:
+            continue
+        totals[slot] += 1
+        if sample.release not in counts and len(counts) == MOST_ROWS:
+            others.add(sample.release)
+        else:
+            counts.setdefault(sample.release, [0] * frame.slots)[slot] += 1
+    rows = (
+        Row(frame.fit(f"answered by {release}"), y + 24 + number * _RELEASE_ROW, _cells(slots, totals, frame))
+        for number, (release, slots) in enumerate(counts.items())
     )
+    return tuple(rows), len(others)
 
 
-def _cells(counts: Sequence[int], totals: Sequence[int]) -> tuple[Cell, ...]:
+def _cells(counts: Sequence[int], totals: Sequence[int], frame: Frame) -> tuple[Cell, ...]:
     """The slots with answers; neighbours with the same share are one cell, so that no hairlines show between."""
     shares = [round(count / total, 1) if total else 0.0 for count, total in zip(counts, totals, strict=True)]
-    slot_width = (RIGHT - LEFT) / _SLOTS
+    slot_width = (frame.right - frame.left) / frame.slots
     cells = []
     slot = 0
     for share, run in groupby(shares):
         length = len(list(run))
         if any(counts[slot : slot + length]):
-            x, width = LEFT + slot * slot_width, length * slot_width
+            x, width = frame.left + slot * slot_width, length * slot_width
             cells.append(Cell(round(x, 1), round(width, 1), round(0.2 + 0.8 * share, 2)))
         slot += length
     return tuple(cells)

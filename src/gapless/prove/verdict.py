@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 LISTED_LOSSES = 100
 MISSING = 404
+_ENOUGH = (1, 100, 1000, 1)  # requests that a p50, a p99, a p99.9 and a slowest one are of
 _HOUR_US = 3_600_000_000  # the histogram's range: 1 microsecond to 1 hour, to 3 significant digits
 
 
@@ -27,6 +28,15 @@ class Latency:
     p99: float
     p999: float
     max: float
+
+    @property
+    def told(self) -> tuple[float | None, ...]:
+        """For people: p50, p99, p99.9 and the slowest; None for one that so few requests do not have.
+
+        Of eight requests a p99.9 is but the slowest under another name.
+        """
+        of = zip((self.p50, self.p99, self.p999, self.max), _ENOUGH, strict=True)
+        return tuple(value if self.count >= enough else None for value, enough in of)
 
     def to_json(self) -> dict[str, float | int]:
         """`count`, and `p50`, `p99`, `p99.9`, `max` in milliseconds."""
@@ -189,13 +199,13 @@ def judge(result: Result, max_latency_seconds: float | None = None) -> Verdict:
         losses=tuple(losses[:LISTED_LOSSES]),
         restarted=result.closes.get(1012, 0),
         closes=dict(result.closes),
-        latency=_latency(answered),
+        latency=latency_of(answered),
         latency_by_kind={
-            kind: _latency([sample for sample in answered if sample.kind is kind])
+            kind: latency_of([sample for sample in answered if sample.kind is kind])
             for kind in Kind
             if any(sample.kind is kind for sample in samples)
         },
-        probe_late=_latency(samples, lambda sample: sample.late_seconds),
+        probe_late=latency_of(samples, lambda sample: sample.late_seconds),
         releases=_releases(answered),
         assets=_assets(samples),
     )
@@ -216,16 +226,17 @@ def windowed(
         touches = any(sample.scheduled_at <= end and sample.ended_at >= start for start, end in windows)
         (inside if touches else outside).append(sample)
     return Windowed(
-        inside=_latency([sample for sample in inside if not sample.failure], seconds),
-        outside=_latency([sample for sample in outside if not sample.failure], seconds),
+        inside=latency_of([sample for sample in inside if not sample.failure], seconds),
+        outside=latency_of([sample for sample in outside if not sample.failure], seconds),
         lost_inside=sum(sample.failure is not None for sample in inside),
         lost_outside=sum(sample.failure is not None for sample in outside),
     )
 
 
-def _latency(
+def latency_of(
     samples: Sequence[Sample], seconds: Callable[[Sample], float] = lambda sample: sample.latency_seconds
 ) -> Latency:
+    """The latency of samples that were answered; `seconds` says what counts as that of one."""
     if not samples:
         return Latency(0, 0.0, 0.0, 0.0, 0.0)
     histogram = HdrHistogram(1, _HOUR_US, 3)

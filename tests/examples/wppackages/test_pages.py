@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.wppackages.browser import Browser, browsing
+from tests.browser import Browser, browsing
 from tests.examples.wppackages.conftest import Site
 
-pytestmark = pytest.mark.usefixtures("clients")
 PAGES = {
     "search": "/?q=contact",
     "detail": "/wp-plugin/high-tags",
