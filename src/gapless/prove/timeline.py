@@ -13,6 +13,7 @@ from gapless.prove.phases import Phase, Role
 MOST_BANDS = 300  # of phases: a long probe sees thousands of deploys
 MOST_ROWS = 10  # of releases, and of labels above each other: the tables have more
 _LABEL_ROW, _LOST_ROW, _RELEASE_ROW = 18, 22, 34
+_HEADROOM = 18  # for what is written above the slowest dot
 _CHARACTER = 6.8  # width of a label's character, generously
 _GRAIN = 2.0  # losses nearer to each other than this are one dot
 
@@ -122,7 +123,7 @@ def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = 
         return round(frame.left + (moment - start) / (end - start) * (frame.right - frame.left), 1)
 
     bands, label_rows = _bands(phases, at, frame)
-    top = label_rows * _LABEL_ROW + 8
+    top = label_rows * _LABEL_ROW + _HEADROOM
     answered = [sample for sample in samples if not sample.failure]
     shown = [sample.latency_seconds for sample in samples] + ([limit_seconds] if limit_seconds else [])
     low, high = _decades(shown)
@@ -138,6 +139,7 @@ def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = 
     kept = thin(samples, start, end, frame.dots)
     losses = [sample for sample in kept if sample.failure]
     bottom = top + frame.plot
+    limit_y = level(limit_seconds) if limit_seconds else None
     lost_y = bottom + 24
     rows, more = _rows(answered, start, end, lost_y + (_LOST_ROW if losses else 0), frame)
     slowest = max(answered, key=lambda sample: sample.latency_seconds, default=None)
@@ -153,8 +155,10 @@ def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = 
         lost_y=lost_y,
         times=tuple(_times(end - start, lambda second: at(start + second), bottom + 15, frame)),
         levels=tuple(Label(frame.left - 6, level(10.0**power), _ms(power), "end") for power in range(low, high + 1)),
-        limit_y=level(limit_seconds) if limit_seconds else None,
-        slowest=_slowest(slowest, at, level, frame) if slowest else None,
+        limit_y=limit_y,
+        slowest=_slowest(slowest, at(slowest.scheduled_at), level(slowest.latency_seconds), limit_y, frame)
+        if slowest
+        else None,
         rows=rows,
         more_releases=more,
     )
@@ -220,12 +224,13 @@ def _ms(power: int) -> str:
     return f"{10.0 ** (power + 3):g} ms" if power < 0 else f"{10**power:g} s"
 
 
-def _slowest(sample: Sample, at: Callable[[float], float], level: Callable[[float], float], frame: Frame) -> Label:
-    x, y = at(sample.scheduled_at), level(sample.latency_seconds)
+def _slowest(sample: Sample, x: float, y: float, limit_y: float | None, frame: Frame) -> Label:
+    """What is written beside the slowest dot: above it, or below where the bound is written there."""
+    y += 16 if limit_y is not None and abs(y - limit_y) < 14 else -4
     text = f"slowest {sample.latency_seconds * 1000:,.1f} ms ({sample.kind})"
     if x > frame.right - len(text) * _CHARACTER - 8:
-        return Label(x - 7, max(y - 4, 12), text, "end")
-    return Label(x + 7, max(y - 4, 12), text)
+        return Label(x - 7, y, text, "end")
+    return Label(x + 7, y, text)
 
 
 def _rows(answered: Sequence[Sample], start: float, end: float, y: float, frame: Frame) -> tuple[tuple[Row, ...], int]:
