@@ -20,7 +20,10 @@ from websockets.sync.client import ClientConnection, connect
 from tests.host.host import REQUIREMENTS
 from tests.support import wait_until
 
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0")
+OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"),
+    "--hide-scrollbars",  # as on a telephone: the window is all of the page's
+)
 
 
 class Browser:

@@ -186,8 +186,10 @@ def test_a_proof_says_who_what_when_and_how_well(browser: Browser, pages: dict[s
     seen = " ".join(texts(browser, "body"))
     for said in (
         *("shop", f"release {NEW}", URL, platform.node(), f"gapless {VERSION}", "2026-11-18"),
-        f"{NEW} took over from {OLD}. All 270 requests were answered, in full and with success. Of 7",
-        "in the baseline before it. 270 requests without a loss: the loss rate is below 1.1 %",
+        f"{NEW} took over from {OLD}.",
+        "In the switchover (1.4 s, 72 requests) the slowest answer took ",
+        "in the baseline before (50 requests) ",
+        "270 requests without a loss: the loss rate is below 1.1 %",
         "a new connection for each GET",
     ):
         assert said in seen

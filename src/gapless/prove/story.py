@@ -59,8 +59,6 @@ def sentences(verdict: Verdict, compared: Split | None, phases: Sequence[Phase])
     said = []
     if verdict.losses:
         said.append(_losses(verdict, phases))
-    elif verdict.requests:
-        said.append(f"All {_requests(verdict.requests)} were answered, in full and with success")
     if verdict.delayed:
         said.append(f"{verdict.delayed:,} of the answers took longer than {ms(verdict.max_latency_seconds or 0)} ms")
     if compared:
@@ -116,10 +114,8 @@ def _comparison(compared: Split) -> str:
         return f"No request was under way in {where} ({show(compared.seconds)}), so nothing is proven about it"
     if not inside.latency.count:
         return f"None of {_requests(inside.requests)} in {where} was answered"
-    of = f"Of {_requests(inside.requests)} in {where} ({show(compared.seconds)}), the slowest answer took"
-    usual = (
-        f"{ms(baseline.latency.max)} ms of {baseline.requests:,} in the baseline before it"
-        if baseline.latency.count
-        else "there was none before it to measure against"
-    )
-    return f"{of} {ms(inside.latency.max)} ms; {usual}"
+    slowest = f"In {where} ({show(compared.seconds)}, {_requests(inside.requests)}) the slowest answer took"
+    if not baseline.latency.count:
+        return f"{slowest} {ms(inside.latency.max)} ms; there was no request before to measure that against"
+    usual = f"in the baseline before ({_requests(baseline.requests)}) {ms(baseline.latency.max)} ms"
+    return f"{slowest} {ms(inside.latency.max)} ms; {usual}"

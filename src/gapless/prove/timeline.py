@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,10 +12,12 @@ from gapless.prove.kinds import Kind, Result, Sample
 from gapless.prove.phases import Phase, Role
 
 MOST_BANDS = 300  # of phases: a long probe sees thousands of deploys
+MOST_LEVELS = 7
 MOST_ROWS = 10  # of releases, and of labels above each other: the tables have more
 _LABEL_ROW, _LOST_ROW, _RELEASE_ROW = 18, 22, 34
 _HEADROOM = 18  # for what is written above the slowest dot
 _CHARACTER = 6.8  # width of a label's character, generously
+_FEW, _LARGE_DOT, _SMALL_DOT = 1000, 4.5, 3.0
 _GRAIN = 2.0  # losses nearer to each other than this are one dot
 
 
@@ -55,7 +58,6 @@ class Band:
 
     x: float
     width: float
-    top: float
     role: Role
     label: Label | None
 
@@ -79,7 +81,9 @@ class Timeline:
     """Everything the template draws, in SVG units; paths are `d` attributes of zero-length strokes (dots)."""
 
     frame: Frame
+    dot: float
     height: float
+    heading: float  # where the names of phases end
     top: float
     bottom: float
     bands: tuple[Band, ...]
@@ -91,6 +95,7 @@ class Timeline:
     levels: tuple[Label, ...]
     limit_y: float | None
     slowest: Label | None
+    ring: tuple[float, float] | None  # around its dot
     rows: tuple[Row, ...]
     more_releases: int
 
@@ -123,10 +128,12 @@ def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = 
         return round(frame.left + (moment - start) / (end - start) * (frame.right - frame.left), 1)
 
     bands, label_rows = _bands(phases, at, frame)
-    top = label_rows * _LABEL_ROW + _HEADROOM
+    heading = label_rows * _LABEL_ROW + 2.0
+    top = heading + _HEADROOM
     answered = [sample for sample in samples if not sample.failure]
     shown = [sample.latency_seconds for sample in samples] + ([limit_seconds] if limit_seconds else [])
-    low, high = _decades(shown)
+    levels = _levels(shown)
+    low, high = math.log10(levels[0]), math.log10(levels[-1])
 
     def level(seconds: float) -> float:
         share = (math.log10(max(seconds, 1e-6)) - low) / (high - low)
@@ -143,9 +150,12 @@ def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = 
     lost_y = bottom + 24
     rows, more = _rows(answered, start, end, lost_y + (_LOST_ROW if losses else 0), frame)
     slowest = max(answered, key=lambda sample: sample.latency_seconds, default=None)
+    ring = (at(slowest.scheduled_at), level(slowest.latency_seconds)) if slowest else None
     return Timeline(
         frame=frame,
+        dot=_LARGE_DOT if len(samples) <= _FEW else _SMALL_DOT,
         height=(rows[-1].y if rows else lost_y) + 18 + (16 if more else 0),
+        heading=heading,
         top=top,
         bottom=bottom,
         bands=bands,
@@ -154,11 +164,13 @@ def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = 
         lost_ticks="".join(f"M{x} {lost_y}v10" for x, _ in _distinct(((at(one.ended_at), 0) for one in losses), 1.0)),
         lost_y=lost_y,
         times=tuple(_times(end - start, lambda second: at(start + second), bottom + 15, frame)),
-        levels=tuple(Label(frame.left - 6, level(10.0**power), _ms(power), "end") for power in range(low, high + 1)),
+        levels=tuple(
+            Label(frame.left - 6, level(mark), f"{mark * 1000:g} ms" if mark < 1 else f"{mark:g} s", "end")
+            for mark in levels
+        ),
         limit_y=limit_y,
-        slowest=_slowest(slowest, at(slowest.scheduled_at), level(slowest.latency_seconds), limit_y, frame)
-        if slowest
-        else None,
+        slowest=_slowest(slowest, *ring, limit_y, frame) if slowest and ring else None,
+        ring=ring,
         rows=rows,
         more_releases=more,
     )
@@ -193,7 +205,7 @@ def _bands(phases: Sequence[Phase], at: Callable[[float], float], frame: Frame) 
             rows[row:] = rows[row:] or [[]]
             rows[row].append((left, left + length))
             label = Label(left, row * _LABEL_ROW + 13, text)
-        bands.append(Band(x, round(width, 1), label.y - 11 if label else 2, phase.role, label))
+        bands.append(Band(x, round(width, 1), phase.role, label))
     return tuple(bands), len(rows)
 
 
@@ -201,12 +213,16 @@ def _free(taken: Iterable[tuple[float, float]], left: float, right: float) -> bo
     return all(end <= left or right <= start for start, end in taken)
 
 
-def _decades(seconds: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten around the latencies, at least one decade."""
-    if not seconds:
-        return -3, 0
-    low = math.floor(math.log10(max(min(seconds), 1e-4)))
-    return low, max(math.ceil(math.log10(max(*seconds, 1e-4, 10.0**low))), low + 1)
+def _levels(seconds: Sequence[float]) -> list[float]:
+    """The marks around the latencies, two at least: 1, 2, 5 of each power of ten, or the powers where that is many."""
+    low = max(min(seconds, default=0.001), 1e-4)
+    high = max(*seconds, 2 * low) if seconds else 1.0
+    for digits in ((1, 2, 5), (1,)):
+        steps = [digit * 10.0**power for power in range(-4, 5) for digit in digits]
+        marks = steps[max(bisect_right(steps, low) - 1, 0) : bisect_left(steps, high) + 1]
+        if len(marks) <= MOST_LEVELS:
+            break
+    return marks
 
 
 def _times(span: float, at: Callable[[float], float], y: float, frame: Frame) -> Iterable[Label]:
@@ -220,17 +236,13 @@ def _times(span: float, at: Callable[[float], float], y: float, frame: Frame) ->
         yield Label(at(second), y, text, "end" if at(second) + half > frame.width else "middle")
 
 
-def _ms(power: int) -> str:
-    return f"{10.0 ** (power + 3):g} ms" if power < 0 else f"{10**power:g} s"
-
-
 def _slowest(sample: Sample, x: float, y: float, limit_y: float | None, frame: Frame) -> Label:
     """What is written beside the slowest dot: above it, or below where the bound is written there."""
     y += 16 if limit_y is not None and abs(y - limit_y) < 14 else -4
     text = f"slowest {sample.latency_seconds * 1000:,.1f} ms ({sample.kind})"
     if x > frame.right - len(text) * _CHARACTER - 8:
-        return Label(x - 7, y, text, "end")
-    return Label(x + 7, y, text)
+        return Label(x - 9, y, text, "end")
+    return Label(x + 9, y, text)
 
 
 def _rows(answered: Sequence[Sample], start: float, end: float, y: float, frame: Frame) -> tuple[tuple[Row, ...], int]:
@@ -238,22 +250,23 @@ def _rows(answered: Sequence[Sample], start: float, end: float, y: float, frame:
 
     A cell's share is how many of its moment's answers the release gave.
     """
-    slot_seconds = (end - start) / frame.slots
-    totals = [0] * frame.slots
+    slots = min(max(len(answered) // 4, 1), frame.slots)  # in each moment there is somebody who answered
+    slot_seconds = (end - start) / slots
+    totals = [0] * slots
     counts: dict[str, list[int]] = {}
     others = set[str]()
     for sample in sorted(answered, key=lambda sample: sample.ended_at):
-        slot = min(int((sample.ended_at - start) / slot_seconds), frame.slots - 1)
+        slot = min(int((sample.ended_at - start) / slot_seconds), slots - 1)
         if not sample.release or slot < 0:
             continue
         totals[slot] += 1
         if sample.release not in counts and len(counts) == MOST_ROWS:
             others.add(sample.release)
         else:
-            counts.setdefault(sample.release, [0] * frame.slots)[slot] += 1
+            counts.setdefault(sample.release, [0] * slots)[slot] += 1
     rows = (
-        Row(frame.fit(f"answered by {release}"), y + 24 + number * _RELEASE_ROW, _cells(slots, totals, frame))
-        for number, (release, slots) in enumerate(counts.items())
+        Row(frame.fit(f"answered by {release}"), y + 24 + number * _RELEASE_ROW, _cells(given, totals, frame))
+        for number, (release, given) in enumerate(counts.items())
     )
     return tuple(rows), len(others)
 
@@ -261,7 +274,7 @@ def _rows(answered: Sequence[Sample], start: float, end: float, y: float, frame:
 def _cells(counts: Sequence[int], totals: Sequence[int], frame: Frame) -> tuple[Cell, ...]:
     """The slots with answers; neighbours with the same share are one cell, so that no hairlines show between."""
     shares = [round(count / total, 1) if total else 0.0 for count, total in zip(counts, totals, strict=True)]
-    slot_width = (frame.right - frame.left) / frame.slots
+    slot_width = (frame.right - frame.left) / len(totals)
     cells = []
     slot = 0
     for share, run in groupby(shares):
