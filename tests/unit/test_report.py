@@ -191,7 +191,7 @@ def test_timeline_stays_inside_its_frame(frame: Frame) -> None:
     """No dot, label or band leaves the drawing, whatever the phases and latencies are."""
     found = result(lost_at=frozenset({3}))
     found.samples.append(Sample(Kind.SLOW, START + 11.5, 0.0, 200))  # due after the end, answered early
-    phases = (*PHASES, Phase("a phase with a long name at the very end " * 2, START + 12, START + 12.01))
+    phases = (*PHASES, Phase("a phase with a long name at the very end " * 2, START + 12, START + 12.2))
     graph = draw(found, phases, 5.0, frame)
     points = re.findall(r"M([\d.]+) ([\d.]+)h0", "".join([*graph.dots.values(), graph.lost]))
     assert len(points) > 300

@@ -28,7 +28,7 @@ class Kind(StrEnum):
     SLOW = "slow", "a POST with its own id whose body arrives in pieces"
     LONG = "long", "GETs on connections that stay open, of a page that takes the app a while"
     PAGE = "page", "a new connection for each GET of a page, whose files are then fetched"
-    ASSET = "asset", "a file that a page refers to, at once or a while later; it comes with `page`"
+    ASSET = "asset", "a file that a page refers to, at once or a while later"  # it comes with `page`
     WS = "ws", "a WebSocket message that waits for its echo"
 
     def __new__(cls, name: str, meaning: str = "") -> Self:

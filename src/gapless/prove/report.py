@@ -17,13 +17,14 @@ from markupsafe import Markup
 
 from gapless.errors import GaplessError
 from gapless.prove import story, timeline
-from gapless.prove.kinds import Result
+from gapless.prove.kinds import Result, Sample
 from gapless.prove.phases import Phase, during, split
 from gapless.prove.verdict import Verdict
 from gapless.version import VERSION
 
 LONGEST = 300  # characters of what a server said, in a cell
 MOST_PHASES = 200  # in the table
+AT_ONCE = 10  # losses: the others are there to be unfolded
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,10 @@ def _short(text: str, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+def _batches(losses: Sequence[Sample]) -> list[Sequence[Sample]]:
+    return [lot for lot in (losses[:AT_ONCE], losses[AT_ONCE:]) if lot]
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -112,6 +117,11 @@ def _environment() -> Environment:
         finalize=_clean,
     )
     environment.filters.update(
-        ms=story.ms, utc=story.utc, clock=story.clock, count=lambda number: f"{number:,}", short=_short
+        ms=story.ms,
+        utc=story.utc,
+        clock=story.clock,
+        count=lambda number: f"{number:,}",
+        short=_short,
+        batches=_batches,
     )
     return environment

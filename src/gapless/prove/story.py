@@ -46,11 +46,12 @@ def tiles(verdict: Verdict, compared: Split | None) -> list[Tile]:
         answered = verdict.latency
         figures = ((answered.p50, "median answer"), (answered.max, "slowest answer")) if answered.count else ()
         return found + [Tile(f"{ms(seconds)} ms", meaning) for seconds, meaning in figures]
-    for share, where in ((compared.switchover, "switchover"), (compared.baseline, "baseline")):
-        figure = f"{ms(share.latency.max)} ms" if share.latency.count else "–"
-        found.append(Tile(figure, f"slowest in the {where}"))
     several = compared.switchovers > 1
-    took = f"in {compared.switchovers:,} switchovers" if several else "the switchover took"
+    inside = "a switchover" if several else "the switchover"
+    for share, where in ((compared.switchover, inside), (compared.baseline, "the baseline")):
+        figure = f"{ms(share.latency.max)} ms" if share.latency.count else "–"
+        found.append(Tile(figure, f"slowest in {where}"))
+    took = f"for {compared.switchovers:,} switchovers" if several else "for the switchover"
     return [*found, Tile(show(compared.seconds), took)]
 
 

@@ -18,6 +18,7 @@ _LABEL_ROW, _LOST_ROW, _RELEASE_ROW = 18, 22, 34
 _HEADROOM = 18  # for what is written above the slowest dot
 _CHARACTER = 6.8  # width of a label's character, generously
 _FEW, _LARGE_DOT, _SMALL_DOT = 1000, 4.5, 3.0
+_SEEN = 3.0  # width of a band
 _GRAIN = 2.0  # losses nearer to each other than this are one dot
 
 
@@ -190,7 +191,7 @@ def _distinct(spots: Iterable[tuple[float, float]], grain: float) -> Iterable[tu
 def _bands(phases: Sequence[Phase], at: Callable[[float], float], frame: Frame) -> tuple[tuple[Band, ...], int]:
     """The bands, each label in the first row where it overlaps no other; and the number of rows.
 
-    Switchovers are labelled first: the others have what is left.
+    Switchovers are labelled first: the others have what is left, if they are wide enough to be seen.
     """
     rows: list[list[tuple[float, float]]] = []  # what is taken of each
     bands: list[Band] = []
@@ -201,7 +202,7 @@ def _bands(phases: Sequence[Phase], at: Callable[[float], float], frame: Frame) 
         left = round(min(x, frame.right - length), 1)
         row = next((number for number, taken in enumerate(rows) if _free(taken, left, left + length)), len(rows))
         label = None
-        if row < MOST_ROWS:
+        if row < MOST_ROWS and (phase.role is Role.SWITCHOVER or width >= _SEEN):
             rows[row:] = rows[row:] or [[]]
             rows[row].append((left, left + length))
             label = Label(left, row * _LABEL_ROW + 13, text)
