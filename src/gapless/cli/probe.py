@@ -21,8 +21,9 @@ from gapless.config import FILE
 
 if TYPE_CHECKING:
     from gapless.prove.kinds import Result, Sample
+    from gapless.prove.latency import Latency
     from gapless.prove.phases import Role
-    from gapless.prove.verdict import Latency, Verdict
+    from gapless.prove.verdict import Verdict
     from gapless.prove.workload import Workload
     from gapless.release.ledger import Deploy, Phase
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gapless.prove.kinds import Sample
-from gapless.prove.verdict import Latency, latency_of
+from gapless.prove.latency import Latency, latency_of
 
 
 class Role(StrEnum):

@@ -16,9 +16,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gapless.errors import GaplessError
-from gapless.prove import story, timeline
+from gapless.prove import story
+from gapless.prove.frame import NARROW, WIDE
 from gapless.prove.kinds import Result, Sample
 from gapless.prove.phases import Phase, during, split
+from gapless.prove.timeline import draw
 from gapless.prove.verdict import Verdict
 from gapless.version import VERSION
 
@@ -63,10 +65,7 @@ def render(result: Result, verdict: Verdict, about: About, phases: Sequence[Phas
                 )
             ],
             more_phases=max(len(phases) - MOST_PHASES, 0),
-            graphs=[
-                timeline.draw(result, phases, verdict.max_latency_seconds, frame)
-                for frame in (timeline.WIDE, timeline.NARROW)
-            ],
+            graphs=[draw(result, phases, verdict.max_latency_seconds, frame) for frame in (WIDE, NARROW)],
             host=platform.node(),
             version=VERSION,
         )

@@ -3,64 +3,19 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from gapless.prove.frame import CHARACTER, WIDE, Band, Frame, Label, bands_of, levels_of, times_of
 from gapless.prove.kinds import Kind, Result, Sample
-from gapless.prove.phases import Phase, Role
+from gapless.prove.phases import Phase
 
-MOST_BANDS = 300  # of phases: a long probe sees thousands of deploys
-MOST_LEVELS = 7
-MOST_ROWS = 10  # of releases, and of labels above each other: the tables have more
-_LABEL_ROW, _LOST_ROW, _RELEASE_ROW = 18, 22, 34
+MOST_ROWS = 10  # of releases: the tables have more
+_LOST_ROW, _RELEASE_ROW = 22, 34
 _HEADROOM = 18  # for what is written above the slowest dot
-_CHARACTER = 6.8  # width of a label's character, generously
 _FEW, _LARGE_DOT, _SMALL_DOT = 1000, 4.5, 3.0
-_SEEN = 3.0  # width of a band
 _GRAIN = 2.0  # losses nearer to each other than this are one dot
-
-
-@dataclass(frozen=True)
-class Frame:
-    """How large a drawing is, in units of about a pixel, and how much is drawn in it."""
-
-    name: str
-    width: float
-    left: float
-    right: float
-    plot: float  # height
-    dots: int
-    slots: int  # columns of the release strip
-    ticks: int
-
-    def fit(self, text: str) -> str:
-        """`text`, cut where it is longer than the drawing is wide."""
-        longest = int((self.right - self.left) / _CHARACTER) - 2
-        return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-WIDE = Frame("wide", width=1000, left=58, right=990, plot=250, dots=3000, slots=240, ticks=10)
-NARROW = Frame("narrow", width=400, left=52, right=396, plot=230, dots=1500, slots=120, ticks=5)
-
-
-@dataclass(frozen=True)
-class Label:
-    x: float
-    y: float
-    text: str
-    anchor: str = "start"
-
-
-@dataclass(frozen=True)
-class Band:
-    """A phase; `label` is None where there is no room for it."""
-
-    x: float
-    width: float
-    role: Role
-    label: Label | None
 
 
 @dataclass(frozen=True)
@@ -121,19 +76,17 @@ def thin(samples: Sequence[Sample], start: float, end: float, limit: int = WIDE.
 
 def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = None, frame: Frame = WIDE) -> Timeline:
     """Lay the samples out over time and (logarithmic) latency."""
-    phases = phases[:MOST_BANDS]
     start, end = _span(result, phases)
     samples = result.samples
 
     def at(moment: float) -> float:
         return round(frame.left + (moment - start) / (end - start) * (frame.right - frame.left), 1)
 
-    bands, label_rows = _bands(phases, at, frame)
-    heading = label_rows * _LABEL_ROW + 2.0
+    bands, heading = bands_of(phases, at, frame)
     top = heading + _HEADROOM
     answered = [sample for sample in samples if not sample.failure]
     shown = [sample.latency_seconds for sample in samples] + ([limit_seconds] if limit_seconds else [])
-    levels = _levels(shown)
+    levels = levels_of(shown)
     low, high = math.log10(levels[0]), math.log10(levels[-1])
 
     def level(seconds: float) -> float:
@@ -164,7 +117,7 @@ def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = 
         lost=path(losses, _GRAIN),
         lost_ticks="".join(f"M{x} {lost_y}v10" for x, _ in _distinct(((at(one.ended_at), 0) for one in losses), 1.0)),
         lost_y=lost_y,
-        times=tuple(_times(end - start, lambda second: at(start + second), bottom + 15, frame)),
+        times=tuple(times_of(end - start, lambda second: at(start + second), bottom + 15, frame)),
         levels=tuple(
             Label(frame.left - 6, level(mark), f"{mark * 1000:g} ms" if mark < 1 else f"{mark:g} s", "end")
             for mark in levels
@@ -188,60 +141,11 @@ def _distinct(spots: Iterable[tuple[float, float]], grain: float) -> Iterable[tu
     return {(round(x / grain), round(y / grain)): (x, y) for x, y in spots}.values()
 
 
-def _bands(phases: Sequence[Phase], at: Callable[[float], float], frame: Frame) -> tuple[tuple[Band, ...], int]:
-    """The bands, each label in the first row where it overlaps no other; and the number of rows.
-
-    Switchovers are labelled first: the others have what is left, if they are wide enough to be seen.
-    """
-    rows: list[list[tuple[float, float]]] = []  # what is taken of each
-    bands: list[Band] = []
-    for phase in sorted(phases, key=lambda phase: (phase.role is not Role.SWITCHOVER, phase.start)):
-        x, width = at(phase.start), max(at(phase.end) - at(phase.start), 1.0)
-        text = frame.fit(phase.name)
-        length = len(text) * _CHARACTER + 8
-        left = round(min(x, frame.right - length), 1)
-        row = next((number for number, taken in enumerate(rows) if _free(taken, left, left + length)), len(rows))
-        label = None
-        if row < MOST_ROWS and (phase.role is Role.SWITCHOVER or width >= _SEEN):
-            rows[row:] = rows[row:] or [[]]
-            rows[row].append((left, left + length))
-            label = Label(left, row * _LABEL_ROW + 13, text)
-        bands.append(Band(x, round(width, 1), phase.role, label))
-    return tuple(bands), len(rows)
-
-
-def _free(taken: Iterable[tuple[float, float]], left: float, right: float) -> bool:
-    return all(end <= left or right <= start for start, end in taken)
-
-
-def _levels(seconds: Sequence[float]) -> list[float]:
-    """The marks around the latencies, two at least: 1, 2, 5 of each power of ten, or the powers where that is many."""
-    low = max(min(seconds, default=0.001), 1e-4)
-    high = max(*seconds, 2 * low) if seconds else 1.0
-    for digits in ((1, 2, 5), (1,)):
-        steps = [digit * 10.0**power for power in range(-4, 5) for digit in digits]
-        marks = steps[max(bisect_right(steps, low) - 1, 0) : bisect_left(steps, high) + 1]
-        if len(marks) <= MOST_LEVELS:
-            break
-    return marks
-
-
-def _times(span: float, at: Callable[[float], float], y: float, frame: Frame) -> Iterable[Label]:
-    """Marks on the axis of time; the first and the last stay inside the drawing."""
-    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
-    step = next((step for step in steps if span / step <= frame.ticks), span / frame.ticks)
-    for number in range(int(span / step) + 1):
-        second = number * step
-        text = f"{second / 60:.3g} min" if step >= 60 else f"{second:g} s"
-        half = len(text) * _CHARACTER / 2
-        yield Label(at(second), y, text, "end" if at(second) + half > frame.width else "middle")
-
-
 def _slowest(sample: Sample, x: float, y: float, limit_y: float | None, frame: Frame) -> Label:
     """What is written beside the slowest dot: above it, or below where the bound is written there."""
     y += 16 if limit_y is not None and abs(y - limit_y) < 14 else -4
     text = f"slowest {sample.latency_seconds * 1000:,.1f} ms ({sample.kind})"
-    if x > frame.right - len(text) * _CHARACTER - 8:
+    if x > frame.right - len(text) * CHARACTER - 8:
         return Label(x - 9, y, text, "end")
     return Label(x + 9, y, text)
 

@@ -7,46 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from hdrh.histogram import HdrHistogram
-
 from gapless.prove.kinds import MOST_RELEASES, Failure, Kind, Result, Sample
+from gapless.prove.latency import Latency, latency_of, milliseconds
 
 T = TypeVar("T")
 
 LISTED_LOSSES = 100
 MISSING = 404
-_ENOUGH = (1, 100, 1000, 1)  # requests that a p50, a p99, a p99.9 and a slowest one are of
-_HOUR_US = 3_600_000_000  # the histogram's range: 1 microsecond to 1 hour, to 3 significant digits
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Percentiles (seconds) of `count` requests that were answered; all 0 when there were none."""
-
-    count: int
-    p50: float
-    p99: float
-    p999: float
-    max: float
-
-    @property
-    def told(self) -> tuple[float | None, ...]:
-        """For people: p50, p99, p99.9 and the slowest; None for one that so few requests do not have.
-
-        Of eight requests a p99.9 is but the slowest under another name.
-        """
-        of = zip((self.p50, self.p99, self.p999, self.max), _ENOUGH, strict=True)
-        return tuple(value if self.count >= enough else None for value, enough in of)
-
-    def to_json(self) -> dict[str, float | int]:
-        """`count`, and `p50`, `p99`, `p99.9`, `max` in milliseconds."""
-        return {
-            "count": self.count,
-            "p50": _ms(self.p50),
-            "p99": _ms(self.p99),
-            "p99.9": _ms(self.p999),
-            "max": _ms(self.max),
-        }
 
 
 @dataclass(frozen=True)
@@ -134,7 +101,7 @@ class Verdict:
             "lost_by_status": {str(key): count for key, count in self.lost_by_status.items()},
             "lost_by_kind": {str(key): count for key, count in self.lost_by_kind.items()},
             "losses": [_loss(sample) for sample in self.losses],
-            "max_latency_ms": None if self.max_latency_seconds is None else _ms(self.max_latency_seconds),
+            "max_latency_ms": None if self.max_latency_seconds is None else milliseconds(self.max_latency_seconds),
             "delayed": self.delayed,
             "restarted": self.restarted,
             "closes": {str(code): count for code, count in self.closes.items()},
@@ -233,23 +200,6 @@ def windowed(
     )
 
 
-def latency_of(
-    samples: Sequence[Sample], seconds: Callable[[Sample], float] = lambda sample: sample.latency_seconds
-) -> Latency:
-    """The latency of samples that were answered; `seconds` says what counts as that of one."""
-    if not samples:
-        return Latency(0, 0.0, 0.0, 0.0, 0.0)
-    histogram = HdrHistogram(1, _HOUR_US, 3)
-    worst = 0.0
-    for sample in samples:
-        value = seconds(sample)
-        worst = max(worst, value)
-        histogram.record_value(min(max(round(value * 1e6), 1), _HOUR_US))
-    # A bucket's upper edge can lie above the slowest sample, which is known exactly.
-    p50, p99, p999 = (min(histogram.get_value_at_percentile(at) / 1e6, worst) for at in (50, 99, 99.9))
-    return Latency(len(samples), p50, p99, p999, worst)
-
-
 def _assets(samples: Sequence[Sample]) -> Assets | None:
     if not any(sample.kind is Kind.PAGE for sample in samples):
         return None
@@ -273,7 +223,7 @@ def _ranked(items: Iterable[T]) -> dict[T, int]:
 def _loss(sample: Sample) -> dict[str, object]:
     return {
         "at": sample.scheduled_at,
-        "after_ms": _ms(sample.latency_seconds),
+        "after_ms": milliseconds(sample.latency_seconds),
         "kind": str(sample.kind),
         "failure": str(sample.failure),
         "status": sample.status,
@@ -282,10 +232,6 @@ def _loss(sample: Sample) -> dict[str, object]:
         "id": sample.id,
         "asked": sample.asked,
     }
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
 
 
 def _percent(fraction: float) -> str:
