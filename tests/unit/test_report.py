@@ -25,7 +25,7 @@ PHASES = (
     Phase("start", START + 2, START + 4, "r2", Role.SWITCHOVER),
     Phase("drain <old>", START + 5, START + 6, "r1"),
 )
-ABOUT = About("shop", "http://shop.example/", "release r2", ["r2 took over from r1"])
+ABOUT = About("shop", "http://shop.example/", 50, "release r2", ["r2 took over from r1"])
 
 
 def result(count: int = 600, lost_at: frozenset[int] = frozenset()) -> Result:
@@ -89,7 +89,7 @@ def test_page_is_whole_and_loads_nothing() -> None:
 def test_page_says_what_the_verdict_says_and_escapes_what_others_wrote() -> None:
     """Headline, releases, phases and losses are on the page; a detail from the network cannot become markup."""
     found = result(lost_at=frozenset({300, 301}))
-    about = About("shop", "http://shop.example/?a=<b>", "release r2")
+    about = About("shop", "http://shop.example/?a=<b>", 50, "release r2")
     html = render(found, judge(found, 0.1), about, PHASES)
     assert "2 of 600 requests lost" in html
     assert "?a=&lt;b&gt;" in html
@@ -104,7 +104,15 @@ def test_page_says_what_it_is_about() -> None:
     """The app, its address, who asked, with which gapless, and what happened are there for whoever is sent the page."""
     found = result()
     text = _Page(render(found, judge(found), ABOUT, PHASES)).text
-    for said in ("shop", "release r2", ABOUT.url, platform.node(), f"gapless {VERSION}", "R2 took over from r1."):
+    for said in (
+        "shop",
+        "release r2",
+        ABOUT.url,
+        platform.node(),
+        f"gapless {VERSION}",
+        "50 requests/s",
+        "R2 took over from r1.",
+    ):
         assert said in text
 
 
@@ -234,7 +242,7 @@ def test_the_size_of_a_page_is_bounded() -> None:
 def test_what_turns_writing_around_is_not_written() -> None:
     """Characters that a reader does not see cannot reorder what he does, and what is no text breaks no page."""
     found = result()
-    about = About("shop", "http://shop.example/\u202etxt", "release \udcff", ["one\nline"])
+    about = About("shop", "http://shop.example/\u202etxt", 50, "release \udcff", ["one\nline"])
     html = render(found, judge(found), about)
     assert "\u202e" not in html
     assert "One line." in html

@@ -35,7 +35,7 @@ def command(output: Output, /, quick: bool, rate: float, report: Path) -> None:
         ways = three_ways(Path(folder), 0.5 if quick else 1.0)
         measured = [asyncio.run(_show(way, output, rate, quick)) for way in ways]
     output.result({"ways": [document(one) for one in measured]}, "", *table(output, measured))
-    for one, path in _write_reports(report, [(way.url, one) for way, one in zip(ways, measured, strict=True)]):
+    for one, path in _write_reports(report, rate, [(way.url, one) for way, one in zip(ways, measured, strict=True)]):
         output.say(f"Report of {one}: {path}")
     if not measured[-1].ok:
         sys.exit(1)
@@ -104,7 +104,7 @@ def table(output: Output, measured: list[Measured]) -> list[str]:
     return [*output.table(headings, rows), "", f"gapless: {measured[-1].verdict.bound}."]
 
 
-def _write_reports(path: Path, measured: Sequence[tuple[str, Measured]]) -> list[tuple[str, Path]]:
+def _write_reports(path: Path, rate: float, measured: Sequence[tuple[str, Measured]]) -> list[tuple[str, Path]]:
     """A page for each way: gapless's at `path`, the others' beside it."""
     from gapless.prove import report
     from gapless.prove.phases import Phase, Role
@@ -120,7 +120,7 @@ def _write_reports(path: Path, measured: Sequence[tuple[str, Measured]]) -> list
         happened = [f"The app was deployed {times} under load, by {one.name}"]
         if one.wrong:
             happened.append(f"{len(one.wrong):,} of {one.acknowledged:,} POSTs are not in its ledger exactly once")
-        about = report.About("demo", url, one.name, happened)
+        about = report.About("demo", url, rate, one.name, happened)
         report.write(page, report.render(one.result, one.verdict, about, phases))
         written.append((one.name, page))
     return written

@@ -197,7 +197,7 @@ def write_report(path: Path, workload: Workload, result: Result, verdict: Verdic
     ]
     name = project.config.name if inside else workload.authority
     url = workload.link(workload.target(Kind.GET))
-    about = report.About(name, url, happened=_happened(deploys) if inside else ())
+    about = report.About(name, url, workload.rate, happened=_happened(deploys) if inside else ())
     report.write(path, report.render(result, verdict, about, phases))
 
 
@@ -224,8 +224,11 @@ def _happened(deploys: Sequence[Deploy]) -> list[str]:
 
 
 def _told(entry: Deploy) -> str:
+    from gapless.release.ledger import Outcome
+
     if entry.error:
         return entry.error
     if entry.switched:
-        return f"{entry.to} took over" + (f" from {entry.from_}" if entry.from_ else "")
+        took_over = f"{entry.to} took over" + (f" from {entry.from_}" if entry.from_ else "")
+        return f"{took_over}; its {entry.verb} was not over yet" if entry.outcome is Outcome.RUNNING else took_over
     return f"The {entry.verb} of {entry.to} is {entry.outcome}"

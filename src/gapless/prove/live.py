@@ -100,7 +100,7 @@ class LiveProbe:
             for (name, start, role), (_, end, _) in zip(self._phases, self._phases[1:], strict=False)
         ]
         url = self._workload.link(self._workload.target(Kind.GET))
-        about = report.About(self._name, url, f"release {path.stem}", [happened])
+        about = report.About(self._name, url, self._workload.rate, f"release {path.stem}", [happened])
         report.write(path, report.render(self._result, judge(self._result, self._bound), about, phases))
 
     def _enter(self, phase: str, role: Role = Role.OTHER) -> None:

@@ -31,13 +31,14 @@ AT_ONCE = 10  # losses: the others are there to be unfolded
 
 @dataclass(frozen=True)
 class About:
-    """What a page is about: the app's `name`, what its `url` is, which deploy (or other `occasion`), what happened.
+    """What a page is about: the app's `name`, its `url`, the requests a second to it, the occasion, what happened.
 
     `happened` are sentences, without their full stops.
     """
 
     name: str
     url: str
+    rate: float
     occasion: str = "probe"
     happened: Sequence[str] = ()
 

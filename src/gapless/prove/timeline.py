@@ -155,7 +155,7 @@ def _rows(answered: Sequence[Sample], start: float, end: float, y: float, frame:
 
     A cell's share is how many of its moment's answers the release gave.
     """
-    slots = min(max(len(answered) // 4, 1), frame.slots)  # in each moment there is somebody who answered
+    slots = min(max(len(answered) // 8, 1), frame.slots)  # in each moment there is somebody who answered
     slot_seconds = (end - start) / slots
     totals = [0] * slots
     counts: dict[str, list[int]] = {}
