@@ -17,6 +17,7 @@ from gapless.prove.verdict import judge
 from gapless.version import VERSION
 from tests.browser import Browser, browsing
 
+pytestmark = pytest.mark.timeout(600)  # the first one may wait for Chromium's installation
 START = 1_795_000_000.0
 OLD, NEW = "20261118T094104Z-9b1e7aa", "20261118T110638Z-5f0c1d2"
 URL = "https://shop.example/items?page=2"

@@ -10,6 +10,7 @@ import pytest
 from tests.browser import Browser, browsing
 from tests.examples.wppackages.conftest import Site
 
+pytestmark = pytest.mark.timeout(600)  # the first one may wait for Chromium's installation
 PAGES = {
     "search": "/?q=contact",
     "detail": "/wp-plugin/high-tags",
