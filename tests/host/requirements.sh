@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
 # With "servers": the programs of the examples; with "builds": those that packages are built with; with "load": wrk;
-# with "proxies": those in front; with "fleet": sshd; with "postgres": that; with "clients": Composer and a browser;
+# with "proxies": those in front; with "fleet": sshd; with "postgres": that; with "clients": Composer; with "browser": that;
 # with "tools": what advice names.
 set -eu
 [ -n "${ALONE-}" ] || ALONE=1 exec flock "$0" "$0" "$@"  # tests run side by side, and apt waits for nobody
@@ -21,9 +21,11 @@ elif [ "${1-}" = proxies ]; then
         [ -e "/lib/systemd/system/$proxy.service" ] || missing="$missing $proxy"
     done
 elif [ "${1-}" = clients ]; then
-    for client in composer unzip chromium; do
+    for client in composer unzip; do
         command -v "$client" > /dev/null || missing="$missing $client"
     done
+elif [ "${1-}" = browser ]; then
+    command -v chromium > /dev/null || missing="$missing chromium"
 elif [ "${1-}" = tools ]; then
     command -v fuser > /dev/null || missing="$missing psmisc"
 elif [ "${1-}" = postgres ]; then

@@ -43,12 +43,16 @@ def test_a_report_needs_no_project(project: Project, tmp_path: Path) -> None:
         if elsewhere:
             (folder / "gapless.toml").write_text(elsewhere)
         project("probe", url, "--duration", "500ms", "--report", str(folder / "proof.html"), "-C", str(folder))
-        assert "Probe of" in (folder / "proof.html").read_text()
+        page = (folder / "proof.html").read_text()
+        assert ("<b>shop</b>" if elsewhere else f"<b>127.0.0.1:{project.port}</b>") in page
+        assert ("Nothing was deployed meanwhile" in page) is bool(elsewhere)
+        assert f"{url}/" in page
 
 
 def test_the_report_has_the_phases_of_the_deploy(project: Project) -> None:
-    """Run in a project, the page shows which phase of which deploy was under way."""
+    """Run in a project, the page shows which phase of which deploy was under way, and what became of it."""
     project.supervise()
+    first = project.json("releases")["releases"][0]["release"]
     report = Path(project.folder, "proof.html")
     url = f"http://127.0.0.1:{project.port}"
     one = project.start("probe", url, "--duration", "4s", "--report", str(report))
@@ -57,3 +61,5 @@ def test_the_report_has_the_phases_of_the_deploy(project: Project) -> None:
     page = report.read_text()
     assert release in page
     assert "switch over" in page
+    assert f"{release} took over from {first}." in page
+    assert "slowest in the switchover" in page

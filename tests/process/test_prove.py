@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
+import re
 import signal
 import threading
 import time
@@ -69,6 +71,10 @@ def test_a_deploy_without_a_loss_leaves_its_proof(project: Project) -> None:
     assert report == project.home / "reports" / f"{deployed['release']}.html"
     page = report.read_text()
     assert "No request lost" in page
+    assert f"{deployed['release']} took over from {deployed['previous']}." in page
+    assert re.search(r"In the switchover \([^)]+ requests\) the slowest answer took .* in the baseline before", page)
+    assert f"http://127.0.0.1:{project.port}/" in page
+    assert "<b>shop</b>" in page
     assert all(phase in page for phase in ("baseline", "starting", "proven", "committed", "watching"))
     assert last(project)["report"] == str(report)
     assert f"report: {report}" in project("audit", "-v")
@@ -93,7 +99,9 @@ def test_a_lost_request_turns_the_deploy_back(project: Project) -> None:
     entry = last(project)
     assert entry["outcome"] == "failed"
     assert "a request (" in entry["error"]
-    assert "requests lost" in Path(entry["report"]).read_text()
+    page = Path(entry["report"]).read_text()
+    assert "requests lost" in page
+    assert entry["error"].removeprefix("c") in html.unescape(page)
     # The load that went on by itself lost nothing more once the release was turned back.
     back = next(one for one in entry["phases"] if one["name"] == "turn back")
     over = back["started"] + back["seconds"] + 1  # what the bad one had accepted gets its 500 before that
@@ -197,7 +205,7 @@ def test_what_a_proof_is_advised_to_ask_is_answered() -> None:
 
     def advice(url: str, bound: float | None = None, timeout: float = 10.0) -> str:
         workload = Workload(url=url, duration_seconds=None, kinds={Kind.GET: 1}, rate=20, timeout_seconds=timeout)
-        live = LiveProbe(workload, bound)
+        live = LiveProbe("shop", workload, bound)
         live.begin()
         assert (live.stop() == "") is (live.advice() == "")
         return live.advice()

@@ -37,7 +37,7 @@ MAY_IMPORT = {
         *(*BASE, "config", "destination", "environment", "home"),
         *("switch.engine", "switch.job", "switch.manager", "switch.orders", "switch.pause", "switch.symptoms"),
     },
-    "prove": BASE,
+    "prove": {*BASE, "version"},
     "survey": set[str](),
     "provision": {*APP, "switch", "switch.systemd"},
     "doctor": {*APP, "provision", "release", "switch", "switch.embedded", "switch.systemd"},

@@ -24,13 +24,15 @@ class Scripted:
     wrong_in: str = ""
     promise: str = "the test says so"
     phases: list[str] = field(default_factory=list)
+    switching: list[str] = field(default_factory=list)
     stopped: bool = False
 
     def begin(self) -> None:
         self.enter("baseline")
 
-    def enter(self, phase: str) -> None:
+    def enter(self, phase: str, *, switches: bool = False) -> None:
         self.phases.append(phase)
+        self.switching += [phase] if switches else []
 
     def verdict(self) -> str:
         return "a request was lost" if self.phases[-1] == self.wrong_in else ""
@@ -42,9 +44,9 @@ class Scripted:
         self.stopped = True
         return "one was lost at the end" if self.wrong_in == "the end" else ""
 
-    def write(self, report: Path) -> None:
+    def write(self, report: Path, happened: str) -> None:
         assert self.stopped
-        report.write_text(" ".join(self.phases))
+        report.write_text(happened)
 
 
 @pytest.fixture
@@ -72,7 +74,8 @@ def test_a_release_that_stands_its_trial(shop: Shop) -> None:
     result = deploy(shop.target, shop.project, watch=watch(monitor))
     assert monitor.phases == ["baseline", "starting", "proven", "committed", "watching", "done"]
     assert [phase.name for phase in result.phases] == ["install", "seal", "baseline", "switch over", "watch", "prune"]
-    assert Path(result.report).read_text() == " ".join(monitor.phases)
+    assert monitor.switching == ["starting", "proven", "committed"]
+    assert Path(result.report).read_text() == f"{result.release} took over from {first}"
     assert shop.target.ledger.entries()[-1].report == result.report
     assert rollback(shop.target).release == first
     shop.target.store.remove(result.release)
@@ -139,7 +142,7 @@ def test_a_release_stays_when_the_previous_one_does_not_come_up(shop: Shop) -> N
     first = shop.deploy()
     monitor = Scripted("watching")
 
-    def enter(phase: str) -> None:
+    def enter(phase: str, *, switches: bool = False) -> None:  # noqa: ARG001 -- it is called so
         monitor.phases.append(phase)
         if phase == "watching":
             shop.manager.readiness = Readiness.EXITED

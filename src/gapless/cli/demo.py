@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,10 @@ def command(output: Output, /, quick: bool, rate: float, report: Path) -> None:
     app (boots in a second, keeps a SQLite ledger) is deployed. Exit status 1 if gapless lost anything.
     """
     with tempfile.TemporaryDirectory(prefix="gapless-demo-") as folder:
-        measured = [
-            asyncio.run(_show(way, output, rate, quick)) for way in three_ways(Path(folder), 0.5 if quick else 1.0)
-        ]
+        ways = three_ways(Path(folder), 0.5 if quick else 1.0)
+        measured = [asyncio.run(_show(way, output, rate, quick)) for way in ways]
     output.result({"ways": [document(one) for one in measured]}, "", *table(output, measured))
-    for one, path in _write_reports(report, measured):
+    for one, path in _write_reports(report, rate, [(way.url, one) for way, one in zip(ways, measured, strict=True)]):
         output.say(f"Report of {one}: {path}")
     if not measured[-1].ok:
         sys.exit(1)
@@ -104,17 +104,23 @@ def table(output: Output, measured: list[Measured]) -> list[str]:
     return [*output.table(headings, rows), "", f"gapless: {measured[-1].verdict.bound}."]
 
 
-def _write_reports(path: Path, measured: list[Measured]) -> list[tuple[str, Path]]:
+def _write_reports(path: Path, rate: float, measured: Sequence[tuple[str, Measured]]) -> list[tuple[str, Path]]:
     """A page for each way: gapless's at `path`, the others' beside it."""
     from gapless.prove import report
+    from gapless.prove.phases import Phase, Role
 
     written = []
-    for one in measured:
-        slug = "" if one is measured[-1] else "-" + one.name.replace(" ", "-")
+    for url, one in measured:
+        slug = "" if one is measured[-1][1] else "-" + one.name.replace(" ", "-")
         page = path.with_name(f"{path.stem}{slug}{path.suffix}").absolute()
-        phases = [report.Phase(f"deploy {n}", start, end) for n, (start, end) in enumerate(one.windows, 1)]
-        report.write(
-            page, report.render(one.result, one.verdict, phases, f"{one.name}: the demo app deployed under load")
-        )
+        phases = [
+            Phase(f"deploy {n}", start, end, role=Role.SWITCHOVER) for n, (start, end) in enumerate(one.windows, 1)
+        ]
+        times = f"{len(one.windows)} times" if len(one.windows) > 1 else "once"
+        happened = [f"The app was deployed {times} under load, by {one.name}"]
+        if one.wrong:
+            happened.append(f"{len(one.wrong):,} of {one.acknowledged:,} POSTs are not in its ledger exactly once")
+        about = report.About("demo", url, rate, one.name, happened)
+        report.write(page, report.render(one.result, one.verdict, about, phases))
         written.append((one.name, page))
     return written

@@ -21,9 +21,13 @@ from gapless.config import FILE
 
 if TYPE_CHECKING:
     from gapless.prove.kinds import Result, Sample
-    from gapless.prove.verdict import Latency, Verdict
+    from gapless.prove.latency import Latency
+    from gapless.prove.phases import Role
+    from gapless.prove.verdict import Verdict
     from gapless.prove.workload import Workload
-    from gapless.release.ledger import Deploy
+    from gapless.release.ledger import Deploy, Phase
+
+MOST_TOLD = 3  # deploys that are told of one by one
 
 
 @click.command()
@@ -95,7 +99,7 @@ def command(
     verdict = judge(result, max_latency)
     output.result(verdict.to_json(), *summary(verdict))
     if report:
-        write_report(report, result, verdict, project)
+        write_report(report, workload, result, verdict, project)
         output.say(f"Report: {report}")
     if not verdict.ok:
         sys.exit(1)
@@ -167,22 +171,64 @@ def summary(verdict: Verdict) -> list[str]:
 
 
 def _row(name: str, one: Latency) -> tuple[str, ...]:
-    values = (one.p50, one.p99, one.p999, one.max)
-    return (name, f"{one.count:,}", *(f"{value * 1000:.1f} ms" if one.count else "–" for value in values))
+    return (name, f"{one.count:,}", *("–" if value is None else f"{value * 1000:.1f} ms" for value in one.told))
 
 
-def write_report(path: Path, result: Result, verdict: Verdict, project: Project) -> None:
-    """The HTML page, with the phases of the deploys that fell into the probe's time, if it ran in their project."""
+def write_report(path: Path, workload: Workload, result: Result, verdict: Verdict, project: Project) -> None:
+    """The HTML page, with the deploys that fell into the probe's time, if it ran in their project."""
     from gapless.prove import report
+    from gapless.prove.kinds import Kind
+    from gapless.prove.phases import Phase as Shown
     from gapless.release.ledger import Ledger
 
     deploys: Sequence[Deploy] = ()
-    if (project.directory / FILE).exists():
-        deploys = Ledger(project.intended.home.root).entries()
-    phases: Sequence[report.Phase] = [
-        report.Phase(phase.name, phase.started, phase.started + phase.seconds, entry.to)
+    inside = (project.directory / FILE).exists()
+    if inside:
+        deploys = [
+            entry
+            for entry in Ledger(project.intended.home.root).entries()
+            if any(_meets(phase, result) for phase in entry.phases)
+        ]
+    phases = [
+        Shown(phase.name, phase.started, phase.started + phase.seconds, entry.to, _role(phase.name))
         for entry in deploys
         for phase in entry.phases
-        if phase.started + phase.seconds >= result.started_at and phase.started <= result.ended_at
+        if _meets(phase, result)
     ]
-    report.write(path, report.render(result, verdict, phases, f"Probe of {project.directory.name}"))
+    name = project.config.name if inside else workload.authority
+    url = workload.link(workload.target(Kind.GET))
+    about = report.About(name, url, workload.rate, happened=_happened(deploys) if inside else ())
+    report.write(path, report.render(result, verdict, about, phases))
+
+
+def _meets(phase: Phase, result: Result) -> bool:
+    return phase.started + phase.seconds >= result.started_at and phase.started <= result.ended_at
+
+
+def _role(phase: str) -> Role:
+    from gapless.prove.phases import Role
+    from gapless.release.ledger import SWITCH, TURN_BACK
+    from gapless.release.watch import BASELINE
+
+    return {BASELINE: Role.BASELINE, SWITCH: Role.SWITCHOVER, TURN_BACK: Role.SWITCHOVER}.get(phase, Role.OTHER)
+
+
+def _happened(deploys: Sequence[Deploy]) -> list[str]:
+    """What became of each, in a sentence; of many only how many there were."""
+    if not deploys:
+        return ["Nothing was deployed meanwhile"]
+    if len(deploys) > MOST_TOLD:
+        switched = sum(entry.switched for entry in deploys)
+        return [f"{len(deploys):,} deploys ran meanwhile: {switched:,} took over, {len(deploys) - switched:,} did not"]
+    return [_told(entry) for entry in deploys]
+
+
+def _told(entry: Deploy) -> str:
+    from gapless.release.ledger import Outcome
+
+    if entry.error:
+        return entry.error
+    if entry.switched:
+        took_over = f"{entry.to} took over" + (f" from {entry.from_}" if entry.from_ else "")
+        return f"{took_over}; its {entry.verb} was not over yet" if entry.outcome is Outcome.RUNNING else took_over
+    return f"The {entry.verb} of {entry.to} is {entry.outcome}"

@@ -61,7 +61,8 @@ def wanted_watch(
     exactly = Workload(url, headers=headers)
     asks = exactly if exactly.names_a_page else replace(exactly, path=config.check.path)
     return Watch(
-        AFTER if watch is None else watch, LiveProbe(asks, max_latency, None if prove_url else config.check.visitor)
+        AFTER if watch is None else watch,
+        LiveProbe(config.name, asks, max_latency, None if prove_url else config.check.visitor),
     )
 
 

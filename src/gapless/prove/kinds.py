@@ -6,6 +6,7 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 from gapless.errors import GaplessError
 
@@ -18,15 +19,24 @@ MOST_RELEASES = 50
 class Kind(StrEnum):
     """What a request looks like on the wire; each kind has caught a server that loses it and not the others."""
 
-    NEW = "new"  # a new connection for each GET
-    GET = "get"  # GETs on connections that stay open
-    POST = "post"  # POSTs on connections that stay open, each with its own id
-    PAUSE = "pause"  # connects, waits, and only then sends its GET: accepted but unread
-    SLOW = "slow"  # a POST with its own id whose body arrives in pieces
-    LONG = "long"  # GETs on connections that stay open, of a page that takes the app a while
-    PAGE = "page"  # a new connection for each GET of a page, whose files are then fetched
-    ASSET = "asset"  # a file that a page refers to, at once or a while later; it comes with `page`
-    WS = "ws"  # a WebSocket message that waits for its echo
+    meaning: str
+
+    NEW = "new", "a new connection for each GET"
+    GET = "get", "GETs on connections that stay open"
+    POST = "post", "POSTs on connections that stay open, each with its own id"
+    PAUSE = "pause", "connects, waits, and only then sends its GET: accepted but unread"
+    SLOW = "slow", "a POST with its own id whose body arrives in pieces"
+    LONG = "long", "GETs on connections that stay open, of a page that takes the app a while"
+    PAGE = "page", "a new connection for each GET of a page, whose files are then fetched"
+    ASSET = "asset", "a file that a page refers to, at once or a while later"  # it comes with `page`
+    WS = "ws", "a WebSocket message that waits for its echo"
+
+    def __new__(cls, name: str, meaning: str = "") -> Self:
+        """Make the member that is called `name`, and equals that."""
+        kind = str.__new__(cls, name)
+        kind._value_ = name
+        kind.meaning = meaning
+        return kind
 
 
 class Failure(StrEnum):

@@ -11,25 +11,26 @@ from gapless.errors import GaplessError
 from gapless.prove import report
 from gapless.prove.background import BackgroundProbe
 from gapless.prove.kinds import Failure, Kind, Result, Sample
-from gapless.prove.timeline import Phase
+from gapless.prove.phases import Phase, Role
 from gapless.prove.verdict import judge
 from gapless.prove.workload import Workload
 from gapless.span import show
 from gapless.visitor import Visitor
 
-FIRST, MIGRATE = "baseline", "migrate"  # phases, as a deploy calls them
-BASELINE = 1.0  # seconds of what is usual, before anything happens
+BASELINE, MIGRATE = "baseline", "migrate"  # phases, as a deploy calls them; the first is what is usual
+BASELINE_SECONDS = 1.0
 
 
 class LiveProbe:
     """Sends the `workload`; a lost request, or an answer slower than the bound (seconds), is its verdict."""
 
     def __init__(
-        self, workload: Workload, max_latency_seconds: float | None = None, visitor: Visitor | None = None
+        self, name: str, workload: Workload, max_latency_seconds: float | None = None, visitor: Visitor | None = None
     ) -> None:
-        """`workload` should only read: it goes to an app in use. `visitor` is whose settings it has."""
+        """`workload` should only read: it goes to the app `name`, in use. `visitor` is whose settings it has."""
         bound = "" if max_latency_seconds is None else f" or takes longer than {show(max_latency_seconds)}"
         self.promise = f"a request to {workload.link(workload.target(Kind.GET))} is lost{bound}"
+        self._name = name
         self._workload = workload
         self._visitor = visitor
         self._bound = max_latency_seconds
@@ -37,24 +38,23 @@ class LiveProbe:
         self._result: Result | None = None
         self._trouble = ""
         self._began = threading.Event()
-        self._phases: list[tuple[str, float]] = []
+        self._phases: list[tuple[str, float, Role]] = []
 
     def begin(self) -> None:
         """Start the probe; returns after a second of it, or at the first alarm. Raises GaplessError."""
-        self.enter(FIRST)
+        self._enter(BASELINE, Role.BASELINE)
         self._load = BackgroundProbe(self._workload, self._count, self._bound)
         patience = time.monotonic() + self._workload.timeout_seconds + 10  # a slow answer is a result, too
         while not self._began.wait(0.05):
             if not self._load.runs or time.monotonic() > patience:
                 raise GaplessError("probe", self._workload.url, self.stop() or "it did not begin")
-        ends = time.monotonic() + BASELINE
+        ends = time.monotonic() + BASELINE_SECONDS
         while not self._load.alarm and time.monotonic() < ends:
             time.sleep(0.05)
 
-    def enter(self, phase: str) -> None:
-        """What happens from now on belongs to `phase`."""
-        if self._result is None and not self._trouble:  # nothing was seen of later ones
-            self._phases.append((str(phase), time.time()))
+    def enter(self, phase: str, *, switches: bool = False) -> None:
+        """What happens from now on belongs to `phase`; `switches`: a release takes another's place in it."""
+        self._enter(phase, Role.SWITCHOVER if switches else Role.OTHER)
 
     def verdict(self) -> str:
         """The first request that was lost or late, with its time and phase; empty while there is none."""
@@ -73,7 +73,7 @@ class LiveProbe:
             return ""
         if (phase := self._phase(alarm)) == MIGRATE:
             return "let the migration wait for a lock for a second or two, and try again: `lock_timeout` of PostgreSQL"
-        if phase != FIRST:
+        if phase != BASELINE:
             return ""
         if alarm.failure is Failure.STATUS:
             if self._visitor:
@@ -88,23 +88,28 @@ class LiveProbe:
     def stop(self) -> str:
         """End the probe once the requests under way are answered; the last verdict. Again is no error."""
         if self._load is not None and self._result is None and not self._trouble:
-            self.enter("")  # the end of the last one
+            self._enter("")  # the end of the last one
             try:
                 self._result = self._load.stop()
             except GaplessError as error:
                 self._trouble = f"{error}, so nothing is proven"
         return self.verdict()
 
-    def write(self, path: Path) -> None:
-        """Put the page at the path, named after its release. Raises GaplessError."""
+    def write(self, path: Path, happened: str) -> None:
+        """Put the page at the path, named after its release; `happened` is what became of that. Raises GaplessError."""
         if self._result is None:
             raise GaplessError("write the report", str(path), self._trouble or "the probe did not run")
         phases = [
-            Phase(name, start, end, path.stem)
-            for (name, start), (_, end) in zip(self._phases, self._phases[1:], strict=False)
+            Phase(name, start, end, role=role)
+            for (name, start, role), (_, end, _) in zip(self._phases, self._phases[1:], strict=False)
         ]
-        verdict = judge(self._result, self._bound)
-        report.write(path, report.render(self._result, verdict, phases, f"Proof of {path.stem}"))
+        url = self._workload.link(self._workload.target(Kind.GET))
+        about = report.About(self._name, url, self._workload.rate, f"release {path.stem}", [happened])
+        report.write(path, report.render(self._result, judge(self._result, self._bound), about, phases))
+
+    def _enter(self, phase: str, role: Role = Role.OTHER) -> None:
+        if self._result is None and not self._trouble:  # nothing was seen of later ones
+            self._phases.append((str(phase), time.time(), role))
 
     def _count(self, requests: int, _lost: int) -> None:
         if requests:
@@ -116,7 +121,7 @@ class LiveProbe:
 
     def _phase(self, sample: Sample) -> str:
         moment = self._moment(sample)
-        return next((name for name, start in reversed(self._phases) if start <= moment), FIRST)
+        return next((name for name, start, _ in reversed(self._phases) if start <= moment), BASELINE)
 
     def _told(self, sample: Sample) -> str:
         moment, phase = self._moment(sample), self._phase(sample)

@@ -4,52 +4,71 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from gapless.errors import GaplessError
-from gapless.prove import timeline
-from gapless.prove.kinds import Result
-from gapless.prove.timeline import Phase
-from gapless.prove.verdict import Verdict, Windowed, windowed
+from gapless.prove import story
+from gapless.prove.frame import NARROW, WIDE
+from gapless.prove.kinds import Result, Sample
+from gapless.prove.phases import Phase, during, split
+from gapless.prove.timeline import draw
+from gapless.prove.verdict import Verdict
+from gapless.version import VERSION
 
-__all__ = ["Phase", "headline", "render", "write"]
-
-
-def headline(verdict: Verdict) -> str:
-    """The verdict in a few words, without a full stop."""
-    if verdict.requests == 0:
-        return "Nothing was sent"
-    delayed = f"{verdict.delayed:,} delayed" if verdict.delayed else ""
-    if verdict.lost:
-        return ", ".join(filter(None, (f"{verdict.lost:,} of {verdict.requests:,} requests lost", delayed)))
-    if delayed:
-        return f"No request lost, {delayed}"
-    return "No request lost" + (", none delayed" if verdict.max_latency_seconds is not None else "")
+LONGEST = 300  # characters of what a server said, in a cell
+MOST_PHASES = 200  # in the table
+AT_ONCE = 10  # losses: the others are there to be unfolded
 
 
-def render(result: Result, verdict: Verdict, phases: Sequence[Phase] = (), title: str = "Proof of a deploy") -> str:
+@dataclass(frozen=True)
+class About:
+    """What a page is about: the app's `name`, its `url`, the requests a second to it, the occasion, what happened.
+
+    `happened` are sentences, without their full stops.
+    """
+
+    name: str
+    url: str
+    rate: float
+    occasion: str = "probe"
+    happened: Sequence[str] = ()
+
+
+def render(result: Result, verdict: Verdict, about: About, phases: Sequence[Phase] = ()) -> str:
     """The page as HTML that needs nothing else: no script, no font, no file; light or dark as the reader's screen.
 
     Above some thousands of requests the timeline shows a selection that keeps every loss and the slowest.
     """
+    compared = split(result.samples, phases)
     return (
         _environment()
         .get_template("report.html")
         .render(
-            title=title,
-            headline=headline(verdict),
+            about=about,
+            headline=story.headline(verdict),
+            sentences=[*map(story.sentence, filter(None, about.happened)), *story.sentences(verdict, compared, phases)],
+            tiles=story.tiles(verdict, compared),
             verdict=verdict,
-            rate=verdict.requests / max(verdict.ended_at - verdict.started_at, 0.001),
-            phases=[(phase, windowed(result.samples, [(phase.start, phase.end)])) for phase in phases],
-            deploy=_deploy(result, phases),
-            graph=timeline.draw(result, phases, verdict.max_latency_seconds),
-            shape=timeline,
+            compared=compared,
+            phases=[
+                (release, list(group))
+                for release, group in groupby(
+                    during(result.samples, phases[:MOST_PHASES]), key=lambda found: found[0].release
+                )
+            ],
+            more_phases=max(len(phases) - MOST_PHASES, 0),
+            graphs=[draw(result, phases, verdict.max_latency_seconds, frame) for frame in (WIDE, NARROW)],
+            host=platform.node(),
+            version=VERSION,
         )
     )
 
@@ -72,23 +91,19 @@ def write(path: Path, html: str) -> None:
         raise GaplessError("write the report", str(path), cause, "choose another path") from error
 
 
-def _deploy(result: Result, phases: Sequence[Phase]) -> Windowed | None:
-    if not phases:
-        return None
-    return windowed(result.samples, [(phase.start, phase.end) for phase in phases])
+def _clean(value: object) -> object:
+    """What a server or a file's name says, without what turns writing around, hides, or is no text at all."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}" for one in value)
 
 
-def _ms(seconds: float) -> str:
-    milliseconds = seconds * 1000
-    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.1f}"
+def _short(text: str, longest: int = LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _utc(moment: float, pattern: str = "%Y-%m-%d %H:%M:%S UTC") -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime(pattern)
-
-
-def _clock(moment: float) -> str:
-    return _utc(moment, "%H:%M:%S.%f")[:-3]
+def _batches(losses: Sequence[Sample]) -> list[Sequence[Sample]]:
+    return [lot for lot in (losses[:AT_ONCE], losses[AT_ONCE:]) if lot]
 
 
 @cache
@@ -99,6 +114,14 @@ def _environment() -> Environment:
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_clean,
     )
-    environment.filters.update(ms=_ms, utc=_utc, clock=_clock, count=lambda number: f"{number:,}")
+    environment.filters.update(
+        ms=story.ms,
+        utc=story.utc,
+        clock=story.clock,
+        count=lambda number: f"{number:,}",
+        short=_short,
+        batches=_batches,
+    )
     return environment

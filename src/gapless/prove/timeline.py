@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 
-from gapless.prove.kinds import MOST_RELEASES, Kind, Result, Sample
+from gapless.prove.frame import CHARACTER, WIDE, Band, Frame, Label, bands_of, levels_of, times_of
+from gapless.prove.kinds import Kind, Result, Sample
+from gapless.prove.phases import Phase
 
-WIDTH, LEFT, RIGHT = 1000, 58, 990
-PLOT_HEIGHT = 250
-DOTS = 3000
-_SLOTS = 240  # columns of the release strip
-_LABEL_ROW, _LOST_ROW, _RELEASE_ROW = 17, 22, 34
-_CHARACTER = 6.4  # width of a label's character, generously
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A named part of a deploy (unix seconds), and the release it was about ('' if none)."""
-
-    name: str
-    start: float
-    end: float
-    release: str = ""
-
-
-@dataclass(frozen=True)
-class Label:
-    x: float
-    y: float
-    text: str
-    anchor: str = "start"
-
-
-@dataclass(frozen=True)
-class Band:
-    x: float
-    width: float
-    label: Label
+MOST_ROWS = 10  # of releases: the tables have more
+_LOST_ROW, _RELEASE_ROW = 22, 34
+_HEADROOM = 18  # for what is written above the slowest dot
+_FEW, _LARGE_DOT, _SMALL_DOT = 1000, 4.5, 3.0
+_GRAIN = 2.0  # losses nearer to each other than this are one dot
 
 
 @dataclass(frozen=True)
@@ -51,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    release: str
+    text: str
     y: float
     cells: tuple[Cell, ...]
 
@@ -60,7 +36,10 @@ class Row:
 class Timeline:
     """Everything the template draws, in SVG units; paths are `d` attributes of zero-length strokes (dots)."""
 
+    frame: Frame
+    dot: float
     height: float
+    heading: float  # where the names of phases end
     top: float
     bottom: float
     bands: tuple[Band, ...]
@@ -72,10 +51,12 @@ class Timeline:
     levels: tuple[Label, ...]
     limit_y: float | None
     slowest: Label | None
+    ring: tuple[float, float] | None  # around its dot
     rows: tuple[Row, ...]
+    more_releases: int
 
 
-def thin(samples: Sequence[Sample], start: float, end: float, limit: int = DOTS) -> list[Sample]:
+def thin(samples: Sequence[Sample], start: float, end: float, limit: int = WIDE.dots) -> list[Sample]:
     """About `limit` samples that look like all: every loss, the slowest overall and of each moment, an even rest."""
     if len(samples) <= limit:
         return list(samples)
@@ -93,47 +74,59 @@ def thin(samples: Sequence[Sample], start: float, end: float, limit: int = DOTS)
     return list(kept.values())
 
 
-def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = None) -> Timeline:
+def draw(result: Result, phases: Sequence[Phase], limit_seconds: float | None = None, frame: Frame = WIDE) -> Timeline:
     """Lay the samples out over time and (logarithmic) latency."""
     start, end = _span(result, phases)
     samples = result.samples
 
     def at(moment: float) -> float:
-        return round(LEFT + (moment - start) / (end - start) * (RIGHT - LEFT), 1)
+        return round(frame.left + (moment - start) / (end - start) * (frame.right - frame.left), 1)
 
-    bands, label_rows = _bands(phases, at)
-    top = label_rows * _LABEL_ROW + 8
+    bands, heading = bands_of(phases, at, frame)
+    top = heading + _HEADROOM
     answered = [sample for sample in samples if not sample.failure]
     shown = [sample.latency_seconds for sample in samples] + ([limit_seconds] if limit_seconds else [])
-    low, high = _decades(shown)
+    levels = levels_of(shown)
+    low, high = math.log10(levels[0]), math.log10(levels[-1])
 
     def level(seconds: float) -> float:
         share = (math.log10(max(seconds, 1e-6)) - low) / (high - low)
-        return round(top + (1 - min(max(share, 0.0), 1.0)) * PLOT_HEIGHT, 1)
+        return round(top + (1 - min(max(share, 0.0), 1.0)) * frame.plot, 1)
 
-    def path(chosen: Sequence[Sample]) -> str:
-        return "".join(f"M{at(one.scheduled_at)} {level(one.latency_seconds)}h0" for one in chosen)
+    def path(chosen: Iterable[Sample], grain: float = 0.1) -> str:
+        spots = ((at(one.scheduled_at), level(one.latency_seconds)) for one in chosen)
+        return "".join(f"M{x} {y}h0" for x, y in _distinct(spots, grain))
 
-    kept = thin(samples, start, end)
+    kept = thin(samples, start, end, frame.dots)
     losses = [sample for sample in kept if sample.failure]
-    bottom = top + PLOT_HEIGHT
+    bottom = top + frame.plot
+    limit_y = level(limit_seconds) if limit_seconds else None
     lost_y = bottom + 24
-    rows = _rows(answered, start, end, lost_y + (_LOST_ROW if losses else 0))
+    rows, more = _rows(answered, start, end, lost_y + (_LOST_ROW if losses else 0), frame)
     slowest = max(answered, key=lambda sample: sample.latency_seconds, default=None)
+    ring = (at(slowest.scheduled_at), level(slowest.latency_seconds)) if slowest else None
     return Timeline(
-        height=(rows[-1].y if rows else lost_y) + 18,
+        frame=frame,
+        dot=_LARGE_DOT if len(samples) <= _FEW else _SMALL_DOT,
+        height=(rows[-1].y if rows else lost_y) + 18 + (16 if more else 0),
+        heading=heading,
         top=top,
         bottom=bottom,
         bands=bands,
-        dots={kind: path([sample for sample in kept if sample.kind is kind and not sample.failure]) for kind in Kind},
-        lost=path(losses),
-        lost_ticks="".join(f"M{at(sample.ended_at)} {lost_y}v10" for sample in losses),
+        dots={kind: path(sample for sample in kept if sample.kind is kind and not sample.failure) for kind in Kind},
+        lost=path(losses, _GRAIN),
+        lost_ticks="".join(f"M{x} {lost_y}v10" for x, _ in _distinct(((at(one.ended_at), 0) for one in losses), 1.0)),
         lost_y=lost_y,
-        times=tuple(Label(at(start + second), bottom + 15, text, "middle") for second, text in _ticks(end - start)),
-        levels=tuple(Label(LEFT - 6, level(10.0**power), _ms(power), "end") for power in range(low, high + 1)),
-        limit_y=level(limit_seconds) if limit_seconds else None,
-        slowest=_slowest(slowest, at, level) if slowest else None,
+        times=tuple(times_of(end - start, lambda second: at(start + second), bottom + 15, frame)),
+        levels=tuple(
+            Label(frame.left - 6, level(mark), f"{mark * 1000:g} ms" if mark < 1 else f"{mark:g} s", "end")
+            for mark in levels
+        ),
+        limit_y=limit_y,
+        slowest=_slowest(slowest, *ring, limit_y, frame) if slowest and ring else None,
+        ring=ring,
         rows=rows,
+        more_releases=more,
     )
 
 
@@ -143,73 +136,56 @@ def _span(result: Result, phases: Sequence[Phase]) -> tuple[float, float]:
     return start, max(end, start + 0.001)
 
 
-def _bands(phases: Sequence[Phase], at: Callable[[float], float]) -> tuple[tuple[Band, ...], int]:
-    """The bands, each label in the first row where it overlaps no other; and the number of rows."""
-    row_ends: list[float] = []
-    bands: list[Band] = []
-    for phase in sorted(phases, key=lambda phase: phase.start):
-        x, width = at(phase.start), max(at(phase.end) - at(phase.start), 1.0)
-        length = len(phase.name) * _CHARACTER + 8
-        label_x = min(x, RIGHT - length)
-        row = next((row for row, taken in enumerate(row_ends) if taken <= label_x), len(row_ends))
-        row_ends[row : row + 1] = [label_x + length]
-        bands.append(Band(x, round(width, 1), Label(round(label_x, 1), row * _LABEL_ROW + 13, phase.name)))
-    return tuple(bands), len(row_ends)
+def _distinct(spots: Iterable[tuple[float, float]], grain: float) -> Iterable[tuple[float, float]]:
+    """One spot of those that nobody could tell apart: a million losses make no page of a hundred megabytes."""
+    return {(round(x / grain), round(y / grain)): (x, y) for x, y in spots}.values()
 
 
-def _decades(seconds: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten around the latencies, at least one decade."""
-    if not seconds:
-        return -3, 0
-    low = math.floor(math.log10(max(min(seconds), 1e-4)))
-    return low, max(math.ceil(math.log10(max(*seconds, 1e-4, 10.0**low))), low + 1)
+def _slowest(sample: Sample, x: float, y: float, limit_y: float | None, frame: Frame) -> Label:
+    """What is written beside the slowest dot: above it, or below where the bound is written there."""
+    y += 16 if limit_y is not None and abs(y - limit_y) < 14 else -4
+    text = f"slowest {sample.latency_seconds * 1000:,.1f} ms ({sample.kind})"
+    if x > frame.right - len(text) * CHARACTER - 8:
+        return Label(x - 9, y, text, "end")
+    return Label(x + 9, y, text)
 
 
-def _ticks(span: float) -> list[tuple[float, str]]:
-    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
-    step = next((step for step in steps if span / step <= 10), span / 10)
-    seconds = [number * step for number in range(int(span / step) + 1)]
-    return [(second, f"{second / 60:g} min" if step >= 60 else f"{second:g} s") for second in seconds]
+def _rows(answered: Sequence[Sample], start: float, end: float, y: float, frame: Frame) -> tuple[tuple[Row, ...], int]:
+    """A row for each release, in the order seen, and how many have none.
 
-
-def _ms(power: int) -> str:
-    return f"{10.0 ** (power + 3):g} ms" if power < 0 else f"{10**power:g} s"
-
-
-def _slowest(sample: Sample, at: Callable[[float], float], level: Callable[[float], float]) -> Label:
-    x, y = at(sample.scheduled_at), level(sample.latency_seconds)
-    text = f"slowest {sample.latency_seconds * 1000:.1f} ms ({sample.kind})"
-    if x > RIGHT - len(text) * _CHARACTER - 8:
-        return Label(x - 7, max(y - 4, 12), text, "end")
-    return Label(x + 7, max(y - 4, 12), text)
-
-
-def _rows(answered: Sequence[Sample], start: float, end: float, y: float) -> tuple[Row, ...]:
-    """A row for each release, in the order seen; a cell's share is how many of its moment's answers it gave."""
-    slot_seconds = (end - start) / _SLOTS
-    totals = [0] * _SLOTS
+    A cell's share is how many of its moment's answers the release gave.
+    """
+    slots = min(max(len(answered) // 8, 1), frame.slots)  # in each moment there is somebody who answered
+    slot_seconds = (end - start) / slots
+    totals = [0] * slots
     counts: dict[str, list[int]] = {}
+    others = set[str]()
     for sample in sorted(answered, key=lambda sample: sample.ended_at):
-        slot = min(int((sample.ended_at - start) / slot_seconds), _SLOTS - 1)
-        if sample.release and slot >= 0:
-            totals[slot] += 1
-            counts.setdefault(sample.release, [0] * _SLOTS)[slot] += 1
-    return tuple(
-        Row(release, y + 24 + number * _RELEASE_ROW, _cells(slots, totals))
-        for number, (release, slots) in enumerate(islice(counts.items(), MOST_RELEASES))
+        slot = min(int((sample.ended_at - start) / slot_seconds), slots - 1)
+        if not sample.release or slot < 0:
+            continue
+        totals[slot] += 1
+        if sample.release not in counts and len(counts) == MOST_ROWS:
+            others.add(sample.release)
+        else:
+            counts.setdefault(sample.release, [0] * slots)[slot] += 1
+    rows = (
+        Row(frame.fit(f"answered by {release}"), y + 24 + number * _RELEASE_ROW, _cells(given, totals, frame))
+        for number, (release, given) in enumerate(counts.items())
     )
+    return tuple(rows), len(others)
 
 
-def _cells(counts: Sequence[int], totals: Sequence[int]) -> tuple[Cell, ...]:
+def _cells(counts: Sequence[int], totals: Sequence[int], frame: Frame) -> tuple[Cell, ...]:
     """The slots with answers; neighbours with the same share are one cell, so that no hairlines show between."""
     shares = [round(count / total, 1) if total else 0.0 for count, total in zip(counts, totals, strict=True)]
-    slot_width = (RIGHT - LEFT) / _SLOTS
+    slot_width = (frame.right - frame.left) / len(totals)
     cells = []
     slot = 0
     for share, run in groupby(shares):
         length = len(list(run))
         if any(counts[slot : slot + length]):
-            x, width = LEFT + slot * slot_width, length * slot_width
+            x, width = frame.left + slot * slot_width, length * slot_width
             cells.append(Cell(round(x, 1), round(width, 1), round(0.2 + 0.8 * share, 2)))
         slot += length
     return tuple(cells)

@@ -7,36 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from hdrh.histogram import HdrHistogram
-
 from gapless.prove.kinds import MOST_RELEASES, Failure, Kind, Result, Sample
+from gapless.prove.latency import Latency, latency_of, milliseconds
 
 T = TypeVar("T")
 
 LISTED_LOSSES = 100
 MISSING = 404
-_HOUR_US = 3_600_000_000  # the histogram's range: 1 microsecond to 1 hour, to 3 significant digits
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Percentiles (seconds) of `count` requests that were answered; all 0 when there were none."""
-
-    count: int
-    p50: float
-    p99: float
-    p999: float
-    max: float
-
-    def to_json(self) -> dict[str, float | int]:
-        """`count`, and `p50`, `p99`, `p99.9`, `max` in milliseconds."""
-        return {
-            "count": self.count,
-            "p50": _ms(self.p50),
-            "p99": _ms(self.p99),
-            "p99.9": _ms(self.p999),
-            "max": _ms(self.max),
-        }
 
 
 @dataclass(frozen=True)
@@ -124,7 +101,7 @@ class Verdict:
             "lost_by_status": {str(key): count for key, count in self.lost_by_status.items()},
             "lost_by_kind": {str(key): count for key, count in self.lost_by_kind.items()},
             "losses": [_loss(sample) for sample in self.losses],
-            "max_latency_ms": None if self.max_latency_seconds is None else _ms(self.max_latency_seconds),
+            "max_latency_ms": None if self.max_latency_seconds is None else milliseconds(self.max_latency_seconds),
             "delayed": self.delayed,
             "restarted": self.restarted,
             "closes": {str(code): count for code, count in self.closes.items()},
@@ -189,13 +166,13 @@ def judge(result: Result, max_latency_seconds: float | None = None) -> Verdict:
         losses=tuple(losses[:LISTED_LOSSES]),
         restarted=result.closes.get(1012, 0),
         closes=dict(result.closes),
-        latency=_latency(answered),
+        latency=latency_of(answered),
         latency_by_kind={
-            kind: _latency([sample for sample in answered if sample.kind is kind])
+            kind: latency_of([sample for sample in answered if sample.kind is kind])
             for kind in Kind
             if any(sample.kind is kind for sample in samples)
         },
-        probe_late=_latency(samples, lambda sample: sample.late_seconds),
+        probe_late=latency_of(samples, lambda sample: sample.late_seconds),
         releases=_releases(answered),
         assets=_assets(samples),
     )
@@ -216,27 +193,11 @@ def windowed(
         touches = any(sample.scheduled_at <= end and sample.ended_at >= start for start, end in windows)
         (inside if touches else outside).append(sample)
     return Windowed(
-        inside=_latency([sample for sample in inside if not sample.failure], seconds),
-        outside=_latency([sample for sample in outside if not sample.failure], seconds),
+        inside=latency_of([sample for sample in inside if not sample.failure], seconds),
+        outside=latency_of([sample for sample in outside if not sample.failure], seconds),
         lost_inside=sum(sample.failure is not None for sample in inside),
         lost_outside=sum(sample.failure is not None for sample in outside),
     )
-
-
-def _latency(
-    samples: Sequence[Sample], seconds: Callable[[Sample], float] = lambda sample: sample.latency_seconds
-) -> Latency:
-    if not samples:
-        return Latency(0, 0.0, 0.0, 0.0, 0.0)
-    histogram = HdrHistogram(1, _HOUR_US, 3)
-    worst = 0.0
-    for sample in samples:
-        value = seconds(sample)
-        worst = max(worst, value)
-        histogram.record_value(min(max(round(value * 1e6), 1), _HOUR_US))
-    # A bucket's upper edge can lie above the slowest sample, which is known exactly.
-    p50, p99, p999 = (min(histogram.get_value_at_percentile(at) / 1e6, worst) for at in (50, 99, 99.9))
-    return Latency(len(samples), p50, p99, p999, worst)
 
 
 def _assets(samples: Sequence[Sample]) -> Assets | None:
@@ -262,7 +223,7 @@ def _ranked(items: Iterable[T]) -> dict[T, int]:
 def _loss(sample: Sample) -> dict[str, object]:
     return {
         "at": sample.scheduled_at,
-        "after_ms": _ms(sample.latency_seconds),
+        "after_ms": milliseconds(sample.latency_seconds),
         "kind": str(sample.kind),
         "failure": str(sample.failure),
         "status": sample.status,
@@ -271,10 +232,6 @@ def _loss(sample: Sample) -> dict[str, object]:
         "id": sample.id,
         "asked": sample.asked,
     }
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
 
 
 def _percent(fraction: float) -> str:

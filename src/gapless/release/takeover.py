@@ -20,6 +20,7 @@ from gapless.switch import engine
 from gapless.switch.job import of_sealed
 from gapless.switch.symptoms import of_sandbox
 
+SWITCHING = {engine.Step.STARTING, engine.Step.PROVEN, engine.Step.COMMITTED}  # from its boot on
 AFTER = 1.0  # seconds that the monitor still looks after a release was turned back: did it help?
 
 
@@ -47,7 +48,7 @@ def switch_over(target: Target, attempt: Attempt, config: Config, lock: DeployLo
 
     def moved(state: engine.Step) -> None:
         if monitor:
-            monitor.enter(state)
+            monitor.enter(state, switches=state in SWITCHING)
             if state is engine.Step.PROVEN:
                 must_be_well(monitor, attempt.release, f"{attempt.previous} goes on serving")
 
@@ -104,7 +105,7 @@ def _try(
 def _turn_back(target: Target, attempt: Attempt, switchover: engine.Switchover, watch: Watch, cause: str) -> NoReturn:
     details, hint = tail(target.store.log(attempt.release)), f"all its output: `gapless logs {attempt.release}`"
     if watch.monitor:
-        watch.monitor.enter(TURN_BACK)
+        watch.monitor.enter(TURN_BACK, switches=True)
         hint += f"; the proof: {target.store.report(attempt.release)}"
     with attempt.phase(TURN_BACK):
         previous = attempt.previous or ""

@@ -35,8 +35,8 @@ class Monitor(Protocol):
     def begin(self) -> None:
         """Start to look; returns when it has seen enough of what is usual. Raises GaplessError."""
 
-    def enter(self, phase: str) -> None:
-        """What happens from now on belongs to `phase`."""
+    def enter(self, phase: str, *, switches: bool = False) -> None:
+        """What happens from now on belongs to `phase`; `switches`: a release takes another's place in it."""
 
     def verdict(self) -> str:
         """What is wrong, in words, with its time and phase; empty while all is well."""
@@ -47,8 +47,8 @@ class Monitor(Protocol):
     def stop(self) -> str:
         """Stop to look; the last verdict. Again is no error."""
 
-    def write(self, report: Path) -> None:
-        """After `stop`: put what was seen at the path. Raises GaplessError."""
+    def write(self, report: Path, happened: str) -> None:
+        """After `stop`: put what was seen at the path, and what `happened`, in a sentence. Raises GaplessError."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +69,36 @@ def monitored(target: Target, attempt: Attempt, monitor: Monitor | None) -> Iter
     if monitor is None:
         yield
         return
+    error: BaseException | None = None
     try:
         with attempt.phase(BASELINE):
             monitor.begin()
             must_be_well(monitor, attempt.release, "nothing was touched")
         yield
+    except BaseException as caught:
+        error = caught
+        raise
     finally:
         monitor.stop()
         report = target.store.report(attempt.release)
         try:
             report.parent.mkdir(parents=True, exist_ok=True)
-            monitor.write(report)
+            monitor.write(report, _happened(attempt, error))
             attempt.report = str(report)
-        except OSError as error:
-            target.observer.warning(str(refusal("write", str(report), error)))
-        except GaplessError as error:
-            target.observer.warning(str(error))
+        except OSError as trouble:
+            target.observer.warning(str(refusal("write", str(report), trouble)))
+        except GaplessError as trouble:
+            target.observer.warning(str(trouble))
+
+
+def _happened(attempt: Attempt, error: BaseException | None) -> str:
+    """What became of the attempt's release, in a sentence."""
+    if isinstance(error, Exception):
+        return in_words(error)  # it says what serves, too
+    if not attempt.committed:
+        return f"{attempt.release} did not take over: {in_words(error)}" if error else ""
+    took_over = f"{attempt.release} took over from {attempt.previous}"
+    return f"{took_over}; its watch was cut short: {in_words(error)}" if error else took_over
 
 
 def must_be_well(monitor: Monitor, release: str, consequence: str) -> None:

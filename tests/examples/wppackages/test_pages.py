@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.wppackages.browser import Browser, browsing
+from tests.browser import Browser, browsing
 from tests.examples.wppackages.conftest import Site
 
-pytestmark = pytest.mark.usefixtures("clients")
+pytestmark = pytest.mark.timeout(600)  # the first one may wait for Chromium's installation
 PAGES = {
     "search": "/?q=contact",
     "detail": "/wp-plugin/high-tags",

@@ -6,17 +6,24 @@ import base64
 import contextlib
 import itertools
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from tests.host.host import REQUIREMENTS
 from tests.support import wait_until
 
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0")
+OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"),
+    "--hide-scrollbars",  # as on a telephone: the window is all of the page's
+)
 
 
 class Browser:
@@ -45,8 +52,8 @@ class Browser:
         return answer["result"].get("value")
 
     def screenshot(self, path: Path) -> None:
-        """Write what is seen to a PNG."""
-        path.write_bytes(base64.b64decode(self._do("Page.captureScreenshot")["data"]))
+        """Write the page, to its end, to a PNG."""
+        path.write_bytes(base64.b64decode(self._do("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
 
     def _do(self, method: str, **params: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -69,7 +76,11 @@ class Browser:
 
 @contextlib.contextmanager
 def browsing(folder: Path) -> Iterator[Browser]:
-    """A browser with its profile in `folder`, ended with the block."""
+    """A browser with its profile in `folder`, ended with the block; it is installed where it is missing."""
+    if shutil.which("chromium") is None:
+        if os.geteuid() != 0:
+            pytest.skip("there is no Chromium here, and only root can install it")
+        subprocess.run([REQUIREMENTS, "browser"], check=True, timeout=480)
     port = folder / "DevToolsActivePort"
     with (folder / "log").open("wb") as log:
         argv = ["chromium", *OPTIONS, f"--user-data-dir={folder}", "about:blank"]
