@@ -85,9 +85,8 @@ def receiving(host: Host) -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def server(_proxies: None) -> Iterator[Host]:
-    """A host with Caddy, and gapless for all users."""
+    """A host with Caddy."""
     with _boot() as one:
-        one.write("/usr/local/bin/gapless", f'#!/bin/sh\nexec {shlex.join(GAPLESS)} "$@"\n', 0o755)
         yield one
 
 
@@ -171,20 +170,22 @@ def test_a_chat_is_told_by_the_program_of_the_page(shop: Shop) -> None:
 
 
 def test_sentry_is_told_by_the_hook_of_the_page(shop: Shop) -> None:
-    """The release and its deploy, with the token that is one of the app's secrets."""
+    """The release and its deploy, with the token of the app's own file of variables."""
     page = files(HOOKS_PAGE)
     with receiving(shop.host) as sentry:
         shop.host.write(f"{shop.project}/sentry.py", page["sentry.py"])
-        shop.host.write(f"{shop.project}/secrets/sentry-token", f"{TOKEN}\n", 0o600)
+        shop.host.write(f"{shop.project}/.env", f"SENTRY_AUTH_TOKEN={TOKEN}\n", 0o600)
         shop.write(config=page["sentry.toml"].replace("https://sentry.io", sentry.url))
-        release = shop.deploy()
+        done = shop("deploy")
+        assert done.stderr == ""
+        release = shop.current()
     created, deployed = sentry.messages
     releases = "/api/0/organizations/example/releases/"
     assert (created.path, created.body) == (releases, {"version": release, "projects": ["shop"]})
     assert deployed.path == f"{releases}{release}/deploys/"
     assert deployed.body.keys() == {"environment", "name", "dateStarted"}
     assert created.headers["Authorization"] == deployed.headers["Authorization"] == f"Bearer {TOKEN}"
-    shop.host.run("rm", "-r", f"{shop.project}/sentry.py", f"{shop.project}/secrets")
+    shop.host.run("rm", f"{shop.project}/sentry.py", f"{shop.project}/.env")
 
 
 def test_programs_that_root_does_not_run(shop: Shop) -> None:
@@ -238,7 +239,9 @@ def test_metrics_through_node_exporters_directory_and_caddy(shop: Shop) -> None:
     install_caddy(host, newer=False)
     host.run("mkdir", "-p", "/var/lib/prometheus/node-exporter")
     for path in (path for path in page if path.startswith("/")):
-        host.write(path, page[path].replace("/opt/shop", shop.project))
+        host.write(
+            path, page[path].replace("gapless status -C /opt/shop", f"{shlex.join(GAPLESS)} status -C {shop.project}")
+        )
     shop.write(config=page["proxy.toml"].replace("[proxy]", '[proxy]\ntls = "off"'))
     shop("up")
     release = shop.deploy()
@@ -247,6 +250,7 @@ def test_metrics_through_node_exporters_directory_and_caddy(shop: Shop) -> None:
     there = "/var/lib/prometheus/node-exporter/shop.prom"
     wait_until(lambda: release in host.run("cat", there, check=False).stdout, 60)
     host.run("systemctl", "disable", "--now", "shop-metrics.timer")
+    host.run("rm", *(path for path in page if path.startswith("/")))
     answer = host.run("curl", "-si", "-H", "Host: shop.example.com", "http://127.0.0.1/gapless-metrics").stdout
     head, _, text = answer.replace("\r", "").partition("\n\n")
     assert head.startswith("HTTP/1.1 200")
