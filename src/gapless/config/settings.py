@@ -39,7 +39,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What each server, process, timer's job, migration and exec may take under systemd; "" and 0 are no limit.
+    """What each server, process, timer's job, migration, hook and exec may take under systemd; "" and 0 are no limit.
 
     `memory` in bytes ("512M", "2G") or as a part of the host's ("40%"), `cpu` in processors.
     """
@@ -193,6 +193,30 @@ class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return (found and found["path"]) or ""
 
 
+class Hooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a release runs as its app's account at a moment of a deploy, each within `timeout`; "" is nothing.
+
+    `before_deploy` may stop it; the others tell how it ended: see release/news.py.
+    """
+
+    before_deploy: Command = ""
+    deployed: Command = ""
+    failed: Command = ""
+    turned_back: Command = ""
+    timeout: Seconds = Seconds(60)
+
+
+class Notify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A program of the host that whoever deploys runs, as himself, to tell how a deploy ended; "" is none."""
+
+    command: Command = ""
+    timeout: Seconds = Seconds(30)
+
+    @property
+    def argv(self) -> list[str]:
+        return argv(self.command)
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
 
@@ -212,6 +236,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     release: Release = Release()
     check: Check = Check()
     drain: Drain = Drain()
+    hooks: Hooks = Hooks()
+    notify: Notify = Notify()
     serve: Serve = Serve()
     processes: dict[Name, Process] = {}
     timers: dict[Name, Timer] = {}
