@@ -2,7 +2,7 @@
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
 # With "servers": the programs of the examples; with "builds": those that packages are built with; with "load": wrk;
 # with "proxies": those in front; with "fleet": sshd; with "postgres", "redis": that; with "clients": Composer; with "browser": that;
-# with "tools": what advice names.
+# with "tools": what advice names, and man.
 set -eu
 [ -n "${ALONE-}" ] || ALONE=1 exec flock "$0" "$0" "$@"  # tests run side by side, and apt waits for nobody
 missing=
@@ -28,6 +28,7 @@ elif [ "${1-}" = browser ]; then
     command -v chromium > /dev/null || missing="$missing chromium"
 elif [ "${1-}" = tools ]; then
     command -v fuser > /dev/null || missing="$missing psmisc"
+    command -v man > /dev/null || missing="$missing man-db"
 elif [ "${1-}" = postgres ]; then
     [ -e /usr/lib/postgresql ] || missing="$missing postgresql"
 elif [ "${1-}" = redis ]; then

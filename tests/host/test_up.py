@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
+from tests.host.advice import hint, wrong
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing, visits
-from tests.support import wait_until
+from tests.support import GAPLESS, get, wait_until
 
 
 @pytest.fixture
@@ -229,19 +233,48 @@ def test_a_new_address_closes_the_old_one_only_when_told(shop: Shop) -> None:
     assert moved("up").stdout == "Already up: nothing to change.\n"
 
 
+def test_visitors_come_in_over_ipv4_and_ipv6(shop: Shop) -> None:
+    """Invariant 1: a server that may take one socket alone gets one, and that is said; `gapless serve` gets both."""
+    file = f"{shop.project}/gapless.toml"
+    config = shop.host.read(file).replace("127.0.0.1:8000", "[::]:8000")
+    shop.host.write(file, config.replace("gapless serve", f"{sys.executable} -m gapless serve"))
+    assert "nobody listens on 0.0.0.0:8000: `gapless doctor` says why" in shop("up").stderr
+    assert "nobody listens on 0.0.0.0:8000" in wrong(shop)["listen"]["what"]
+    shop.host.write(file, config)
+    assert shop("up").stderr == ""  # nothing is closed for one address more
+    held = _listening(shop)
+    shop.deploy()
+    assert shop.status()["listen"] == ["[::]:8000", "0.0.0.0:8000"]
+    for host in ("127.0.0.1", "::1"):
+        assert shop.host.inside(lambda host=host: get((host, 8000)))[0] == 200  # type: ignore[misc]
+    assert _listening(shop) == held
+    assert wrong(shop) == {}
+    assert shop("up").stdout == "Already up: nothing to change.\n"
+
+
+def _listening(shop: Shop) -> set[str]:
+    """The inodes of its two sockets."""
+    found = set(re.findall(r"ino:(\d+)", shop.host.run("ss", "-Hltne", f"sport = :{shop.port}").stdout))
+    assert len(found) == 2
+    return found
+
+
 def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
-    """up --user needs no root, and all verbs find the app then."""
+    """up --user needs no root, and all verbs find the app then; it says what is to be when its user logs out."""
     host.run("useradd", "--create-home", "--user-group", "keeper")
-    host.run("loginctl", "enable-linger", "keeper")
-    uid = host.run("id", "-u", "keeper").stdout.strip()
-    host.run("systemctl", "start", f"user@{uid}.service")
     shop = Shop(host, "stall", 8010, user="keeper")
     shop.write()
-    shop("up", "--user")
+    starts = hint(shop.fails("up", "--user")).split("`")[1]
+    host.run("systemctl", "start", f"user@{host.run('id', '-u', 'keeper').stdout.strip()}.service")  # as a login does
+    warned = shop("up", "--user").stderr
+    assert "keeper's systemd manager ends at log-out and stall with it" in warned
+    assert f"every request is refused then; `{starts}` lets it stay" in warned
+    host.run("sh", "-c", starts)
     first = shop.live()
     assert shop.get().split()[0] == first["release"]
     assert host.run("stat", "--format=%U", f"/proc/{first['pid']}").stdout == "keeper\n"
-    assert shop("up", "--user").stdout == "Already up: nothing to change.\n"
+    again = shop("up", "--user")
+    assert (again.stdout, again.stderr) == ("Already up: nothing to change.\n", "")
     inode = shop.inode()
     shop.write(text="second", app="print('good evening', flush=True)")
     shop.deploy()
@@ -255,7 +288,34 @@ def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
     assert shop.status()["paused"]
     assert shop.get().split()[0] == first["release"]  # their manager's own timer has ended it
     assert shop.status()["paused"] is None
+    _from_without_a_session(shop)
+    _as_root(shop)
     shop("down", "--data", "--yes")
     assert shop.inode() == 0
     assert shop.left() == ""
     assert host.run("find", "/home/keeper/.config", "/home/keeper/.local", "-name", "stall*").stdout == ""
+
+
+def _from_without_a_session(shop: Shop) -> None:
+    """What cron and sudo leave of a session, nothing, and what su does, another user's."""
+    run = partial(shop.host.run, cwd=shop.project, user=shop.user)
+    done = run("env", "-u", "XDG_RUNTIME_DIR", *GAPLESS, "pause", "--at-most", "1s")
+    assert "Paused until" in done.stdout
+    assert shop.get()  # systemd-run, too, has found the manager, whose timer ends it
+    others = {"XDG_RUNTIME_DIR": "/run/user/0", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/0/bus"}
+    done = run("env", *(f"{name}={value}" for name, value in others.items()), *GAPLESS, "deploy", "--json")
+    assert json.loads(done.stdout)["release"] in shop.get()
+    shop.settled()
+
+
+def _as_root(shop: Shop) -> None:
+    """Root is told whose it is, and what the same is as that user; nothing of root's is made."""
+    serves = shop.get()
+    for verb in (["deploy"], ["up"]):
+        done = shop.host.gapless(*verb, cwd=shop.project, check=False)
+        assert done.returncode == 1
+        assert "it is keeper's, whose own systemd manager runs it" in done.stderr
+    said = shop.host.run("sh", "-c", hint(done.stderr), cwd=shop.project).stdout
+    assert said == "Already up: nothing to change.\n"  # with --user
+    assert shop.host.run("test", "-e", f"{shop.project}/.gapless", check=False).returncode == 1
+    assert shop.get() == serves

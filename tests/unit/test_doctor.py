@@ -388,3 +388,18 @@ def test_what_the_sandbox_refused_or_will(tmp_path: Path) -> None:
         assert [one.state for one in found] == state
         assert {one.hint for one in found} <= {"in gapless.toml: [sandbox] jit = true"}
         assert not any(RELEASE in one.what for one in found)
+
+
+def test_one_family_alone_is_told_where_the_server_may_not_take_both() -> None:
+    """`gapless serve` gets a socket for each; of another server it is not known: doctor says what to write."""
+    for served_by, listen, missing in (
+        ("gapless serve a:b", '"[::]:80"', ""),
+        ("node a.js", '"[::]:80"', "0.0.0.0:80"),
+        ("node a.js", '"localhost:80"', "[::1]:80"),
+        ("node a.js", '["[::]:80", "0.0.0.0:80"]', ""),
+        ("node a.js", '"127.0.0.1:80"', ""),
+    ):
+        found = command.families(shop(f"listen = {listen}", served_by))
+        assert [one.what.partition(": ")[0] for one in found] == ([f"nobody listens on {missing}"] if missing else [])
+        for one in found:  # the advice, followed
+            assert command.families(shop(one.hint.partition(", if ")[0], served_by)) == []

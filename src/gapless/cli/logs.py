@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from gapless.cli import completion
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.cli.types import MOMENT, PATTERN
@@ -18,7 +19,7 @@ MOST = 10_000  # lines: all of them are in memory, and an app may have written m
 
 
 @click.command()
-@click.argument("release", required=False)
+@click.argument("release", required=False, shell_complete=completion.releases)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines of every release, until Ctrl-C.")
 @click.option(
     "--lines", type=click.IntRange(0, MOST), default=50, show_default=True, help="How many of the last lines."

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import click
 
 from gapless import destination as destinations
+from gapless.cli import completion
 from gapless.cli.output import Output
 from gapless.config import FILE, content
 from gapless.config.settings import Config
@@ -74,9 +75,21 @@ class Project:
             home = home if home and home.installed and self.config else None
         else:
             home = None if self.config.manager == "embedded" else systemd.find(self.config.name)
+            if home is None:
+                self.refuse_another_users()
         if home:
             Identity(self.config, home).refuse_another(take_over=self.take_over)
         return home
+
+    def refuse_another_users(self, *more: str) -> None:
+        """Refuse, to root, what is under its owner's own systemd manager: root's commands would make a second one.
+
+        The command as that user types it has `more` words. Raises GaplessError.
+        """
+        if user := systemd.whose(self.config.name, self.directory):
+            cause = f"it is {user}'s, whose own systemd manager runs it (`gapless up --user`)"
+            command = shlex.join([shutil.which("gapless") or "gapless", *sys.argv[1:], *more])
+            raise GaplessError("act on", self.config.name, cause, f"runuser {user} -c {shlex.quote(command)}")
 
     @cached_property
     def app(self) -> App:
@@ -182,9 +195,11 @@ def anywhere(function: Function) -> Function:
 
 
 def _in(find: Callable[[Path], Project]) -> Callable[[Function], Function]:
-    def project(ctx: click.Context, _param: click.Parameter, value: Path) -> Project:
-        only = ctx.find_root().params.get("app") or ""
-        return replace(find(value), only=only, destination=ctx.meta.get("gapless.destination") or "")
+    def project(ctx: click.Context, _param: click.Parameter, value: Path | None) -> Project:
+        only, before = ctx.find_root().params.get("app") or "", ctx.find_root().params.get("directory")
+        return replace(
+            find(value or before or Path()), only=only, destination=ctx.meta.get("gapless.destination") or ""
+        )
 
     def remember(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
         ctx.meta["gapless.destination"] = value
@@ -196,13 +211,13 @@ def _in(find: Callable[[Path], Project]) -> Callable[[Function], Function]:
         expose_value=False,
         is_eager=True,  # the project is found with it
         callback=remember,
+        shell_complete=completion.destinations,
         help=f"Lay gapless.NAME.toml over {FILE}: staging beside production, say.",
     )
     where = click.option(
         "-C",
         "--project",
-        default=".",
-        type=click.Path(path_type=Path),
+        type=click.Path(file_okay=False, path_type=Path),
         callback=project,
         help=f"The directory with {FILE}; default: here or the nearest above.",
     )
