@@ -36,11 +36,14 @@ class Target(click.ParamType[str]):
         return value
 
 
-class Header(click.ParamType[tuple[str, str]]):
-    """A header of a request; several in a variable have a tab between two."""
+class Pair(click.ParamType[tuple[str, str]]):
+    """Two texts with a = between, such as a header of a request; several in a variable have a tab between two."""
 
     name = "name=value"
     envvar_list_splitter = "\t"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
 
     def convert(
         self, value: str | tuple[str, str], param: click.Parameter | None, ctx: click.Context | None
@@ -49,7 +52,7 @@ class Header(click.ParamType[tuple[str, str]]):
             return value
         name, equals, text = value.partition("=")
         if not name or not equals:
-            self.fail(f"the header {value!r} has no name and `=`: write NAME=VALUE", param, ctx)
+            self.fail(f"{self.what} {value!r} has no name and `=`: write NAME=VALUE", param, ctx)
         return name, text
 
 
@@ -86,4 +89,5 @@ SPAN = Span()
 MOMENT = Moment()
 PATTERN = Pattern()
 TARGET_PATH = Target()
-HEADER = Header()
+HEADER = Pair("the header")
+UPLOADS = Pair("the place of uploads")

@@ -109,6 +109,7 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
         ):
             news.attempt = attempt
             try:
+                making.make_shared(target.home, config)  # somebody may have removed some
                 _publish(target, attempt, config)
             except GaplessError as error:  # most of them are there, and what is worse than this made somebody go back
                 target.observer.warning(str(error))
@@ -212,7 +213,7 @@ def _publish(target: Target, attempt: Attempt, config: Config) -> None:
                 with contextlib.suppress(GaplessError):  # it has links there, or is gone: its pages do as until now
                     assets.adopt(attempt.previous, paths)
             links = assets.publish(attempt.release, paths, attempt.previous)
-        if links:
+        if links := [one for one in links if one not in config.shared]:
             target.observer.warning(f"{some(links)} in {attempt.release}: links are not published ([assets])")
 
 
