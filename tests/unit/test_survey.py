@@ -201,6 +201,16 @@ def test_a_factory_that_needs_arguments_is_not_called(tmp_path: Path) -> None:
         ('DB = sqlite3.connect("shop.db")', {"DATABASE": "$GAPLESS_SHARED/shop.db"}, True),
         ('URL = "sqlite:///:memory:"', {}, False),
         ('# "sqlite:///a.db"', {}, False),
+        ('F = "a.db"\nURL = f"sqlite:///{F}"', {"DATABASE_URL": "sqlite:///$GAPLESS_SHARED/a.db"}, True),
+        ('URL = "sqlite:///" + join(HERE, "a.db")', {"DATABASE_URL": "sqlite:///$GAPLESS_SHARED/a.db"}, True),
+        ("U = environ.get('U') or 'sqlite:///' + join(HERE, 'a.db')", {"U": "sqlite:///$GAPLESS_SHARED/a.db"}, False),
+        (
+            "e = create_engine(f'sqlite:///{BASE}/a.db', echo=True)",
+            {"DATABASE_URL": "sqlite:///$GAPLESS_SHARED/a.db"},
+            True,
+        ),
+        ("URL = f\"sqlite:///{environ['GAPLESS_SHARED']}/a.db\"", {}, False),
+        ('URL = f"sqlite:///{path}"', {}, False),
     ],
 )
 def test_a_database_goes_to_what_outlives_a_release(tmp_path: Path, line: str, env: dict[str, str], said: bool) -> None:
@@ -263,3 +273,25 @@ def test_needs_that_are_not_known_are_said(tmp_path: Path, file: str, said: str)
 def test_linters_settings_alone_are_no_project(tmp_path: Path) -> None:
     """A pyproject.toml that names no needs installs nothing."""
     assert look(tmp_path, **{"pyproject.toml": "[tool.ruff]\nline-length = 100"}).installs is None
+
+
+def test_a_procfile_says_what_is_served(tmp_path: Path) -> None:
+    """Its `web` names the app, whatever else there is; the rest runs beside it or before a release."""
+    procfile = "web: gunicorn -b :$PORT 'site.web:make()'\nworker: celery -A site worker\nrelease: flask db upgrade"
+    files = {"app.py": FASTAPI.format(more=""), "site/web.py": "def make():\n    app = Flask(__name__)\n    return app"}
+    found = look(tmp_path, Procfile=procfile, **files)
+    assert (found.app, found.options, found.kind) == ("site.web:make", ["--factory"], "Flask")
+    assert (found.processes, found.migrate) == ({"worker": "celery -A site worker"}, "flask db upgrade")
+
+
+def test_a_line_for_a_shell_is_left_to_the_author(tmp_path: Path) -> None:
+    """No shell runs a process: a line that wants one would not start."""
+    found = look(tmp_path, Procfile="web: uvicorn app:app\nworker: cd jobs && python run.py", **{"app.py": "app = 1"})
+    assert (found.app, found.processes) == ("app:app", {})
+    assert any("`worker` wants a shell" in one for one in found.todo)
+
+
+def test_a_module_without_an_object_is_gunicorns_application(tmp_path: Path) -> None:
+    """As gunicorn itself takes it."""
+    found = look(tmp_path, Procfile="web: gunicorn shop.wsgi", **{"shop/wsgi.py": "application = wrap(1)"})
+    assert found.app == "shop.wsgi:application"

@@ -122,6 +122,9 @@ def render(name: str, found: Findings, ours: str) -> str:
         parts.append(f"host = {_quoted(found.host)}\n")
     if found.https:
         parts.append('scheme = "https"     # as over a proxy that ends TLS\n')
+    if found.processes:
+        rows = "".join(f"{name} = {{ command = {_quoted(run)} }}\n" for name, run in found.processes.items())
+        parts.append(f"\n[processes]          # beside the server, as the Procfile has them\n{rows}")
     if found.jit:
         parts.append("\n[sandbox]\njit = true           # makes machine code while it runs\n")
     if found.env:

@@ -49,9 +49,12 @@ class _Found:
     made: ast.expr | None = None  # the call of a framework; None: it is one by its name alone
 
 
-def find(found: Findings, modules: list[Source]) -> None:
-    """Add the app to what was found, and a page to check; where there is none, say what is there in its place."""
-    one = _object(found, modules) or _factory(found, modules)
+def find(found: Findings, modules: list[Source], served: tuple[Source, str, bool] | None = None) -> None:
+    """Add the app to what was found, and a page to check; where there is none, say what is there in its place.
+
+    `served` is what the project itself says that is served: a module, its object, whether that is a factory.
+    """
+    one = _said(found, *served) if served else _object(found, modules) or _factory(found, modules)
     if one is None:
         _say_why_none(found, modules)
         return
@@ -62,6 +65,16 @@ def find(found: Findings, modules: list[Source]) -> None:
     found.page = pages.find(one.made, one.body)
     if not found.page and name_of(one.made) in pages.MCP:
         found.todo.append(f"{one.source.path}: {HEALTH}")
+
+
+def _said(found: Findings, source: Source, name: str, factory: bool) -> _Found:
+    body = source.tree.body
+    if factory:
+        found.options.append(FACTORY)
+        body = next((one.body for one in body if isinstance(one, ast.FunctionDef) and one.name == name), body)
+    known = _made(source)
+    values = [value for _, value in assigned(body) if name_of(value) in FRAMEWORKS]
+    return _Found(source, body, name, (known.made if known else None) or next(iter(values), None))
 
 
 def _object(found: Findings, modules: list[Source]) -> _Found | None:

@@ -33,4 +33,5 @@ class Findings:
     env: dict[str, str] = field(default_factory=dict)
     installs: Installs | None = None  # None: nothing is known to
     assets: dict[str, str] = field(default_factory=dict)
+    processes: dict[str, str] = field(default_factory=dict)  # commands that run beside the server
     todo: list[str] = field(default_factory=list)
