@@ -59,7 +59,7 @@ def look(folder: Path, **files: str) -> survey.Findings:
         ),
         ("web.py", "import dash\napp = dash.Dash()\nserver = app.server", "web:server", [], "/"),
         ("web.py", "async def app(scope, receive, send): ...", "web:app", [], "/"),
-        ("web.py", "from shop import application", "", [], None),
+        ("web.py", "from shop import application", "web:application", [], "/"),
         ("tests/app.py", FASTAPI.format(more=""), "", [], None),
         ("web.py", "app = (", "", [], None),
     ],
@@ -70,6 +70,110 @@ def test_the_app_and_a_page_of_it(
     """An object before a factory, what a framework made before what only has the name."""
     found = look(tmp_path, **{file: text})
     assert (found.app, found.options, found.page) == (app, options, page)
+
+
+@pytest.mark.parametrize(
+    ("text", "app", "page"),
+    [
+        ("from flask import Flask\nsite = Flask(__name__)\n@site.get('/')\ndef index(): ...", "web:site", "/"),
+        ("api = FastAPI()\napp = Cors(api)", "web:app", "/openapi.json"),
+        ("app = FastAPI()\nsockets = socketio.ASGIApp(sio, app)", "web:sockets", "/openapi.json"),
+        ("app = FastAPI()\nadmin = Admin(app)", "web:app", "/openapi.json"),
+        ("from dash import Dash\napp = Dash()", "web:app.server", "/"),
+        ("from httpbin import app", "web:app", "/"),
+        ("app = Starlette(routes=[Route('/items', a), Route('/health', b)])", "web:app", "/health"),
+        ("@get('/books')\ndef books(): ...\napp = Litestar([books])", "web:app", "/schema/openapi.json"),
+        ("@get('/')\ndef home(): ...\napp = Litestar([home], path='/api')", "web:app", "/"),
+        ("app = Flask(__name__)\n@app.route('/')\n@login_required\ndef index(): ...", "web:app", ""),
+        ("mcp = FastMCP('x')\napp = mcp.streamable_http_app()", "web:app", ""),
+        ("mcp = FastMCP('x')\n@mcp.custom_route('/health', methods=['GET'])\ndef up(r): ...\napp = mcp.http_app()",
+         "web:app", "/health"),
+    ],
+)  # fmt: skip
+def test_whatever_the_app_is_called_and_wrapped_in(tmp_path: Path, text: str, app: str, page: str) -> None:
+    """What a framework made counts, not its name; what is wrapped around it is what visitors meet."""
+    found = look(tmp_path, **{"web.py": text})
+    assert (found.app, found.page) == (app, page)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("from typer import Typer\napp = Typer()", "no app was found"),
+        ("import celery\napp = celery.Celery('jobs')", "no app was found"),
+        ("from celery import shared_task as app", "no app was found"),
+        ("from aiohttp import web\napp = web.Application()", "docs/recipes.md"),
+        ("from bottle import run\nrun()", "`app = bottle.default_app()`"),
+        ("import streamlit as st\nst.write(1)", "cannot be handed a socket"),
+        ("from fastmcp import FastMCP\nmcp = FastMCP('x')", "`app = mcp.http_app()`"),
+        ("def main():\n    app = FastAPI()", "web.py, line 2: no server can import this FastAPI"),
+    ],
+)
+def test_what_is_no_app_is_not_taken_for_one(tmp_path: Path, text: str, said: str) -> None:
+    """Invariant 8: what has the name and serves nothing is told at once, with what makes an app of it."""
+    found = look(tmp_path, **{"web.py": text})
+    assert found.app == ""
+    assert any(said in one for one in found.todo)
+
+
+def test_a_second_app_beside_the_first_is_named(tmp_path: Path) -> None:
+    """Which one is to be served, nobody but the author knows."""
+    found = look(tmp_path, **{"a/main.py": FASTAPI.format(more=""), "b/main.py": FASTAPI.format(more="")})
+    assert found.app == "a.main:app"
+    assert any("b.main:app" in one for one in found.todo)
+
+
+def test_modules_are_imported_from_where_they_import_each_other(tmp_path: Path) -> None:
+    """`from app.x import …` in backend/app/main.py: backend is where Python looks."""
+    files = {"backend/app/main.py": FASTAPI.format(more="from app.x import y"), "backend/app/x.py": "y = 1"}
+    found = look(tmp_path, **files)
+    assert (found.app, found.options) == ("app.main:app", ["--app-dir", "backend"])
+    other = look(tmp_path / "src", **{"src/main.py": FASTAPI.format(more="from src.x import y"), "src/x.py": "y = 1"})
+    assert (other.app, other.options) == ("src.main:app", [])
+
+
+def test_needs_beside_the_code_are_a_project_of_their_own(tmp_path: Path) -> None:
+    """In a monorepo the app's directory is the one for gapless.toml."""
+    files = {"services/api/app/main.py": FASTAPI.format(more=""), "services/api/requirements.txt": ""}
+    found = look(tmp_path, **files)
+    assert found.installs is None
+    assert any("`gapless init` in services/api" in one for one in found.todo)
+
+
+@pytest.mark.parametrize(
+    ("package", "more", "command", "build"),
+    [
+        ('{"scripts": {"start": "node --enable-source-maps srv.js"}}', {"package-lock.json": ""},
+         "node srv.js", ["npm ci --omit=dev"]),
+        ('{"main": "web.js", "dependencies": {"a": "1"}}', {"web.js": ""}, "node web.js", ["npm install --omit=dev"]),
+        ('{"scripts": {"start": "node dist/main.js", "build": "tsc"}}', {"yarn.lock": ""},
+         "node dist/main.js", ["yarn install --frozen-lockfile", "npm run build"]),
+        ('{"scripts": {"start": "next start"}}', {}, "node FILE", []),
+        ('{"scripts": {"build": "tailwind"}}', {}, "", []),
+        ("{", {}, "", []),
+    ],
+)  # fmt: skip
+def test_a_node_project(tmp_path: Path, package: str, more: dict[str, str], command: str, build: list[str]) -> None:
+    """Its own `start`, what was locked, and machine code; how it takes the socket is its author's to write."""
+    found = look(tmp_path, **{"package.json": package}, **more)
+    assert (found.command, found.build, found.jit) == (command, build, bool(command))
+    assert any("descriptor 3" in one for one in found.todo) == bool(command)
+
+
+def test_a_node_server_that_takes_the_socket_has_nothing_left_to_do(tmp_path: Path) -> None:
+    """As the example does; its page is found in the code."""
+    text = 'server.listen(process.env.LISTEN_FDS ? { fd: 3 } : 8000); app.get("/health", up)'
+    found = look(tmp_path, **{"package.json": "{}", "index.js": text})
+    assert (found.command, found.page, found.todo) == ("node index.js", "/health", [])
+
+
+@pytest.mark.parametrize(("file", "built"), [("main.go", "."), ("cmd/web/main.go", "./cmd/web")])
+def test_a_go_project(tmp_path: Path, file: str, built: str) -> None:
+    """The package that is a program is built."""
+    text = 'package main\n\nfunc main() { http.HandleFunc("GET /healthz", up) }'
+    found = look(tmp_path, **{"go.mod": "module shop", file: text})
+    assert (found.command, found.build, found.page) == ("./server", [f"go build -o server {built}"], "/healthz")
+    assert any("descriptor 3" in one for one in found.todo)
 
 
 def test_the_object_of_a_framework_goes_before_what_has_the_name(tmp_path: Path) -> None:
@@ -98,6 +202,16 @@ def test_a_factory_that_needs_arguments_is_not_called(tmp_path: Path) -> None:
         ('DB = sqlite3.connect("shop.db")', {"DATABASE": "$GAPLESS_SHARED/shop.db"}, True),
         ('URL = "sqlite:///:memory:"', {}, False),
         ('# "sqlite:///a.db"', {}, False),
+        ('F = "a.db"\nURL = f"sqlite:///{F}"', {"DATABASE_URL": "sqlite:///$GAPLESS_SHARED/a.db"}, True),
+        ('URL = "sqlite:///" + join(HERE, "a.db")', {"DATABASE_URL": "sqlite:///$GAPLESS_SHARED/a.db"}, True),
+        ("U = environ.get('U') or 'sqlite:///' + join(HERE, 'a.db')", {"U": "sqlite:///$GAPLESS_SHARED/a.db"}, False),
+        (
+            "e = create_engine(f'sqlite:///{BASE}/a.db', echo=True)",
+            {"DATABASE_URL": "sqlite:///$GAPLESS_SHARED/a.db"},
+            True,
+        ),
+        ("URL = f\"sqlite:///{environ['GAPLESS_SHARED']}/a.db\"", {}, False),
+        ('URL = f"sqlite:///{path}"', {}, False),
     ],
 )
 def test_a_database_goes_to_what_outlives_a_release(tmp_path: Path, line: str, env: dict[str, str], said: bool) -> None:
@@ -183,3 +297,25 @@ def test_the_example_says_what_is_found_in_it() -> None:
     assert found.todo == []
     assert (found.assets, found.shared, found.uploads) == (said.assets.paths, said.shared, said.uploads)
     assert (found.migrate, found.page) == (said.release.migrate, said.check.path)
+
+
+def test_a_procfile_says_what_is_served(tmp_path: Path) -> None:
+    """Its `web` names the app, whatever else there is; the rest runs beside it or before a release."""
+    procfile = "web: gunicorn -b :$PORT 'site.web:make()'\nworker: celery -A site worker\nrelease: flask db upgrade"
+    files = {"app.py": FASTAPI.format(more=""), "site/web.py": "def make():\n    app = Flask(__name__)\n    return app"}
+    found = look(tmp_path, Procfile=procfile, **files)
+    assert (found.app, found.options, found.kind) == ("site.web:make", ["--factory"], "Flask")
+    assert (found.processes, found.migrate) == ({"worker": "celery -A site worker"}, "flask db upgrade")
+
+
+def test_a_line_for_a_shell_is_left_to_the_author(tmp_path: Path) -> None:
+    """No shell runs a process: a line that wants one would not start."""
+    found = look(tmp_path, Procfile="web: uvicorn app:app\nworker: cd jobs && python run.py", **{"app.py": "app = 1"})
+    assert (found.app, found.processes) == ("app:app", {})
+    assert any("`worker` wants a shell" in one for one in found.todo)
+
+
+def test_a_module_without_an_object_is_gunicorns_application(tmp_path: Path) -> None:
+    """As gunicorn itself takes it."""
+    found = look(tmp_path, Procfile="web: gunicorn shop.wsgi", **{"shop/wsgi.py": "application = wrap(1)"})
+    assert found.app == "shop.wsgi:application"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TEXT = """\
 name = "{name}"
 id = "{id}"            # tells this project from another one of its name; keep it
-command = "gapless serve {app}"
+command = {command}
 listen = "127.0.0.1:8000"
 {more}
 # `gapless config --example` shows every setting.
@@ -32,7 +32,7 @@ listen = "127.0.0.1:8000"
 # Its own virtual environment goes before the PATH, so `gapless serve` is the one in there. gapless comes in a step of
 # its own: pip refuses it beside requirements with hashes, and no lock knows it.
 BUILD = """
-[build]              # each release has its own virtual environment
+[build]{own}
 # On a server it runs as the user NAME-build, who sees nothing in /root or /home and may write the release, which nobody
 # can afterwards, and its own home, /srv/NAME/cache, where caches stay. What the app keeps goes to $GAPLESS_SHARED.
 run = '''
@@ -59,7 +59,9 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
     """Guesses the app, its build, migration and check, from its files; what is there already is left alone."""
     path = Path(project.directory, FILE)
     if path.exists():
-        output.result({"path": str(path), "changed": False}, f"Already there: {path}")
+        output.result(
+            {"path": str(path), "changed": False}, f"Already there: {path}. Remove it to have another one written."
+        )
         return
     _refuse_others(project.directory)
     from gapless import survey  # only this verb pays for it
@@ -79,6 +81,7 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
         except OSError as error:
             raise refusal("write", str(path), error) from error
     document = {"path": str(path), "changed": not dry_run, "app": found.app or None, "text": text}
+    document |= {"command": found.command or None}
     document |= {"kind": found.kind or None, "todo": found.todo, "wheel": packed or None}
     output.result(document, *_said(path, found, packed, text if dry_run else ""))
 
@@ -91,7 +94,9 @@ def _refuse_others(directory: Path) -> None:
 
 
 def _said(path: Path, found: Findings, packed: str, text: str) -> list[str]:
-    guess = f"the app is {found.app}" if found.app else "put your app in place of MODULE:APP"
+    guess = f"the app is {found.app or found.command}"
+    if not found.app and not found.command:
+        guess = "put your app in place of MODULE:APP"
     kind = f" ({found.kind})" if found.kind else ""
     lines = [f"{'Would write' if text else 'Wrote'} {path}: {guess}{kind}."]
     if packed:
@@ -99,14 +104,16 @@ def _said(path: Path, found: Findings, packed: str, text: str) -> list[str]:
     lines += ["To do first:", *(f"  - {one}" for one in found.todo)] if found.todo else []
     if text:
         return [*lines, text]
-    return [*lines, "Next: gapless run here, or gapless up on a server."] if found.app else lines
+    known = found.app or found.command
+    return [*lines, "Next: gapless run here, or gapless up on a server."] if known else lines
 
 
 def render(name: str, found: Findings, ours: str) -> str:
     """Write the gapless.toml of what was found; `ours` is gapless as a build asks for it."""
-    app = " ".join([*found.options, found.app or "MODULE:APP"])
+    command = found.command or " ".join(["gapless serve", *found.options, found.app or "MODULE:APP"])
     lines = [*found.installs.lines, f'{found.installs.add} "{ours}"'] if found.installs else []
-    parts = [BUILD.format(run="\n".join(lines + found.build))] if lines + found.build else []
+    own = "              # each release has its own virtual environment" if found.installs else ""
+    parts = [BUILD.format(own=own, run="\n".join(lines + found.build))] if lines + found.build else []
     if found.migrate:
         parts.append(
             "\n[release]            # before the switchover: old and new release must both live with the result\n"
@@ -117,6 +124,11 @@ def render(name: str, found: Findings, ours: str) -> str:
         parts.append(f"host = {_quoted(found.host)}\n")
     if found.https:
         parts.append('scheme = "https"     # as over a proxy that ends TLS\n')
+    if found.processes:
+        rows = "".join(f"{name} = {{ command = {_quoted(run)} }}\n" for name, run in found.processes.items())
+        parts.append(f"\n[processes]          # beside the server, as the Procfile has them\n{rows}")
+    if found.jit:
+        parts.append("\n[sandbox]\njit = true           # makes machine code while it runs\n")
     if found.env:
         parts.append("\n[env]\n" + "".join(f"{key} = {_quoted(value)}\n" for key, value in found.env.items()))
     for head, table in (
@@ -134,7 +146,7 @@ def render(name: str, found: Findings, ours: str) -> str:
             parts.append(f"\n{head}\n" + "".join(f"{_quoted(key)} = {_quoted(at)}\n" for key, at in table.items()))
     if found.todo:
         parts.append("\n# To do first:\n" + "".join(f"# - {one}\n" for one in found.todo))
-    return TEXT.format(name=name, id=secrets.token_hex(4), app=app, more="".join(parts))
+    return TEXT.format(name=name, id=secrets.token_hex(4), command=_quoted(command), more="".join(parts))
 
 
 def _quoted(text: str) -> str:

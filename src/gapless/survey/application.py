@@ -1,55 +1,133 @@
-"""The application among a project's modules: an object, or a factory that makes it, and a page that it answers."""
+"""The application among a project's modules: an object, or a factory that makes it."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from dataclasses import dataclass
 
-from gapless.survey.findings import APP_DIR, FACTORY, Findings
-from gapless.survey.sources import Source, assigned, name_of, text_of
+from gapless.survey import pages
+from gapless.survey.findings import AGAIN, APP_DIR, FACTORY, Findings
+from gapless.survey.sources import Source, assigned, name_of
 
 OBJECTS = ("app", "application", "api", "asgi", "wsgi", "asgi_app", "wsgi_app", "server")
 PLAIN = ("app", "application", "api")  # what has these names is taken for an app, whatever made it
 FACTORIES = ("create_app", "make_app", "build_app", "app_factory", "create_application", "get_app")
 FRAMEWORKS = ("FastAPI", "Starlette", "Litestar", "Quart", "Flask", "Sanic", "Falcon", "BlackSheep", "Dash")
-PAGES = ("/health", "/healthz", "/health/", "/livez", "/ready", "/readyz", "/ping", "/status", "/up", "/")
-ROUTES = {"get", "route", "api_route"}
-ROUTED = {"FastAPI", "Flask", "Quart"}  # whose pages stand in decorators of the app
-SCHEMA = "/openapi.json"  # which FastAPI answers by itself
+WRAPPERS = ("ASGIApp", "WSGIApp", "Middleware", "ProxyFix")  # how the names of what wraps an app end
+# What is called `app` and serves no requests, by the package that it comes from.
+OTHERS = {
+    "typer",
+    "click",
+    "cyclopts",
+    "celery",
+    "dramatiq",
+    "huey",
+    "rq",
+    "textual",
+    "tkinter",
+    "discord",
+    "firebase_admin",
+}
+# Whoever brings a server of his own, and what to do about it.
+OWN_SERVER = {
+    "aiohttp": 'docs/recipes.md has the server.py for it: `command = "python server.py"`',
+    "tornado": "`server.add_sockets(gapless.listen())`, then `gapless.notify.ready()`: docs/recipes.md has the like",
+    "bottle": "a module with `app = bottle.default_app()`, after its routes",
+    "nicegui": "`ui.run_with(app)` with `app = FastAPI()`, in the place of ui.run()",
+    "gradio": '`app = gr.mount_gradio_app(FastAPI(), demo, path="/")`, in the place of demo.launch()',
+    "streamlit": "it cannot be handed a socket, nor let go of one",
+}
+MCP = {"mcp": "streamable_http_app", "fastmcp": "http_app"}  # what makes an app of a FastMCP, by its package
+HEALTH = 'its own page takes no plain GET: for the check, `@mcp.custom_route("/health", methods=["GET"])`'
 
 
-def find(found: Findings, modules: list[Source]) -> None:
-    """Add the app to what was found, and what speaks for a page to check."""
-    source, body, name = _object(modules) or _factory(found, modules) or (None, [], "")
-    if source is None:
+@dataclass
+class _Found:
+    source: Source
+    body: list[ast.stmt]
+    name: str
+    made: ast.expr | None = None  # the call of a framework; None: it is one by its name alone
+
+
+def find(found: Findings, modules: list[Source], served: tuple[Source, str, bool] | None = None) -> None:
+    """Add the app to what was found, and a page to check; where there is none, say what is there in its place.
+
+    `served` is what the project itself says that is served: a module, its object, whether that is a factory.
+    """
+    one = _said(found, *served) if served else _object(found, modules) or _factory(found, modules)
+    if one is None:
+        _say_why_none(found, modules)
         return
-    made = dict(assigned(body))
-    found.app = f"{source.module}:{name}"
-    if source.root:
-        found.options += [APP_DIR, source.root]
-    values = [value for value in made.values() if name_of(value) in FRAMEWORKS]
-    found.kind = name_of(values[0]) if values else ""
-    if found.kind in ROUTED:
-        found.page = _page(found.kind, values[0], body)
+    found.app = f"{one.source.module}:{one.name}"
+    if one.source.root:
+        found.options += [APP_DIR, one.source.root]
+    found.kind = name_of(one.made) if name_of(one.made) in FRAMEWORKS else ""
+    found.page = pages.find(one.made, one.body)
+    if not found.page and name_of(one.made) in pages.MCP:
+        found.todo.append(f"{one.source.path}: {HEALTH}")
 
 
-def _object(modules: list[Source]) -> tuple[Source, list[ast.stmt], str] | None:
-    weak = None
-    for source in modules:
-        made = dict(assigned(source.tree.body))
-        for name, value in made.items():
-            if name_of(value) == "Dash" and name_of(made.get("server")) == "server":
-                return source, source.tree.body, "server"
-            if isinstance(value, ast.Call) and name_of(value) in FRAMEWORKS and name in OBJECTS:
-                return source, source.tree.body, name
-        functions = [one.name for one in source.tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
-        for name in PLAIN:
-            if weak is None and (name in made or (name in functions and name != "api")):
-                weak = source, source.tree.body, name
-    return weak
+def _said(found: Findings, source: Source, name: str, factory: bool) -> _Found:
+    body = source.tree.body
+    if factory:
+        found.options.append(FACTORY)
+        body = next((one.body for one in body if isinstance(one, ast.FunctionDef) and one.name == name), body)
+    known = _made(source)
+    values = [value for _, value in assigned(body) if name_of(value) in FRAMEWORKS]
+    return _Found(source, body, name, (known.made if known else None) or next(iter(values), None))
 
 
-def _factory(found: Findings, modules: list[Source]) -> tuple[Source, list[ast.stmt], str] | None:
+def _object(found: Findings, modules: list[Source]) -> _Found | None:
+    strong = [one for source in modules if (one := _made(source))]
+    if strong:
+        first, depth = strong[0], len(strong[0].source.path.parts)
+        others = [f"{one.source.module}:{one.name}" for one in strong[1:] if len(one.source.path.parts) == depth]
+        if others:
+            found.todo.append(
+                f"{first.source.module}:{first.name} was taken for the app; if another one is to be served, `command`"
+                f" names it: {', '.join(others[:4])}"
+            )
+        return first
+    return next((one for source in modules if (one := _named(source))), None)
+
+
+def _made(source: Source) -> _Found | None:
+    """What a framework made in a module, under whatever name, or what is wrapped around it there."""
+    made = dict(assigned(source.tree.body))
+    ours = [name for name, value in made.items() if isinstance(value, ast.Call) and name_of(value) in FRAMEWORKS]
+    if not ours:
+        return None
+    ours.sort(key=lambda name: OBJECTS.index(name) if name in OBJECTS else len(OBJECTS))
+    name, app = ours[0], made[ours[0]]
+    if name_of(app) == "Dash":
+        server = next((key for key, value in made.items() if ast.unparse(value) == f"{name}.server"), "")
+        return _Found(source, source.tree.body, server or f"{name}.server", app)
+    for key, value in made.items():
+        wraps = isinstance(value, ast.Call) and any(name_of(one) == name for one in _arguments(value))
+        if key != name and wraps and (key in PLAIN or name_of(value).endswith(WRAPPERS)):
+            name = key
+    return _Found(source, source.tree.body, name, app)
+
+
+def _arguments(call: ast.expr) -> list[ast.expr]:
+    return [*call.args, *(one.value for one in call.keywords)] if isinstance(call, ast.Call) else []
+
+
+def _named(source: Source) -> _Found | None:
+    """What has an app's name, and is not known to be something else."""
+    made = dict(assigned(source.tree.body))
+    functions = [one.name for one in source.tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for name in PLAIN:
+        value = made.get(name)
+        taken = value is not None and source.package(value) not in OTHERS | OWN_SERVER.keys() - {"bottle"}
+        if taken or (name in functions and name != "api"):
+            return _Found(source, source.tree.body, name, value)
+        if name in source.imports and value is None and name != "api" and source.imports[name] not in OTHERS:
+            return _Found(source, source.tree.body, name)
+    return None
+
+
+def _factory(found: Findings, modules: list[Source]) -> _Found | None:
     for source in modules:
         for one in source.tree.body:
             if not isinstance(one, ast.FunctionDef) or one.name not in FACTORIES:
@@ -63,27 +141,32 @@ def _factory(found: Findings, modules: list[Source]) -> tuple[Source, list[ast.s
                 )
                 continue
             found.options.append(FACTORY)
-            return source, one.body, one.name
+            values = [value for _, value in assigned(one.body) if name_of(value) in FRAMEWORKS]
+            return _Found(source, one.body, one.name, values[0] if values else None)
     return None
 
 
-def _page(kind: str, made: ast.expr, body: list[ast.stmt]) -> str:
-    """A page of the app's own without parameters that a GET gets, the likeliest to need no login; "" for none."""
-    pages = set(_pages(body))
-    for page in PAGES:
-        if page in pages:
-            return page
-    keywords = {one.arg: one.value for one in made.keywords} if isinstance(made, ast.Call) else {}
-    closed = "openapi_url" in keywords or "root_path" in keywords
-    return SCHEMA if kind == "FastAPI" and not closed else ""
-
-
-def _pages(body: list[ast.stmt]) -> Iterator[str]:
-    for one in body:
-        for decorator in one.decorator_list if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) else ():
-            if not isinstance(decorator, ast.Call) or name_of(decorator) not in ROUTES or not decorator.args:
-                continue
-            methods = next((word.value for word in decorator.keywords if word.arg == "methods"), None)
-            taken = [text_of(word) for word in getattr(methods, "elts", [])]
-            if not methods or "GET" in taken:
-                yield text_of(decorator.args[0])
+def _say_why_none(found: Findings, modules: list[Source]) -> None:
+    """Name what is the nearest to an app, and what makes it one."""
+    for source in modules:
+        for name, value in assigned(source.tree.body):
+            if name_of(value) == "FastMCP":
+                wanted = f"{name}.{MCP.get(source.package(value), 'http_app')}()"
+                found.todo.append(
+                    f"{source.path}: over HTTP an MCP server is an app: `app = {wanted}`; {HEALTH}; {AGAIN}"
+                )
+                return
+        inside = next(
+            (one for one in ast.walk(source.tree) if isinstance(one, ast.Call) and name_of(one) in FRAMEWORKS), None
+        )
+        if inside and not found.todo:
+            found.todo.append(
+                f"{source.path}, line {inside.lineno}: no server can import this {name_of(inside)}: let it be"
+                f" `app = …` of the module, or what `def create_app()` returns; {AGAIN}"
+            )
+            return
+    for source in modules:
+        for package in source.imports.values():
+            if package in OWN_SERVER:
+                found.todo.append(f"{source.path}: {package} runs a server of its own: {OWN_SERVER[package]}")
+                return

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 from gapless.survey.findings import FACTORY, Findings
-from gapless.survey.sources import Source
+from gapless.survey.sources import Source, assigned, text_of
 
-# A literal URL of a file; in a line that lets the environment say another, the variable's name.
-SQLITE = re.compile(r"""["'](?P<driver>sqlite(?:\+\w+)?):///(?P<file>(?!:memory:)[^"'/{?][^"'{?]*)["']""")
+# A URL of a file; in a line that lets the environment say another, the variable's name.
+SQLITE = re.compile(r"""f?["'](?P<driver>sqlite(?:\+\w+)?):///(?!:memory:|/[^/{]|\?)""")
+FILE = re.compile(r"""([\w.-]+\.(?:db3?|sqlite3?|sq3))["'}?]""")
+NAMED = re.compile(r"""^f["']\w[\w+]*:///\{(\w+)\}["']""")
 VARIABLE = re.compile(r"""(?:environ\.get|getenv|environ)[(\[]\s*["'](\w+)["']""")
 FIELD = re.compile(r"^\s+(\w+)\s*:\s*\w+\s*=\s*")  # of pydantic's settings: the variable has its name
 CONNECT = re.compile(r"""sqlite3\.connect\(\s*["']([^:"'/][^"']*)["']""")
@@ -36,19 +38,50 @@ def find(found: Findings, directory: Path, modules: list[Source]) -> None:
 
 
 def _of_line(found: Findings, source: Source, line: str) -> None:
-    if line.lstrip().startswith("#"):
+    if line.lstrip().startswith("#") or "GAPLESS_" in line:
         return
     if url := SQLITE.search(line):
+        whole = _expression(line[url.start() :])
+        if not (file := _file(source, whole)):
+            return
         said, field = VARIABLE.search(line), FIELD.match(line)
         name = said[1] if said else field[1].upper() if field else "DATABASE_URL"
-        found.env.setdefault(name, f"{url['driver']}:///$GAPLESS_SHARED/{Path(url['file']).name}")
+        found.env.setdefault(name, f"{url['driver']}:///$GAPLESS_SHARED/{file}")
         if not said and not field:
-            wanted = f'os.environ.get("{name}", {url[0]})'
-            found.todo.append(f"{source.path}: {url[0]} is in the release, which nobody can write: `{wanted}`")
-    elif (file := CONNECT.search(line)) and not VARIABLE.search(line):
-        found.env.setdefault("DATABASE", f"$GAPLESS_SHARED/{Path(file[1]).name}")
-        wanted = f'os.environ.get("DATABASE", "{file[1]}")'
-        found.todo.append(f'{source.path}: "{file[1]}" is in the release, which nobody can write: `{wanted}`')
+            wanted = f'os.environ.get("{name}", {whole})'
+            found.todo.append(f"{source.path}: {whole} is in the release, which nobody can write: `{wanted}`")
+    elif (called := CONNECT.search(line)) and not VARIABLE.search(line):
+        found.env.setdefault("DATABASE", f"$GAPLESS_SHARED/{Path(called[1]).name}")
+        wanted = f'os.environ.get("DATABASE", "{called[1]}")'
+        found.todo.append(f'{source.path}: "{called[1]}" is in the release, which nobody can write: `{wanted}`')
+
+
+def _expression(line: str) -> str:
+    """The expression that `line` begins with: up to a comma, a bracket that it did not open, or a comment."""
+    depth, quote = 0, ""
+    for at, char in enumerate(line):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in "([{":
+            depth += 1
+        elif char in ")]}" or (char in ",#" and not depth):
+            depth -= 1
+            if depth < 0:
+                return line[:at].rstrip()
+    return line.rstrip()
+
+
+def _file(source: Source, url: str) -> str:
+    """The name of the file that an expression makes a URL of; "" where the code does not say it."""
+    if named := NAMED.search(url):
+        return Path(text_of(dict(assigned(source.tree.body)).get(named[1]))).name
+    if files := FILE.findall(url):
+        return str(files[-1])
+    return (
+        Path(url.rpartition("/")[2].partition("?")[0].strip("\"'")).name if url[0] in "\"'" and "+" not in url else ""
+    )
 
 
 def _of_alembic(found: Findings, directory: Path) -> None:

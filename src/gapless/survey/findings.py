@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 FACTORY, APP_DIR = "--factory", "--app-dir"
+AGAIN = "then `rm gapless.toml` and `gapless init` again"
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Findings:
     """Of one project; empty where nothing was found. `todo` are sentences, each with the line to write."""
 
     app: str = ""  # MODULE:APP
+    command: str = ""  # of another server than ours; then there is no app
+    jit: bool = False  # whether it makes machine code while it runs
     kind: str = ""  # its framework
     options: list[str] = field(default_factory=list)  # of `gapless serve`
     build: list[str] = field(default_factory=list)  # after what installs
@@ -32,4 +35,5 @@ class Findings:
     assets: dict[str, str] = field(default_factory=dict)
     shared: dict[str, str] = field(default_factory=dict)
     uploads: dict[str, str] = field(default_factory=dict)
+    processes: dict[str, str] = field(default_factory=dict)  # commands that run beside the server
     todo: list[str] = field(default_factory=list)

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-SKIP = {"tests", "test", "docs", "node_modules", "build", "dist", "site-packages", "migrations", "venv", "env"}
+SKIP = {
+    "tests",
+    "test",
+    "docs",
+    "examples",
+    "node_modules",
+    "build",
+    "dist",
+    "site-packages",
+    "migrations",
+    "venv",
+    "env",
+}
 ENTRIES = ("asgi", "main", "app", "wsgi", "__init__")  # files where an app is looked for first
+IMPORTED = re.compile(r"^(?:from|import)[ \t]+([A-Za-z_]\w*)", re.MULTILINE)  # absolutely, the first part
 DEPTH, MOST, LARGEST = 4, 400, 256 << 10  # directories in one another, files, bytes
 
 
@@ -31,17 +45,53 @@ class Source:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return ast.Module([], [])
 
+    @cached_property
+    def imports(self) -> dict[str, str]:
+        """The names that the module imports, each with the first part of where from; "" for its own package."""
+        found: dict[str, str] = {}
+        for one in self.tree.body:
+            if isinstance(one, ast.Import):
+                found |= {each.asname or each.name.partition(".")[0]: each.name.partition(".")[0] for each in one.names}
+            elif isinstance(one, ast.ImportFrom):
+                of = "" if one.level else (one.module or "").partition(".")[0]
+                found |= {each.asname or each.name: of for each in one.names}
+        return found
+
+    def package(self, node: ast.expr | None) -> str:
+        """The package that what is called or read comes from: `typer` of typer.Typer(…); "" where it is none."""
+        while isinstance(node, ast.Call | ast.Attribute):
+            node = node.func if isinstance(node, ast.Call) else node.value
+        return self.imports.get(node.id, "") if isinstance(node, ast.Name) else ""
+
 
 def sources(directory: Path) -> list[Source]:
     """The project's own modules, the likeliest to have the app first."""
     found = []
     for path in _files(directory):
         inside = path.relative_to(directory)
-        root = "src" if inside.parts[0] == "src" and not (directory / "src/__init__.py").exists() else ""
+        if path.stat().st_size > LARGEST:
+            continue
+        text = path.read_text("utf-8", "replace")
+        root = _root(directory, inside, text)
         module = ".".join(inside.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-        if module and path.stat().st_size <= LARGEST:
-            found.append(Source(inside, root, module, path.read_text("utf-8", "replace")))
+        if module and module != "__init__":
+            found.append(Source(inside, root, module, text))
     return sorted(found, key=_likelihood)
+
+
+def _root(directory: Path, inside: Path, text: str) -> str:
+    """The directory that a module is imported from: where what it imports itself is; "" is the project's own."""
+    usual = "src" if inside.parts[0] == "src" and not (directory / "src/__init__.py").exists() else ""
+    wanted = set(IMPORTED.findall(text))
+    for folder in inside.parents:
+        near = {one for one in wanted if _is_module(directory / folder / one)}
+        if near and not any(_is_module(directory / usual / one) for one in near):
+            return "" if folder == Path() else str(folder)
+    return usual
+
+
+def _is_module(path: Path) -> bool:
+    return path.with_name(f"{path.name}.py").is_file() or (path.is_dir() and any(path.glob("*.py")))
 
 
 def _likelihood(one: Source) -> tuple[int, int, str]:
