@@ -12,8 +12,8 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.cli.types import MOMENT, PATTERN
 from gapless.errors import GaplessError
-from gapless.switch.symptoms import NEAR, Kind, Symptom, recognise
 from gapless.switch.app import Lines
+from gapless.switch.symptoms import NEAR, Kind, Symptom, recognise
 
 MOST = 10_000  # lines: all of them are in memory, and an app may have written more than fits there
 
