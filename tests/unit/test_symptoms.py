@@ -71,7 +71,7 @@ def test_a_line_that_betrays_what_was_refused(kind: Kind, said: str) -> None:
     assert recognise(lines, None) == ()
 
 
-@pytest.mark.parametrize("kind", SETTABLE)
+@pytest.mark.parametrize("kind", sorted(SETTABLE))
 def test_a_setting_as_it_is_advised(kind: Kind) -> None:
     """Invariant 8: it is accepted, and with it nobody is told to set it again."""
     assert set(SEEN) == set(Kind)

@@ -15,7 +15,7 @@ from gapless.home import Home
 from gapless.release import lock, notifying, recovery
 from gapless.release.assets import Assets
 from gapless.release.attempt import Target
-from gapless.switch.app import App
+from gapless.switch.app import App, Lines
 from gapless.switch.embedded.control import UnreachableError
 from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
@@ -118,7 +118,7 @@ def _sandbox(app: App, current: str) -> list[Finding]:
     allowed = app.home.sandbox(current)
     if allowed is None:
         return []
-    found = sandbox.refused(app.log(current, sandbox.LINES), allowed)
+    found = sandbox.refused(app.log(current, Lines(sandbox.LINES)), allowed)
     found += sandbox.packages(app.home.releases / current, allowed)
     return found or [Finding("sandbox", Severity.OK, "it refused nothing that the current release's log tells of")]
 
