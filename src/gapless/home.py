@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 from gapless import config as configuration
-from gapless.config.settings import Config
+from gapless.config.settings import Config, Sandbox
 from gapless.errors import GaplessError
 
 EMBEDDED = ".gapless"  # in the project's directory
@@ -186,6 +186,10 @@ class Home:
                 hint = "`gapless deploy` makes a release with settings of its own; `gapless releases` lists the others"
                 raise GaplessError("configure", release, cause, hint) from error
         return self._configs[release]
+
+    def sandbox(self, release: str) -> Sandbox | None:  # noqa: ARG002 -- where systemd runs no release
+        """What `release` may do on the host; None where nothing confines it, or it is not known any more."""
+        return None
 
     def of_unit(self, unit: str) -> str:  # noqa: ARG002 -- where systemd runs no release
         """The release that a unit of systemd is of; "" of any other unit."""

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "switch.systemd": {*APP, "switch"},
     "release": {
         *(*BASE, "config", "destination", "environment", "home"),
-        *("switch.engine", "switch.job", "switch.manager", "switch.orders", "switch.pause"),
+        *("switch.engine", "switch.job", "switch.manager", "switch.orders", "switch.pause", "switch.symptoms"),
     },
     "prove": BASE,
     "survey": set[str](),

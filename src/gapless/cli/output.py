@@ -69,6 +69,11 @@ class Output:
         """Something to know that did not stop the command."""
         self._echo(click.style(f"Warning: {in_a_line(text)}", fg="yellow"), err=True)
 
+    def advise(self, hint: str) -> None:
+        """What to try, where nothing failed: nothing with -q or --json."""
+        if not self.quiet and not self.json:
+            self._try(hint)
+
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         """Lines of aligned columns, two spaces between them."""
         rows = [[in_a_line(cell) for cell in row] for row in rows]
@@ -92,11 +97,14 @@ class Output:
         for note in notes:
             self._echo(f"       {in_a_line(note)}", err=True)
         if error.hint:
-            self._echo(click.style("Try:   ", fg="cyan", bold=True) + in_a_line(error.hint), err=True)
+            self._try(error.hint)
 
     def interrupted(self) -> None:
         """Ctrl-C: say so, on a line of its own."""
         self._echo("\nInterrupted.", err=True)
+
+    def _try(self, hint: str) -> None:
+        self._echo(click.style("Try:   ", fg="cyan", bold=True) + in_a_line(hint), err=True)
 
     def _echo(self, text: str, *, err: bool = False, answer: bool = False) -> None:
         """Write; where nobody takes it (a closed terminal or pipe, a full disk) the command goes on without a word.

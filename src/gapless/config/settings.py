@@ -128,11 +128,17 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Sandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the app may do under systemd: reach the network, write outside `shared`, make code while it runs."""
+    """What the app may do under systemd: reach the network, write outside `shared`, make code while it runs.
+
+    `proc` is what it sees of /proc beside its own user's processes, as ProcSubset= of systemd.exec(5) has it;
+    `priority` lets it change the priority, the processors and the memory's nodes of its own processes.
+    """
 
     network: Literal["none", "local", "full"] = "full"
     writable: list[str] = []
     jit: bool = False
+    proc: Literal["all", "pid"] = "all"
+    priority: bool = False
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gapless.config.settings import Config, Serve
 from gapless.doctor.finding import Finding, Severity
+from gapless.linux.elf import has_executable_stack
 from gapless.linux.files import open_regular
 from gapless.switch.systemd import units
 
@@ -120,7 +121,10 @@ def _jit(argv: Sequence[str], program: Path, directory: Path) -> Finding | None:
     found = names & JIT
     if "php" in names and any("jit" in word for word in words):
         found.add("php")
-    if not found:
+    if found:
+        what = f"{found.pop()} makes code while it runs, and the sandbox forbids it (MemoryDenyWriteExecute)"
+    elif stack := next((one for one in _chain(last) if has_executable_stack(one)), None):
+        what = f"{stack} asks for an executable stack, and in the sandbox starts no thread (MemoryDenyWriteExecute)"
+    else:
         return None
-    what = f"{found.pop()} makes code while it runs, and the sandbox forbids it (MemoryDenyWriteExecute)"
     return Finding("programs", Severity.FAILED, what, "in gapless.toml: [sandbox] jit = true")

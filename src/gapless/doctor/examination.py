@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gapless.config.settings import Config
-from gapless.doctor import command, database, installed, leftovers, machine, other_proxies, proxy
+from gapless.doctor import command, database, installed, leftovers, machine, other_proxies, proxy, sandbox
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.home import Home
@@ -43,6 +43,7 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
         found += _guarded("ledger", lambda: [leftovers.ledger(target.ledger.unknown(target.store.names()))])
         if current:
             found += _guarded("current release", lambda: [leftovers.current_release(home, current)])
+            found += _guarded("sandbox", lambda: _sandbox(app, current))
         if current is None or (home.releases / current).is_dir():
             found += _guarded("programs", lambda: [_programs(config, project, home, current)])
         found += _guarded("assets", lambda: _assets(target, current))
@@ -108,6 +109,15 @@ def _programs(config: Config, project: Path, home: Home, current: str | None) ->
     sandboxed = isinstance(home, SystemdHome)
     path = units.search_path(config, home, current or "") if isinstance(home, SystemdHome) else os.environ.get("PATH")
     return command.programs(config, directory, path or os.defpath, sandboxed=sandboxed, homes_hidden=bool(home.owner))
+
+
+def _sandbox(app: App, current: str) -> list[Finding]:
+    allowed = app.home.sandbox(current)
+    if allowed is None:
+        return []
+    found = sandbox.refused(app.log(current, sandbox.LINES), allowed)
+    found += sandbox.packages(app.home.releases / current, allowed)
+    return found or [Finding("sandbox", Severity.OK, "it refused nothing that the current release's log tells of")]
 
 
 def _assets(target: Target, current: str | None) -> list[Finding]:

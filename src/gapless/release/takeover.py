@@ -17,6 +17,7 @@ from gapless.release.lock import DeployLock
 from gapless.release.watch import WATCH, TurnBackError, Watch, monitored, must_be_well, observe
 from gapless.switch import engine
 from gapless.switch.job import of_sealed
+from gapless.switch.symptoms import of_sandbox
 
 AFTER = 1.0  # seconds that the monitor still looks after a release was turned back: did it help?
 
@@ -120,7 +121,8 @@ def _not_switched(target: Target, attempt: Attempt, switchover: engine.Switchove
     serving = f"{attempt.previous} goes on serving" if attempt.previous else "no release serves"
     cause = f"{switchover.cause}; {serving}"
     last = switchover.log or tail(log)
-    hint = switchover.hint or f"{of_sealed(last)}all its output: `gapless logs {attempt.release}`"
+    refused = of_sealed(last) + of_sandbox(last, target.home.sandbox(attempt.release))
+    hint = switchover.hint or f"{refused}all its output: `gapless logs {attempt.release}`"
     return GaplessError("switch over to", attempt.release, cause, hint, details=last)
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from gapless.config.settings import Sandbox
 from gapless.errors import GaplessError
 from gapless.linux import signals
 from gapless.linux.files import tail
+from gapless.switch.symptoms import of_sandbox
 
 # What programs say when a file may not be written: the system's words, Node's, Python's, a shell's, SQLite's.
 REFUSED = (
@@ -57,14 +59,15 @@ def out_of_memory(table: str, limit: str) -> str:
     return f"it was killed: out of memory{f' ([{table}] memory = {limit})' if limit else ''}"
 
 
-def failure(kind: Kind, release: str, log: Path, cause: str) -> GaplessError:
-    """The error of a command that failed: what it wrote last is among its details."""
+def failure(kind: Kind, release: str, log: Path, cause: str, sandbox: Sandbox | None = None) -> GaplessError:
+    """The error of a command that failed, in `sandbox` if there is one: what it wrote last is among its details."""
     last = tail(log)
     hint = of_sealed(last)
     if hint and kind is Kind.BUILD:
         hint = "a build writes its release and, for what is to stay, $HOME; the app's data is for a migration; "
     elif last and last[-1].endswith(": not found"):  # the shell's words
         hint = "install that program for all users: under systemd nothing in /root or /home is seen; "
+    hint += of_sandbox(last, sandbox)
     return GaplessError(f"run the {kind} of", release, cause, f"{hint}all its output: {log}", details=last)
 
 

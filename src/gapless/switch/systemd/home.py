@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from gapless.config.settings import Sandbox
+from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.switch.systemd.systemctl import Systemctl
 
@@ -106,6 +108,13 @@ class SystemdHome(Home):
     def instance(self, unit: str) -> str:
         """The inverse of `unit`."""
         return unit.partition("@")[2].removesuffix(".service")
+
+    def sandbox(self, release: str) -> Sandbox | None:
+        """What its units are made by."""
+        try:
+            return self.config(release).sandbox
+        except GaplessError:
+            return None
 
     def of_unit(self, unit: str) -> str:
         """The release that a unit of systemd is of: its server, a process, a timer's job, a rehearsal."""

@@ -49,7 +49,8 @@ class SystemdJobs:
                 self._end(unit)
         self._forget(unit)
         if problem:
-            raise failure(kind, release, log, problem)
+            sandbox = self.home.sandbox(release) if kind is Kind.MIGRATION else None
+            raise failure(kind, release, log, problem, sandbox)
 
     def under_way(self) -> str:
         """End what a killed deployer and its deadman left of a build, and say whether a migration goes on."""
