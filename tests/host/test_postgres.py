@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,21 @@ def app(environ, start_response):
         time.sleep(0.1)
     start_response("200 OK" if done.returncode == 0 else "500 Error", [("Content-Type", "text/plain")])
     return [f"{RELEASE} {done.stdout}{done.stderr}".encode()]
+"""
+
+
+# Whoever comes while another asks has his answer: fifty visitors a second would be fifty of psql.
+TOGETHER = """
+import threading
+LOCK, LAST, alone = threading.Lock(), [0.0, ()], app
+
+def app(environ, start_response):
+    with LOCK:
+        if time.monotonic() - LAST[0] > 0.3:
+            LAST[1] = alone(environ, lambda *said: LAST.append(said))
+            LAST[0] = time.monotonic()
+    start_response(*LAST[-1])
+    return LAST[1]
 """
 
 
@@ -60,6 +76,26 @@ def shop(server: Host) -> Iterator[Shop]:
     server.run("sh", "-c", "cd / && sudo -u postgres dropdb shop && sudo -u postgres dropuser shop")
 
 
+@contextlib.contextmanager
+def reading(shop: Shop) -> Iterator[Callable[[str], int]]:
+    """Inside, a transaction that has read the table does not end; what is given counts the sessions of a kind."""
+    psql = ["sudo", "-u", "postgres", "env", "PGAPPNAME=reader", "psql", "--no-psqlrc", "shop"]
+    reader = shop.host.popen(*psql, "-c", "BEGIN", "-c", "SELECT * FROM orders", "-c", "SELECT pg_sleep(300)", cwd="/")
+    ask = [one.replace("reader", "asks") for one in psql]
+    sleeps = "application_name = 'reader' AND query LIKE '%sleep%'"
+
+    def asked(what: str, such: str) -> str:
+        query = f"SELECT {what} FROM pg_stat_activity WHERE {such} AND pid <> pg_backend_pid()"  # noqa: S608 -- ours
+        return shop.host.run(*ask, "-Atc", query, cwd="/").stdout.strip()
+
+    wait_until(lambda: asked("count(*)", sleeps) == "1")
+    try:
+        yield lambda such: int(asked("count(*)", such))
+    finally:
+        asked("pg_terminate_backend(pid)", sleeps)
+        reader.communicate(timeout=30)
+
+
 def test_a_bad_migration_is_gone_back_from(shop: Shop) -> None:
     """The dump before it brings back what it deleted; Postgres knows the app by its system user, without a password."""
     assert shop.get().split()[1] == "2"
@@ -86,18 +122,37 @@ def test_a_migration_that_would_stop_the_site_gives_up(shop: Shop) -> None:
     """Invariant 3: behind a transaction that does not end it waits as long as the page says; visitors go on."""
     shop.host.write(f"{shop.project}/migrate.sql", "BEGIN; ALTER TABLE orders ADD COLUMN paid int; COMMIT;")
     before = shop.current()
-    psql = ["sudo", "-u", "postgres", "env", "PGAPPNAME=reader", "psql", "--no-psqlrc", "shop"]
-    reader = shop.host.popen(*psql, "-c", "BEGIN", "-c", "SELECT * FROM orders", "-c", "SELECT pg_sleep(100)", cwd="/")
-    ask = [one.replace("reader", "asks") for one in psql]
-    others = "FROM pg_stat_activity WHERE application_name = 'reader' AND query LIKE '%sleep%'"
-    wait_until(lambda: "1" in shop.host.run(*ask, "-Atc", f"SELECT count(*) {others}", cwd="/").stdout)
     with visits(shop) as seen:
-        assert "canceling statement due to lock timeout" in shop.fails("deploy")
-        shop.host.run(*ask, "-c", f"SELECT pg_terminate_backend(pid) {others}", cwd="/")
-        reader.communicate(timeout=30)
+        with reading(shop):
+            assert "canceling statement due to lock timeout" in shop.fails("deploy")
         assert shop.current() == before
         shop.deploy()
     assert seen.lost == []
+
+
+def test_a_migration_that_visitors_feel_is_seen(shop: Shop) -> None:
+    """Invariants 3 and 8: --prove looks on while it waits for a lock; as it is advised to, the next one gives up."""
+    path = f"{shop.project}/gapless.toml"
+    toml = shop.host.read(path)
+    shop.host.write(path, toml.replace("lock_timeout=2s", "lock_timeout=60s"))
+    shop.host.write(f"{shop.project}/app.py", f"{APP}\n{TOGETHER}")
+    shop.host.write(f"{shop.project}/migrate.sql", "SELECT 1;")
+    shop.deploy()
+    before = shop.current()
+    shop.host.write(f"{shop.project}/migrate.sql", "ALTER TABLE orders ADD COLUMN paid int;")
+    with reading(shop) as sessions:
+        proving = shop.popen("deploy", "--prove", "--max-latency", "2s")
+        wait_until(lambda: sessions("query LIKE 'SELECT count%' AND now() - query_start > '4 s'") > 0, 90)
+    told = proving.communicate(timeout=60)[0]
+    assert proving.returncode == 1
+    assert "in the phase `migrate`" in told
+    assert "Try:   let the migration wait for a lock for a second or two" in told
+    assert shop.current() == before
+    shop.host.write(path, toml)
+    shop.host.write(f"{shop.project}/migrate.sql", "ALTER TABLE orders ADD COLUMN sent int;")
+    with reading(shop):
+        assert "canceling statement due to lock timeout" in shop.fails("deploy", "--prove", "--max-latency", "10s")
+    assert shop.current() == before
 
 
 def test_a_restart_of_postgres_under_load(shop: Shop) -> None:

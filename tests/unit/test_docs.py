@@ -76,9 +76,11 @@ def test_the_page_of_security_has_what_systemd_says_of_each_unit() -> None:
     assert max(said.values()) <= 1.5
     if exposure["version"]() in table:  # another version counts otherwise
         assert table == exposure["table"]()
+        assert "no unit more exposed than 1.5 with all of them" in (ROOT / "docs" / "sandbox.md").read_text()
+        assert max(exposure["levels"]("sandbox = { jit = true, priority = true }").values()) <= 1.5
 
 
-@pytest.mark.parametrize("page", ["servers.md", "proxy.md"])
+@pytest.mark.parametrize("page", ["servers.md", "sandbox.md", "proxy.md"])
 def test_a_page_of_settings_has_the_true_defaults(page: str) -> None:
     """A row of its table is a setting with its default."""
     text = (ROOT / "docs" / page).read_text()

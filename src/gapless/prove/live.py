@@ -17,6 +17,7 @@ from gapless.prove.workload import Workload
 from gapless.span import show
 from gapless.visitor import Visitor
 
+FIRST, MIGRATE = "baseline", "migrate"  # phases, as a deploy calls them
 BASELINE = 1.0  # seconds of what is usual, before anything happens
 
 
@@ -40,7 +41,7 @@ class LiveProbe:
 
     def begin(self) -> None:
         """Start the probe; returns after a second of it, or at the first alarm. Raises GaplessError."""
-        self.enter("baseline")
+        self.enter(FIRST)
         self._load = BackgroundProbe(self._workload, self._count, self._bound)
         patience = time.monotonic() + self._workload.timeout_seconds + 10  # a slow answer is a result, too
         while not self._began.wait(0.05):
@@ -66,9 +67,13 @@ class LiveProbe:
         return self._trouble
 
     def advice(self) -> str:
-        """What may be wrong with the question itself, seen before anything was changed; "" where nothing may."""
+        """What may be wrong with the question, seen before anything changed, or with the migration; "": nothing."""
         alarm = self._load.alarm if self._load else None
         if alarm is None:
+            return ""
+        if (phase := self._phase(alarm)) == MIGRATE:
+            return "let the migration wait for a lock for a second or two, and try again: `lock_timeout` of PostgreSQL"
+        if phase != FIRST:
             return ""
         if alarm.failure is Failure.STATUS:
             if self._visitor:
@@ -105,10 +110,16 @@ class LiveProbe:
         if requests:
             self._began.set()
 
-    def _told(self, sample: Sample) -> str:
+    def _moment(self, sample: Sample) -> float:
         broke = sample.failure not in (None, Failure.TIMEOUT)  # else the moment it was due says more
-        moment = sample.ended_at if broke else sample.scheduled_at
-        phase = next((name for name, start in reversed(self._phases) if start <= moment), "baseline")
+        return sample.ended_at if broke else sample.scheduled_at
+
+    def _phase(self, sample: Sample) -> str:
+        moment = self._moment(sample)
+        return next((name for name, start in reversed(self._phases) if start <= moment), FIRST)
+
+    def _told(self, sample: Sample) -> str:
+        moment, phase = self._moment(sample), self._phase(sample)
         at = f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S.%f}"[:-3]
         what = f"a request ({sample.kind}, {sample.asked})"
         if sample.failure is Failure.STATUS:

@@ -20,8 +20,8 @@ from gapless.release.owner import account
 from gapless.release.pointers import some
 from gapless.release.prune import remove_old
 from gapless.release.room import empty_cache, must_have_room
-from gapless.release.takeover import settle_assets, switch_over
-from gapless.release.watch import Watch, end_watch
+from gapless.release.takeover import settle_assets, switch_over, watched
+from gapless.release.watch import Monitor, Watch, end_watch, must_be_well
 from gapless.switch import engine
 from gapless.switch.job import Jobs, Kind
 
@@ -65,10 +65,11 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
             jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
             making.build(target, attempt, config, jobs)
             making.finish(target, attempt, jobs)
-            _migrate(target, attempt, config, lock, jobs)
-            making.warn_of_data(target, attempt.previous)
-            _publish(target, attempt, config)
-            switch_over(target, attempt, config, lock, watch)
+            with watched(target, attempt, watch) as on:
+                _migrate(target, attempt, config, lock, jobs, on.monitor if on else None)
+                making.warn_of_data(target, attempt.previous)
+                _publish(target, attempt, config)
+                switch_over(target, attempt, config, lock, on)
         committed = target.clock.monotonic()
         _prune(target, attempt, config)
         _look_beside(target, config, committed + LOOK_BESIDE)
@@ -102,7 +103,8 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
                 _publish(target, attempt, config)
             except GaplessError as error:  # most of them are there, and what is worse than this made somebody go back
                 target.observer.warning(str(error))
-            switch_over(target, attempt, config, lock, watch)
+            with watched(target, attempt, watch) as on:
+                switch_over(target, attempt, config, lock, on)
     return Result(release, current, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
 
 
@@ -174,15 +176,22 @@ def _finish_commit(target: Target, current: str) -> None:
         target.observer.warning(f"cannot finish the commit of {current}: {error}")
 
 
-def _migrate(target: Target, attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs) -> None:
-    if config.release.migrate:
-        if target.backup and config.database.path:
-            with attempt.phase(BACK_UP):
-                attempt.backed_up(_back_up(target.backup, attempt.release, config))
-        with attempt.phase(MIGRATE):
-            lock.name(phase=MIGRATE)
-            attempt.run(jobs, Kind.MIGRATION, shell(config.release.migrate), config.release.timeout)
-            lock.name(phase="")
+def _migrate(
+    target: Target, attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs, monitor: Monitor | None
+) -> None:
+    if not config.release.migrate:
+        return
+    if target.backup and config.database.path:
+        with attempt.phase(BACK_UP):
+            attempt.backed_up(_back_up(target.backup, attempt.release, config))
+    if monitor:
+        monitor.enter(MIGRATE)
+    with attempt.phase(MIGRATE):
+        lock.name(phase=MIGRATE)
+        attempt.run(jobs, Kind.MIGRATION, shell(config.release.migrate), config.release.timeout)
+        lock.name(phase="")
+    if monitor:
+        must_be_well(monitor, attempt.release, f"the migration has run, and {attempt.previous} goes on serving")
 
 
 def _publish(target: Target, attempt: Attempt, config: Config) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from typing import NoReturn
 
 from gapless import timeouts
@@ -22,14 +23,26 @@ from gapless.switch.symptoms import of_sandbox
 AFTER = 1.0  # seconds that the monitor still looks after a release was turned back: did it help?
 
 
-def switch_over(target: Target, attempt: Attempt, config: Config, lock: DeployLock, watch: Watch | None) -> None:
-    """Make the attempt's release the current one, and `watch` it if that is asked for. Raises GaplessError.
+@contextlib.contextmanager
+def watched(target: Target, attempt: Attempt, watch: Watch | None) -> Iterator[Watch | None]:
+    """Have the watch's monitor look on inside, from before anything that visitors may feel; yields the watch.
 
-    Before the commit nothing that serves is touched; a release that its watch finds unfit is turned back.
+    None of a first release, which there is nothing to turn back from. Raises GaplessError.
     """
     if watch and attempt.previous is None:
         target.observer.warning("there is no release to turn back to, so this first one is not watched")
         watch = None
+    if watch and attempt.previous:
+        target.home.config(attempt.previous)  # now: what cannot be read could not be turned back to
+    with monitored(target, attempt, watch.monitor if watch else None):
+        yield watch
+
+
+def switch_over(target: Target, attempt: Attempt, config: Config, lock: DeployLock, watch: Watch | None) -> None:
+    """Make the attempt's release the current one, and go on to `watch` it if it is `watched`. Raises GaplessError.
+
+    Before the commit nothing that serves is touched; a release that its watch finds unfit is turned back.
+    """
     monitor = watch.monitor if watch else None
 
     def moved(state: engine.Step) -> None:
@@ -38,16 +51,13 @@ def switch_over(target: Target, attempt: Attempt, config: Config, lock: DeployLo
             if state is engine.Step.PROVEN:
                 must_be_well(monitor, attempt.release, f"{attempt.previous} goes on serving")
 
-    if watch and attempt.previous:
-        target.home.config(attempt.previous)  # now: what cannot be read could not be turned back to
     timeout = config.check.timeout + timeouts.DEPLOYER
     switchover = engine.Switchover(
         target.manager, attempt.release, timeout, moved, keep=watch is not None, known=attempt.previous
     )
-    with monitored(target, attempt, monitor):
-        _commit(target, attempt, switchover)
-        if watch and switchover.state is engine.Step.WATCHING:
-            _try(target, attempt, switchover, config, lock, watch)
+    _commit(target, attempt, switchover)
+    if watch and switchover.state is engine.Step.WATCHING:
+        _try(target, attempt, switchover, config, lock, watch)
 
 
 def _commit(target: Target, attempt: Attempt, switchover: engine.Switchover) -> None:

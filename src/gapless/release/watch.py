@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ class Monitor(Protocol):
         """What is wrong, in words, with its time and phase; empty while all is well."""
 
     def advice(self) -> str:
-        """What may be wrong with what it asks for, where it was so before anything changed."""
+        """What may be wrong with what it asks for, where it was so before anything changed, or with the migration."""
 
     def stop(self) -> str:
         """Stop to look; the last verdict. Again is no error."""
@@ -72,7 +72,7 @@ def monitored(target: Target, attempt: Attempt, monitor: Monitor | None) -> Iter
     try:
         with attempt.phase(BASELINE):
             monitor.begin()
-            must_be_well(monitor, attempt.release, "nothing was touched", monitor.advice)
+            must_be_well(monitor, attempt.release, "nothing was touched")
         yield
     finally:
         monitor.stop()
@@ -87,11 +87,11 @@ def monitored(target: Target, attempt: Attempt, monitor: Monitor | None) -> Iter
             target.observer.warning(str(error))
 
 
-def must_be_well(monitor: Monitor, release: str, consequence: str, advice: Callable[[], str] = str) -> None:
-    """Raise GaplessError, with `advice`, when the monitor saw something wrong before the commit."""
+def must_be_well(monitor: Monitor, release: str, consequence: str) -> None:
+    """Raise GaplessError when the monitor saw something wrong before the commit."""
     if cause := monitor.verdict():
         hint = "if the app is broken already, and this release mends it, deploy it without --prove"
-        if question := advice():
+        if question := monitor.advice():
             hint = f"{question}; {hint}"
         raise GaplessError("prove", release, f"{cause}; {consequence}", hint)
 
