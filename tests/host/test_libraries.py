@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from gapless.config.settings import Sandbox
 from gapless.switch.symptoms import Kind, recognise
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing
+from tests.support import GAPLESS, wait_until
 
 # Does what $TRIES names as it is loaded, and what a visitor names as he asks.
 APP = """
@@ -179,6 +181,22 @@ def test_what_no_setting_allows(shop: Shop) -> None:
     assert shop("logs", "-q").stderr == ""
     shop.deploy()
     assert shop("logs").stderr == ""
+
+
+def test_what_is_refused_while_somebody_looks_on(shop: Shop) -> None:
+    """Invariant 8: `logs -f` says it as it happens, once."""
+    write(shop)
+    shop.deploy()
+    path = f"{shop.project}/told"
+    follow = shop.host.popen("sh", "-c", f"exec {shlex.join(GAPLESS)} logs -f > {path} 2>&1", cwd=shop.project)
+    try:
+        wait_until(lambda: tried(shop, "nice") is None and "[sandbox] priority = true" in shop.host.read(path), 30)
+        before = shop.host.read(path).count("not permitted")
+        wait_until(lambda: tried(shop, "nice") is None and shop.host.read(path).count("not permitted") > before + 1, 30)
+        assert shop.host.read(path).count("Try:   in gapless.toml: [sandbox] priority = true (for: ") == 1
+    finally:
+        follow.kill()
+        follow.wait()
 
 
 def test_node(shop: Shop) -> None:

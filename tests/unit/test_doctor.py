@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from gapless import config
 from gapless.config.settings import Config, argv
-from gapless.doctor import command, installed, leftovers, machine, other_proxies, proxy
+from gapless.doctor import command, installed, leftovers, machine, other_proxies, proxy, sandbox
 from gapless.doctor.examination import examine
 from gapless.doctor.finding import Finding, Severity
 from gapless.switch.embedded.app import EmbeddedApp
@@ -31,6 +32,13 @@ UNIT = {"Id": "shop@r.service", "ActiveState": "active", "NeedDaemonReload": "no
 
 def shop(more: str = "", command: str = "gapless serve shop:app") -> Config:
     return config.parse(f'name = "shop"\ncommand = "{command}"\n{more}', Path("gapless.toml"))
+
+
+def with_stack(program: bytes, flags: int) -> bytes:
+    """A program whose stack has these flags, elf(5): 7 can be executed, too."""
+    header = struct.pack("<I", 0x6474E551)
+    at = program.index(header, 64)
+    return program[: at + 4] + struct.pack("<I", flags) + program[at + 8 :]
 
 
 def statvfs(free: int, of: int = 100 * GB, inodes: float = 0.5, flags: int = 0) -> os.statvfs_result:
@@ -195,6 +203,13 @@ def test_programs_that_the_sandbox_forbids(tmp_path: Path, monkeypatch: pytest.M
     assert str(home) in found("./script")
     assert str(home) in found("./detour")
     assert "node makes code" in found("true", '[processes.worker]\ncommand = "./node"\n')
+    interpreter = seen / "python"
+    interpreter.write_bytes(with_stack(Path(sys.executable).read_bytes(), 7))
+    interpreter.chmod(0o755)
+    assert "asks for an executable stack" in found("./python server.py")
+    assert found("./python server.py", "[sandbox]\njit = true").startswith("every program")
+    interpreter.write_bytes(with_stack(Path(sys.executable).read_bytes(), 6))
+    assert found("./python server.py").startswith("every program")
     alone = command.programs(shop(command="./script"), seen, os.defpath, sandboxed=False, homes_hidden=False)
     assert alone.state is Severity.OK
 
@@ -361,3 +376,15 @@ def test_limits_that_the_kernel_does_not_know(tmp_path: Path) -> None:
     listing.write_text("cpu memory pids\n")
     assert machine.controllers({"memory", "cpu"}, listing).state is Severity.OK
     assert len(machine.limits(shop('limits = { memory = "1G" }'), home)) == 1
+
+
+def test_what_the_sandbox_refused_or_will(tmp_path: Path) -> None:
+    """Lines of the log, less the release before each, and numba in the release's packages; the setting mends both."""
+    (tmp_path / ".venv/lib/python3.11/site-packages/llvmlite").mkdir(parents=True)
+    said = [f"{RELEASE} | OSError: [Errno 1] cannot allocate executable memory. This may be …"]
+    for jit, state in ((False, [Severity.WARNING] * 2), (True, [])):
+        allowed = shop(f"[sandbox]\njit = {str(jit).lower()}").sandbox
+        found = sandbox.refused(said, allowed) + sandbox.packages(tmp_path, allowed)
+        assert [one.state for one in found] == state
+        assert {one.hint for one in found} <= {"in gapless.toml: [sandbox] jit = true"}
+        assert not any(RELEASE in one.what for one in found)

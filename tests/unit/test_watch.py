@@ -91,6 +91,24 @@ def test_what_is_wrong_before_the_commit_prevents_it(shop: Shop, phase: str) -> 
     assert shop.target.ledger.bad(entry.to)
 
 
+@pytest.mark.parametrize("phase", ["baseline", "migrate"])
+def test_the_monitor_looks_on_from_before_the_migration(shop: Shop, phase: str) -> None:
+    """Invariant 3: what visitors feel of it keeps the release from serving; a site that is ill before is left alone."""
+    config = 'name = "shop"\ncommand = "serve"\nrelease = { migrate = "touch migrated" }\n'
+    (shop.project / "gapless.toml").write_text(config)
+    first = shop.deploy()
+    error = refused(shop, Scripted(phase))
+    assert "a request was lost" in str(error)
+    assert error.hint.startswith("ask for another page; ")
+    assert shop.manager.current() == first
+    done = [one.name for one in shop.target.ledger.entries()[-1].phases]
+    assert done == ["install", "seal", "baseline", "migrate"][: 3 + (phase == "migrate")]
+    shop.time += 60
+    monitor = Scripted()
+    deploy(shop.target, shop.project, watch=watch(monitor))
+    assert monitor.phases == ["baseline", "migrate", "starting", "proven", "committed", "watching", "done"]
+
+
 @pytest.mark.parametrize("phase", ["watching", "the end"])
 def test_what_is_wrong_after_it_turns_the_release_back(shop: Shop, phase: str) -> None:
     """The previous one boots and serves again; the release that was tried is bad, and no rollback lands on it."""
