@@ -187,6 +187,7 @@ def test_what_is_refused_while_somebody_looks_on(shop: Shop) -> None:
     write(shop)
     shop.deploy()
     path = f"{PROJECTS}/told"
+    shop.host.write(path, "")
     follow = shop.host.popen("sh", "-c", f"exec {shlex.join(GAPLESS)} logs -f > {path} 2>&1", cwd=shop.project)
     try:
         wait_until(lambda: tried(shop, "nice") is None and "[sandbox] priority = true" in shop.host.read(path), 30)

@@ -1,4 +1,4 @@
-"""[sandbox]: what an app may not do under systemd, tried by an app that tries it."""
+"""[sandbox]: what an app may not do under systemd, tried by an app that tries it; see test_libraries.py, too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing
 
 APP = """
-import mmap, os, pathlib, socket
+import os, pathlib, socket
 
 def write(path):
     pathlib.Path(os.path.expandvars(path)).write_text("written")
@@ -25,9 +25,6 @@ def read(path):
 
 def dial(host):
     socket.create_connection((host, 9000), 2).close()
-
-def make_code(_):
-    mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
 
 async def app(scope, receive, send):
     what, _, argument = scope["query_string"].decode().partition("=")
@@ -109,13 +106,6 @@ def test_homes_and_what_belongs_to_others_cannot_be_read(shop: Shop) -> None:
     assert [may(shop, "read", path) for path in paths] == [False, False, True]
     assert not may(shop, "read", f"/srv/shop/env/{shop.current()}.env")
     assert not may(shop, "read", "/proc/1/environ")
-
-
-@pytest.mark.parametrize("jit", [False, True])
-def test_code_is_made_only_with_jit(shop: Shop, jit: bool) -> None:
-    """Memory that can be written and executed: Node and Java need it, others may not have it."""
-    up(shop, f"jit = {str(jit).lower()}")
-    assert may(shop, "make_code") is jit
 
 
 @pytest.mark.parametrize(("network", "reached"), [("none", False), ("local", True), ("full", True)])

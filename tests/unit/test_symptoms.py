@@ -57,7 +57,7 @@ SEEN = {
 }
 NARROW = Sandbox(network="none", proc="pid")
 WIDE = Sandbox(jit=True, priority=True)
-SETTABLE = {Kind.JIT, Kind.STACK, Kind.PROC, Kind.PRIORITY, Kind.NETWORK}
+SETTABLE = (Kind.JIT, Kind.STACK, Kind.PROC, Kind.PRIORITY, Kind.NETWORK)
 
 
 @pytest.mark.parametrize(("kind", "said"), [(kind, said) for kind, some in SEEN.items() for said in some])

@@ -23,8 +23,8 @@ PROBLEMS = {Severity.WARNING, Severity.FAILED}
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project) -> None:
-    """Looks at systemd, the units, leftovers, disk, clock, the command and the proxy; changes nothing. Root sees more
-    than others. With -q only what is wrong.
+    """Looks at systemd, the units, leftovers, disk, clock, the command, its log and the proxy; changes nothing. Root
+    sees more than others. With -q only what is wrong.
 
     Exit status 1 if a check failed; a warning is none.
     """

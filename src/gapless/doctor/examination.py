@@ -115,7 +115,11 @@ def _sandbox(app: App, current: str) -> list[Finding]:
     allowed = app.home.sandbox(current)
     if allowed is None:
         return []
-    found = sandbox.refused(app.log(current, sandbox.LINES), allowed)
+    try:
+        lines = app.log(current, sandbox.LINES)
+    except GaplessError as error:  # not for everybody
+        return [Finding("sandbox", Severity.UNKNOWN, str(error), error.hint)]
+    found = sandbox.refused(lines, allowed)
     found += sandbox.packages(app.home.releases / current, allowed)
     return found or [Finding("sandbox", Severity.OK, "it refused nothing that the current release's log tells of")]
 

@@ -113,7 +113,7 @@ class SystemdHome(Home):
         """What its units are made by."""
         try:
             return self.config(release).sandbox
-        except GaplessError:
+        except (GaplessError, OSError):  # damaged, or not for the caller to read
             return None
 
     def of_unit(self, unit: str) -> str:
