@@ -27,6 +27,12 @@ def overlay(directory: Path, destination: str) -> Path:
     return directory / f"gapless.{destination}.toml"
 
 
+def names(directory: Path) -> list[str]:
+    """List the destinations that the project in `directory` has."""
+    found = (one.name.removeprefix("gapless.").removesuffix(".toml") for one in directory.glob("gapless.*.toml"))
+    return sorted(name for name in found if NAME.fullmatch(name))
+
+
 def load(directory: Path, destination: str = "", content: Callable[[Path], bytes] = config.content) -> Config:
     """Read the settings of `destination` by `content`; "" is gapless.toml alone. Raises GaplessError (status 2)."""
     if not destination:

@@ -6,9 +6,11 @@ import importlib
 import inspect
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from gapless.cli.output import Output
 from gapless.errors import GaplessError, in_words
@@ -37,13 +39,14 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "down": "Remove what up and deploys made; data only if asked to.",
     "config": "Show the settings in force, or an example of all of them.",
     "probe": "Load a URL on schedule and prove that nothing was lost.",
+    "help": "Show the help of a command.",
 }
 # Units, releases, the ledger: everybody may read them, whatever the umask of whoever types the command. The other verbs
 # write what is the user's own, or hand their umask on to the app.
 FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "pause", "resume", "prune", "down", "database"}
 
 # These do nothing but tell: an answer that cannot be written is a failure. What the others do is done, told or not.
-TELL = {"status", "doctor", "releases", "logs", "audit", "config", "probe"}
+TELL = {"status", "doctor", "releases", "logs", "audit", "config", "probe", "help"}
 
 # What somebody may be allowed who may not decide what root makes on the host: with --app, in a rule of sudo.
 OF_AN_OPERATOR = {
@@ -70,7 +73,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in VERBS and not args[0].startswith("-"):
+        if args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
             import difflib  # only a slip pays for it
 
             if near := difflib.get_close_matches(args[0], VERBS, 1):
@@ -78,7 +81,14 @@ class Verbs(click.Group):
         found = super().resolve_command(ctx, args)
         if found[0] in FOR_EVERYBODY:
             os.umask(0o022)
+        if ctx.params.get("directory") and found[1] and not _has_project(found[1]):
+            ctx.fail(f"`gapless {found[0]}` is about no project: it takes no -C.")
         return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Verbs, without importing each as click would, and the options of none."""
+        verbs = [CompletionItem(verb, help=said) for verb, said in VERBS.items() if verb.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -115,6 +125,12 @@ class Verbs(click.Group):
             ctx.exit(refused.status)
 
 
+def _has_project(command: click.Command) -> bool:
+    """Whether a verb, or one of its own verbs, takes -C."""
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return any(one.name == "project" for one in command.params) or any(map(_has_project, inner))
+
+
 def _unexpected(ctx: click.Context, error: Exception) -> GaplessError:
     """What the system refused, or a mistake of ours, as an error for people."""
     what = f"`gapless {ctx.invoked_subcommand}`"
@@ -145,6 +161,13 @@ def _only(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gapless", message="gapless %(version)s")
 @click.option(
+    "-C",
+    "--project",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="As after the verb: the directory with gapless.toml.",
+)
+@click.option(
     "--app",
     metavar="NAME",
     multiple=True,
@@ -152,7 +175,7 @@ def _only(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) 
     help="Act on this app alone, whatever the directory says: for sudo rules.",
 )
 @click.pass_context
-def cli(ctx: click.Context, /, app: str | None) -> None:
+def cli(ctx: click.Context, /, app: str | None, directory: Path | None) -> None:  # noqa: ARG001 -- verbs look at it
     """Deploy a new release on your own server without losing or delaying one request."""
     verb = ctx.invoked_subcommand or ""
     ctx.obj.only_tells = verb in TELL

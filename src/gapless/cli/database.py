@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import click
 
+from gapless.cli import completion
 from gapless.cli.deploy import lock_wait
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root, yes
 from gapless.cli.output import Output
@@ -112,7 +113,12 @@ def verify(output: Output, project: Project) -> None:
 
 
 @command.command()
-@click.option("--before", metavar="RELEASE", help="To the point right before this release migrated the database.")
+@click.option(
+    "--before",
+    metavar="RELEASE",
+    shell_complete=completion.releases,
+    help="To the point right before this release migrated the database.",
+)
 @click.option(
     "--at-most", type=SPAN, default="60s", show_default=True, metavar="TIME", help="Visitors under way have so long."
 )

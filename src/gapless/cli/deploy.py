@@ -8,6 +8,7 @@ from dataclasses import replace
 import click
 
 from gapless import address
+from gapless.cli import completion
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
@@ -27,7 +28,7 @@ take_over = click.option("--take-over", is_flag=True, help="Let the name be this
 
 
 @click.command()
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=completion.files)
 @watch_options
 @click.option("--without-backup", is_flag=True, help="Migrate also where the replica of the database is behind.")
 @take_over

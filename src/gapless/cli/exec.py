@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from gapless.cli import completion
 from gapless.cli.options import Project, in_project, stop_like_ctrl_c
 from gapless.errors import GaplessError
 from gapless.release import commands
@@ -15,7 +16,7 @@ from gapless.switch.systemd import execution
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("argv", nargs=-1, required=True, metavar="COMMAND...")
-@click.option("--release", help="Another release than the current one.")
+@click.option("--release", shell_complete=completion.releases, help="Another release than the current one.")
 @in_project
 def command(project: Project, release: str | None, argv: tuple[str, ...]) -> None:
     """In its directory, with its variables and secrets, as its user: gapless exec python manage.py shell

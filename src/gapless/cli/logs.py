@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gapless.cli import completion
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
@@ -12,7 +13,7 @@ MOST = 10_000  # lines: all of them are in memory, and an app may have written m
 
 
 @click.command()
-@click.argument("release", required=False)
+@click.argument("release", required=False, shell_complete=completion.releases)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines of every release, until Ctrl-C.")
 @click.option(
     "--lines", type=click.IntRange(0, MOST), default=50, show_default=True, help="How many of the last lines."

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import click
 
 from gapless import destination as destinations
+from gapless.cli import completion
 from gapless.cli.output import Output
 from gapless.config import FILE, content
 from gapless.config.settings import Config
@@ -182,9 +183,11 @@ def anywhere(function: Function) -> Function:
 
 
 def _in(find: Callable[[Path], Project]) -> Callable[[Function], Function]:
-    def project(ctx: click.Context, _param: click.Parameter, value: Path) -> Project:
-        only = ctx.find_root().params.get("app") or ""
-        return replace(find(value), only=only, destination=ctx.meta.get("gapless.destination") or "")
+    def project(ctx: click.Context, _param: click.Parameter, value: Path | None) -> Project:
+        only, before = ctx.find_root().params.get("app") or "", ctx.find_root().params.get("directory")
+        return replace(
+            find(value or before or Path()), only=only, destination=ctx.meta.get("gapless.destination") or ""
+        )
 
     def remember(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
         ctx.meta["gapless.destination"] = value
@@ -196,13 +199,13 @@ def _in(find: Callable[[Path], Project]) -> Callable[[Function], Function]:
         expose_value=False,
         is_eager=True,  # the project is found with it
         callback=remember,
+        shell_complete=completion.destinations,
         help=f"Lay gapless.NAME.toml over {FILE}: staging beside production, say.",
     )
     where = click.option(
         "-C",
         "--project",
-        default=".",
-        type=click.Path(path_type=Path),
+        type=click.Path(file_okay=False, path_type=Path),
         callback=project,
         help=f"The directory with {FILE}; default: here or the nearest above.",
     )

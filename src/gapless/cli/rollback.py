@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from gapless.cli import completion
 from gapless.cli.deploy import lock_wait, switched
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c, yes
 from gapless.cli.output import Output
@@ -16,7 +17,7 @@ from gapless.release.preview import plan_rollback
 
 
 @click.command()
-@click.argument("release", required=False)
+@click.argument("release", required=False, shell_complete=completion.releases)
 @watch_options
 @dry_run
 @yes

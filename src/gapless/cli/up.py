@@ -7,6 +7,7 @@ import os
 import click
 
 from gapless import address, timeouts
+from gapless.cli import completion
 from gapless.cli.deploy import lock_wait, switched, take_over
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
 from gapless.cli.output import Output, in_a_line
@@ -27,7 +28,7 @@ from gapless.switch.systemd.manager import SystemdManager
 
 
 @click.command()
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=completion.files)
 @click.option("--user", is_flag=True, help="Under your own systemd manager instead of the machine's: no root needed.")
 @click.option("--close-socket", is_flag=True, help="Let a new address close the old one: new visitors are refused.")
 @take_over
