@@ -12,6 +12,15 @@ HEAD = """\
 
 As `gapless VERB --help` prints it. `make docs` renews this page, and a test holds it against the code.
 Exit status: 0 done (or already so), 1 failed, 2 wrong use or configuration, 75 locked by somebody, 130 Ctrl-C.
+
+`gapless -C DIR VERB` is `gapless VERB -C DIR`: it works on the project in DIR. `gapless help VERB` shows what is here;
+`man gapless` has all of it, wherever the directory with the command is on the PATH.
+
+A shell completes verbs, options, releases and destinations, once its own start-up file has this line:
+
+    eval "$(_GAPLESS_COMPLETE=bash_source gapless)"     # ~/.bashrc
+    eval "$(_GAPLESS_COMPLETE=zsh_source gapless)"      # ~/.zshrc, after compinit
+    _GAPLESS_COMPLETE=fish_source gapless | source      # ~/.config/fish/config.fish
 """
 
 

@@ -2,7 +2,7 @@
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
 # With "servers": the programs of the examples; with "builds": those that packages are built with; with "load": wrk;
 # with "proxies": those in front; with "fleet": sshd; with "postgres": that; with "clients": Composer and a browser;
-# with "tools": what advice names.
+# with "tools": what advice names, and man.
 set -eu
 [ -n "${ALONE-}" ] || ALONE=1 exec flock "$0" "$0" "$@"  # tests run side by side, and apt waits for nobody
 missing=
@@ -26,6 +26,7 @@ elif [ "${1-}" = clients ]; then
     done
 elif [ "${1-}" = tools ]; then
     command -v fuser > /dev/null || missing="$missing psmisc"
+    command -v man > /dev/null || missing="$missing man-db"
 elif [ "${1-}" = postgres ]; then
     [ -e /usr/lib/postgresql ] || missing="$missing postgresql"
 elif [ "${1-}" = fleet ]; then

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.host import REQUIREMENTS
 from tests.support import APPS, get, listening, start
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +44,31 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     """Templates and py.typed as well as modules, and nothing else but what pip needs."""
     names = zipfile.ZipFile(wheel).namelist()
-    inside = {name for name in names if not name.partition("/")[0].endswith(".dist-info")}
+    inside = {name for name in names if not name.partition("/")[0].endswith((".dist-info", ".data"))}
     ours = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     assert inside == ours
+
+
+def test_man_finds_the_page_of_the_wheel_and_shows_it_whole(wheel: Path, tmp_path: Path) -> None:
+    """Where pip installs into a prefix whose bin is on the PATH; groff has nothing to say against the page."""
+    if os.geteuid() == 0:
+        subprocess.run([REQUIREMENTS, "tools"], check=True, timeout=300)
+    if not shutil.which("man"):
+        pytest.skip("there is no man, and only root can install it")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--ignore-installed", "--prefix", str(tmp_path), str(wheel)], check=True, timeout=120)
+    env = {name: value for name, value in os.environ.items() if name != "MANPATH"}
+    env |= {"PATH": f"{tmp_path}/bin:{env['PATH']}", "LC_ALL": "C.UTF-8", "MANROFFOPT": "-ww"}
+
+    def man(*argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["man", *argv], env=env, capture_output=True, text=True, check=True, timeout=60)
+
+    page = man("-w", "gapless").stdout.strip()
+    assert page == f"{tmp_path}/share/man/man1/gapless.1"
+    shown = man("--warnings", "-l", page)
+    assert shown.stderr == ""
+    assert re.search(r"^ +gapless deploy \[OPTIONS\] \[SOURCE\]$", shown.stdout, re.MULTILINE)
+    assert "\N{EN DASH}" in shown.stdout  # no sign is lost
 
 
 def test_templates_are_found(installed: dict[str, str], tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ from gapless.version import VERSION
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_command_is_documented_as_it_is() -> None:
-    """docs/commands.md is the help of every verb; `make docs` renews it."""
-    render = runpy.run_path(str(ROOT / "docs" / "commands.py"))["render"]
-    assert (ROOT / "docs" / "commands.md").read_text() == render()
+@pytest.mark.parametrize(("script", "page"), [("commands.py", "commands.md"), ("man.py", "gapless.1")])
+def test_every_command_is_documented_as_it_is(script: str, page: str) -> None:
+    """docs/commands.md and the manual page are the help of every verb; `make docs` renews them."""
+    render = runpy.run_path(str(ROOT / "docs" / script))["render"]
+    assert (ROOT / "docs" / page).read_text() == render()
 
 
 def test_the_guide_installs_this_version() -> None:
