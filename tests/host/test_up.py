@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.host.advice import hint
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing, visits
-from tests.support import wait_until
+from tests.support import GAPLESS, wait_until
 
 
 @pytest.fixture
@@ -230,18 +231,21 @@ def test_a_new_address_closes_the_old_one_only_when_told(shop: Shop) -> None:
 
 
 def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
-    """up --user needs no root, and all verbs find the app then."""
+    """up --user needs no root, and all verbs find the app then; it says what is to be when its user logs out."""
     host.run("useradd", "--create-home", "--user-group", "keeper")
-    host.run("loginctl", "enable-linger", "keeper")
-    uid = host.run("id", "-u", "keeper").stdout.strip()
-    host.run("systemctl", "start", f"user@{uid}.service")
     shop = Shop(host, "stall", 8010, user="keeper")
     shop.write()
-    shop("up", "--user")
+    starts = hint(shop.fails("up", "--user")).split("`")[1]
+    host.run("systemctl", "start", f"user@{host.run('id', '-u', 'keeper').stdout.strip()}.service")  # as a login does
+    warned = shop("up", "--user").stderr
+    assert "keeper's systemd manager ends at log-out and stall with it" in warned
+    assert f"every request is refused then; `{starts}` lets it stay" in warned
+    host.run("sh", "-c", starts)
     first = shop.live()
     assert shop.get().split()[0] == first["release"]
     assert host.run("stat", "--format=%U", f"/proc/{first['pid']}").stdout == "keeper\n"
-    assert shop("up", "--user").stdout == "Already up: nothing to change.\n"
+    again = shop("up", "--user")
+    assert (again.stdout, again.stderr) == ("Already up: nothing to change.\n", "")
     inode = shop.inode()
     shop.write(text="second", app="print('good evening', flush=True)")
     shop.deploy()
@@ -255,7 +259,34 @@ def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
     assert shop.status()["paused"]
     assert shop.get().split()[0] == first["release"]  # their manager's own timer has ended it
     assert shop.status()["paused"] is None
+    _from_without_a_session(shop)
+    _as_root(shop)
     shop("down", "--data", "--yes")
     assert shop.inode() == 0
     assert shop.left() == ""
     assert host.run("find", "/home/keeper/.config", "/home/keeper/.local", "-name", "stall*").stdout == ""
+
+
+def _from_without_a_session(shop: Shop) -> None:
+    """What cron, sudo and su leave of a session: nothing, or another user's."""
+    others = {"XDG_RUNTIME_DIR": "/run/user/0", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/0/bus"}
+    for change in (["env", "-u", "XDG_RUNTIME_DIR"], ["env", *(f"{name}={value}" for name, value in others.items())]):
+        done = shop.host.run(*change, *GAPLESS, "pause", "--at-most", "1s", cwd=shop.project, user=shop.user)
+        assert "wait" in done.stdout  # systemd-run, too, has found the manager
+        assert shop.get()
+        done = shop.host.run(*change, *GAPLESS, "deploy", "--json", cwd=shop.project, user=shop.user)
+        assert json.loads(done.stdout)["release"] in shop.get()
+        shop.settled()
+
+
+def _as_root(shop: Shop) -> None:
+    """Root is told whose it is, and what the same is as that user; nothing of root's is made."""
+    serves = shop.get()
+    for verb in (["status"], ["deploy"], ["doctor"], ["up"], ["up", "--user"]):
+        done = shop.host.gapless(*verb, cwd=shop.project, check=False)
+        assert done.returncode == 1
+        assert "it is keeper's, whose own systemd manager runs it" in done.stderr
+    advised = hint(done.stderr)
+    assert shop.host.run("sh", "-c", advised, cwd=shop.project).stdout == "Already up: nothing to change.\n"
+    assert shop.host.run("test", "-e", f"{shop.project}/.gapless", check=False).returncode == 1
+    assert shop.get() == serves

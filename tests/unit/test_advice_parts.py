@@ -190,7 +190,7 @@ def test_what_systemctl_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(systemctl, "PAUSE", 0.01)
     for said, user, advised in (
-        ("Failed to connect to bus: No medium found", True, "`loginctl enable-linger`"),
+        ("Failed to connect to bus: No medium found", True, "sudo loginctl enable-linger"),
         ("Failed to connect to bus: No such file", False, "does systemd run here?"),
         ("Interactive authentication required.", False, "run it as root"),
     ):

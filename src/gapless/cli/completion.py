@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from gapless.errors import GaplessError
-
-if TYPE_CHECKING:
-    from gapless.cli.options import Project
 
 Items = list[CompletionItem[str]]
 
@@ -28,8 +25,8 @@ def destinations(ctx: click.Context, _param: click.Parameter, incomplete: str) -
     return _of_project(ctx, incomplete, lambda project: names(project.directory))
 
 
-def _of_project(ctx: click.Context, incomplete: str, find: Callable[[Project], Iterable[str]]) -> Items:
-    """What is found in the project; nothing where there is none, or it cannot be seen: no shell wants to hear why."""
+def _of_project(ctx: click.Context, incomplete: str, find: Callable[[Any], Iterable[str]]) -> Items:
+    """What is found in the Project, whose module needs us; nothing where there is none, or it cannot be seen."""
     try:
         project = ctx.params.get("project")
         return [CompletionItem(name) for name in find(project) if name.startswith(incomplete)] if project else []

@@ -75,9 +75,21 @@ class Project:
             home = home if home and home.installed and self.config else None
         else:
             home = None if self.config.manager == "embedded" else systemd.find(self.config.name)
+            if home is None:
+                self.refuse_another_users()
         if home:
             Identity(self.config, home).refuse_another(take_over=self.take_over)
         return home
+
+    def refuse_another_users(self, *more: str) -> None:
+        """Refuse, to root, what is under its owner's own systemd manager: root's commands would make a second one.
+
+        The command as that user types it has `more` words. Raises GaplessError.
+        """
+        if user := systemd.whose(self.config.name, self.directory):
+            cause = f"it is {user}'s, whose own systemd manager runs it (`gapless up --user`)"
+            command = shlex.join([shutil.which("gapless") or "gapless", *sys.argv[1:], *more])
+            raise GaplessError("act on", self.config.name, cause, f"runuser {user} -c {shlex.quote(command)}")
 
     @cached_property
     def app(self) -> App:

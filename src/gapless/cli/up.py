@@ -12,6 +12,8 @@ from gapless.cli.deploy import lock_wait, switched, take_over
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
+from gapless.doctor import machine
+from gapless.doctor.finding import Severity
 from gapless.errors import GaplessError
 from gapless.provision import host
 from gapless.provision.identity import Identity
@@ -55,6 +57,7 @@ def command(
     """
     home = SystemdHome(project.config.name, user=user)
     host.require_systemd(home)
+    project.refuse_another_users(*(() if user else ("--user",)))
     app = SystemdApp(home)
     host.refuse_foreign(home)
     Identity(project.config, home).refuse_another(take_over=take_over)
@@ -88,10 +91,7 @@ def command(
     os.nice(10)
     if missing:
         _install(output, target, installation, missing)
-    for unreached in address.absent(project.config.addresses):
-        output.warn(
-            f"this host has no address {unreached.rpartition(':')[0]} now: nobody reaches {unreached} until it has"
-        )
+    _warn(output, home, project)
     document: dict[str, object] = {"changed": missing, "deployed": None}
     lines = ["Already up: nothing to change." if not missing else f"{home.name} is up."]
     if first:
@@ -99,6 +99,16 @@ def command(
     elif _differs(home, current, project):
         lines.append("Other settings reach the next release: `gapless deploy`.")
     _answer(output, document, lines, installation.site.blocked)
+
+
+def _warn(output: Output, home: SystemdHome, project: Project) -> None:
+    """Tell of visitors who will not get in."""
+    for unreached in address.absent(project.config.addresses):
+        output.warn(
+            f"this host has no address {unreached.rpartition(':')[0]} now: nobody reaches {unreached} until it has"
+        )
+    if home.user and (found := machine.linger(home)).state is Severity.FAILED:
+        output.warn(f"{found.what}: every request is refused then; `{found.hint}` lets it stay")
 
 
 def _refuse_to_close(socket: SocketUnit) -> None:

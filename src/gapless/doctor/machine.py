@@ -149,7 +149,7 @@ def linger(home: SystemdHome) -> Finding:
     if ask("loginctl", "show-user", user, "--property=Linger", "--value") == "yes":
         return Finding("linger", Severity.OK, f"{user}'s systemd manager stays after log-out")
     what = f"{user}'s systemd manager ends at log-out and {home.name} with it, and neither is there after a boot"
-    return Finding("linger", Severity.FAILED, what, f"loginctl enable-linger {user}")
+    return Finding("linger", Severity.FAILED, what, f"sudo loginctl enable-linger {user}")
 
 
 def shared(path: Path, owner: str) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -91,7 +90,7 @@ def verify(config: Config, home: SystemdHome) -> None:
             path.write_text(text)
         named = [name for name in texts if "/" not in name]  # a drop-in is read with its unit
         argv = ["systemd-analyze", *(["--user"] if home.user else []), "--man=no", "verify", *named]
-        env = {**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:", "LC_ALL": "C.UTF-8"}
+        env = home.ctl.environment | {"SYSTEMD_UNIT_PATH": f"{folder}:"}
         done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder, env=env)
     # The release is not there yet, so its programs are missing; and other people's units are not our business.
     said = [line for line in done.stderr.splitlines() if "is not executable" not in line]

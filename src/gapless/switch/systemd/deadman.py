@@ -51,6 +51,7 @@ def stopped_with_us(
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env=ctl.environment,
         start_new_session=True,  # what kills our group, or closes our terminal, must not kill it
     )
     assert deadman.stdin is not None  # noqa: S101 -- for the type checker: it is a pipe

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gapless.home import Home
-from gapless.switch.systemd.systemctl import Systemctl
+from gapless.linux.files import open_regular
+from gapless.linux.reading import reading_as
+from gapless.switch.systemd.systemctl import Systemctl, runtime
 
 MARK = "# Made by gapless "  # every unit of ours begins so
 
@@ -50,7 +55,7 @@ class SystemdHome(Home):
 
     @property
     def _runtime(self) -> Path:
-        return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") if self.user else Path("/run")
+        return runtime() if self.user else Path("/run")
 
     @property
     def socket(self) -> str:
@@ -185,6 +190,28 @@ def _xdg(variable: str, default: str) -> Path:
 def find(name: str) -> SystemdHome | None:
     """Where the app is installed on this machine: system-wide, or for the caller; None when it is not."""
     return next((home for home in (SystemdHome(name), SystemdHome(name, user=True)) if home.installed), None)
+
+
+def whose(name: str, project: Path) -> str:
+    """The user whose own manager has the app `name`: the owner of the directory `project`; "" where that is not so.
+
+    Only root is told: others would have to be that user. It looks as that user, whose files may lead anywhere.
+    """
+    uid = project.stat().st_uid
+    if os.geteuid() != 0 or uid == 0:
+        return ""
+    try:
+        owner = pwd.getpwuid(uid)
+    except KeyError:  # nobody has that number
+        return ""
+    unit = Path(owner.pw_dir, ".config/systemd/user", f"{name}.socket")
+
+    def look(answer: BinaryIO) -> None:
+        with contextlib.suppress(OSError), open_regular(unit) as file:
+            answer.write(file.read(len(MARK)))
+
+    with reading_as(owner, look) as answer:
+        return owner.pw_name if answer.read() == MARK.encode() else ""
 
 
 def release_of(instance: str) -> str:

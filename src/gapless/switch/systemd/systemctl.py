@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import re
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from gapless.errors import GaplessError
 
@@ -23,6 +26,18 @@ SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|h|d)\b")  # a part of what syste
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+def runtime() -> Path:
+    """Where the caller's own manager has its sockets: XDG_RUNTIME_DIR, where that is the caller's.
+
+    After sudo, or in cron, there is no such variable, and after su it is somebody else's.
+    """
+    given = Path(os.environ.get("XDG_RUNTIME_DIR") or "/")
+    with contextlib.suppress(OSError):
+        if given.stat().st_uid == os.getuid() and given != Path("/"):
+            return given
+    return Path(f"/run/user/{os.getuid()}")
+
+
 @dataclass(frozen=True)
 class Systemctl:
     """Every method raises GaplessError when systemd cannot be reached or refuses."""
@@ -32,6 +47,15 @@ class Systemctl:
     def argv(self, *argv: str) -> list[str]:
         """The command line."""
         return ["systemctl", *self._common, *argv]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program is started with that asks the manager."""
+        env = {**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0"}
+        if self.user and (own := str(runtime())) != env.get("XDG_RUNTIME_DIR"):
+            env["XDG_RUNTIME_DIR"] = own
+            env.pop("DBUS_SESSION_BUS_ADDRESS", None)  # of whom the other was
+        return env
 
     @property
     def _common(self) -> list[str]:
@@ -87,7 +111,7 @@ class Systemctl:
                 check=False,
                 timeout=timeout,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0"},
+                env=self.environment,
                 start_new_session=True,  # Ctrl-C is for us alone: what was asked is done, or undone, by us
             )
         except FileNotFoundError:
@@ -123,9 +147,10 @@ def _seconds(written: str) -> float:
 
 def _hint(said: str, user: bool) -> str:
     if "Failed to connect to bus" in said:
-        return (
-            "is XDG_RUNTIME_DIR set, and lingering on (`loginctl enable-linger`)?" if user else "does systemd run here?"
-        )
+        if not user:
+            return "does systemd run here?"
+        # With sudo: where there is no polkit, nobody else may have that even of his own.
+        return f"`sudo loginctl enable-linger {pwd.getpwuid(os.getuid()).pw_name}` starts it, and lets it stay"
     if "uthentication" in said or "Access denied" in said:
         return "run it as root"
     return ""
