@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gapless.errors import GaplessError
-from gapless.listen import parse, unusable
+from gapless.listen import expand, parse, unusable
 
 ANY = ("0.0.0.0", "::")  # noqa: S104 -- read
 
@@ -49,8 +49,11 @@ class Address:
         return f"[{host}]:{port}" if self.family == socket.AF_INET6 else f"{host}:{port}"
 
     def is_of(self, held: socket.socket) -> bool:
-        """Whether `held` listens here."""
+        """Whether `held` listens here; one that systemd gives may do so for IPv4 and IPv6 at once."""
         name = held.getsockname()
+        if (self.family, held.family) == (socket.AF_INET, socket.AF_INET6) and name[0] == "::":
+            of_both = not held.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            return of_both and self.name == ("0.0.0.0", name[1])  # noqa: S104 -- compared
         return held.family == self.family and (name if isinstance(name, str) else name[:2]) == self.name
 
 
@@ -69,6 +72,12 @@ def clash(addresses: Iterable[str]) -> str:
                 return f"{other.written} and {one.written} are one port of one address"
         seen.append(one)
     return ""
+
+
+def left_out(addresses: Sequence[str]) -> list[str]:
+    """List where nobody listens though whoever wrote `addresses` may think so: `[::]` without IPv4's, `localhost`."""
+    names = {Address.parse(written).name for written in addresses}
+    return [one for one in expand(addresses) if Address.parse(one).name not in names]
 
 
 def in_use(addresses: Iterable[str]) -> list[Address]:

@@ -36,13 +36,14 @@ def listen(fallback: str | Sequence[str] = "127.0.0.1:8000", *, name: str | None
     """Return the inherited listening sockets (all, or those called `name`), or bind `fallback` if there are none.
 
     The sockets listen, do not block, are not inherited by children, and have TCP_NODELAY. `fallback` is
-    "host:port", "[v6]:port" or "unix:/path", or several of them. Calling it again gives the same inherited
-    sockets again. Variables that leaked from another program's start are removed with a warning (logging).
-    Raises GaplessError if the environment promises sockets that are not there, not listening or not for
-    this process, if none has that name, or if `fallback` cannot be bound. Source: sd_listen_fds(3).
+    "host:port", "[v6]:port" or "unix:/path", or several of them ("[::]:8000" and "localhost:8000" are two, one for
+    each family). Calling it again gives the same inherited sockets again. Variables that leaked from another program's
+    start are removed with a warning (logging). Raises GaplessError if the environment promises sockets that are not
+    there, not listening or not for this process, if none has that name, or if `fallback` cannot be bound. Source:
+    sd_listen_fds(3).
     """
     if not inherited():
-        return [bind(address) for address in ([fallback] if isinstance(fallback, str) else fallback)]
+        return [bind(address) for address in expand([fallback] if isinstance(fallback, str) else fallback)]
     found = [sock for its_name, sock in _adopted if name in (None, its_name)]
     if not found:
         known = ", ".join(sorted({its_name for its_name, _ in _adopted}))
@@ -163,6 +164,48 @@ def parse(written: str) -> tuple[str, int | None]:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     return ("0.0.0.0" if host in ("", "*") else host), int(port)  # noqa: S104 -- every interface is asked for
+
+
+def expand(addresses: Sequence[str]) -> list[str]:
+    """List `addresses`, those that mean IPv4 as well as IPv6 as two: each family has a socket of its own.
+
+    "[::]:8000" is "0.0.0.0:8000", too, and "localhost:8000" both "127.0.0.1:8000" and, where this host has that,
+    "[::1]:8000". Nothing is added where one of the list has that port in the family already.
+    """
+    # Not one socket for both: its IPv4 clients would be called ::ffff:192.0.2.1, which no list of trusted proxies has.
+    found, parts = [], [_parts(one) for one in addresses]
+    for written, (host, port) in zip(addresses, parts, strict=True):
+        local = bool(port) and host == "localhost"  # else what may be added is of IPv4
+        found.append(f"127.0.0.1:{port}" if local else written)
+        if any(its_port == port and (":" in its) == local for its, its_port in parts):
+            continue
+        if local and _has_loopback_of_six():
+            found.append(f"[::1]:{port}")
+        elif port and host == "::":
+            found.append(f"0.0.0.0:{port}")
+    return found
+
+
+def _parts(written: str) -> tuple[str, int | None]:
+    """The host of an address as the kernel writes it, and its port; "" and None of what has none, or is no address."""
+    try:
+        host, port = parse(written)
+    except GaplessError:
+        return "", None
+    if port is None:
+        return "", None
+    try:
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host)), port
+    except OSError:
+        return host, port
+
+
+def _has_loopback_of_six() -> bool:
+    try:
+        with open("/proc/net/if_inet6", encoding="ascii") as table:  # noqa: PTH123 -- as with unlink below
+            return any(line.startswith(f"{1:032x} ") for line in table)
+    except OSError:  # a kernel without IPv6
+        return False
 
 
 def unusable(written: str, cause: str) -> GaplessError:

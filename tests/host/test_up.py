@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.host.advice import hint
+from tests.host.advice import hint, wrong
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing, visits
 from tests.support import GAPLESS, wait_until
@@ -228,6 +230,49 @@ def test_a_new_address_closes_the_old_one_only_when_told(shop: Shop) -> None:
     assert moved.get().endswith("moved")
     assert shop.inode() == 0
     assert moved("up").stdout == "Already up: nothing to change.\n"
+
+
+@pytest.mark.parametrize("written", ["[::]", "localhost"])
+def test_visitors_come_in_over_ipv4_and_ipv6(shop: Shop, written: str) -> None:
+    """Invariant 1: what is both families is a socket for each, held over a deploy; all that is said of it is true."""
+    shop.write()
+    config = shop.host.read(f"{shop.project}/gapless.toml")
+    shop.host.write(f"{shop.project}/gapless.toml", config.replace("127.0.0.1:8000", f"{written}:8000"))
+    assert "nobody" not in shop("up").stderr
+    both = (
+        [f"[::]:{shop.port}", f"0.0.0.0:{shop.port}"] if written == "[::]" else [f"127.0.0.1:{shop.port}", "[::1]:8000"]
+    )
+    assert shop.status()["listen"] == both
+
+    def inodes() -> set[str]:
+        held = shop.host.run("ss", "-Hltne", f"sport = :{shop.port}").stdout
+        return set(re.findall(r"ino:(\d+)", held))
+
+    held = inodes()
+    assert len(held) == 2
+    for release in (shop.current(), shop.deploy()):
+        for url in (f"http://127.0.0.1:{shop.port}/", f"http://[::1]:{shop.port}/"):
+            probe = shop("probe", url, "--duration", "0.3s", "--rate", "20", "--json")
+            assert json.loads(probe.stdout)["lost"] == 0
+        assert release
+    assert inodes() == held
+    assert wrong(shop) == {}
+    assert shop("up").stdout == "Already up: nothing to change.\n"
+
+
+def test_a_server_that_may_take_one_socket_alone_gets_one(shop: Shop) -> None:
+    """Nobody waits for ever at a second one; `up` and doctor say where nobody listens, and what to write."""
+    shop.write()
+    config = shop.host.read(f"{shop.project}/gapless.toml").replace(
+        "gapless serve", f"{sys.executable} -m gapless serve"
+    )
+    shop.host.write(f"{shop.project}/gapless.toml", config.replace("127.0.0.1:8000", "[::]:8000"))
+    assert f"nobody listens on 0.0.0.0:{shop.port}: `gapless doctor` says why" in shop("up").stderr
+    advised = wrong(shop)["listen"]["hint"].partition(", if")[0]
+    shop.host.write(f"{shop.project}/gapless.toml", config.replace('listen = "127.0.0.1:8000"', advised))
+    shop("up")  # nothing is closed for one address more
+    assert shop.get()
+    assert wrong(shop) == {}
 
 
 def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 
+import pytest
+
 from tests.process.conftest import Project
+from tests.support import get, wait_until
 
 
 def test_from_init_to_rollback(project: Project) -> None:
@@ -53,6 +57,25 @@ def test_the_listening_socket_stays_the_same_through_deploys(project: Project) -
         project("deploy", "-q")
         assert project.answers() == body
     assert project.json("status")["supervisor"]["sockets"] == before
+
+
+@pytest.mark.parametrize(("written", "both"), [("[::]", ["[::]", "0.0.0.0"]), ("localhost", ["127.0.0.1", "[::1]"])])
+def test_what_is_ipv4_and_ipv6_is_held_in_both(project: Project, written: str, both: list[str]) -> None:
+    """Invariant 1: a socket for each, the same ones after a deploy and after the supervisor was killed."""
+    config = project.folder / "gapless.toml"
+    config.write_text(config.read_text().replace("127.0.0.1", written))
+    supervisor = project.supervise()
+    held = project.json("status")["supervisor"]["sockets"]
+    assert [*held] == [f"{one}:{project.port}" for one in both]
+    assert project.json("status")["listen"] == [*held]
+    project.app("two")
+    project.json("deploy")
+    supervisor.kill(signal.SIGKILL)
+    supervisor.status()
+    project.supervise()
+    assert wait_until(lambda: project.json("status")["supervisor"])["sockets"] == held
+    for host in ("127.0.0.1", "::1"):
+        assert get((host, project.port))[2] == b"two"
 
 
 def test_sources_are_directories_archives_and_revisions(project: Project) -> None:

@@ -361,3 +361,18 @@ def test_limits_that_the_kernel_does_not_know(tmp_path: Path) -> None:
     listing.write_text("cpu memory pids\n")
     assert machine.controllers({"memory", "cpu"}, listing).state is Severity.OK
     assert len(machine.limits(shop('limits = { memory = "1G" }'), home)) == 1
+
+
+def test_one_family_alone_is_told_where_the_server_may_not_take_both() -> None:
+    """`gapless serve` gets a socket for each; of another server it is not known: doctor says what to write."""
+    for served_by, listen, missing in (
+        ("gapless serve a:b", '"[::]:80"', ""),
+        ("node a.js", '"[::]:80"', "0.0.0.0:80"),
+        ("node a.js", '"localhost:80"', "[::1]:80"),
+        ("node a.js", '["[::]:80", "0.0.0.0:80"]', ""),
+        ("node a.js", '"127.0.0.1:80"', ""),
+    ):
+        found = command.families(shop(f"listen = {listen}", served_by))
+        assert [one.what.partition(": ")[0] for one in found] == ([f"nobody listens on {missing}"] if missing else [])
+        for one in found:  # the advice, followed
+            assert command.families(shop(one.hint.partition(", if ")[0], served_by)) == []

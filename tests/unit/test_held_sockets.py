@@ -176,3 +176,19 @@ def test_the_process_that_listens_is_found() -> None:
 def test_an_address_that_the_host_does_not_have_is_named() -> None:
     """It may be a slip: systemd binds it all the same, because at boot the network may come after the socket."""
     assert absent(["127.0.0.1:80", "192.0.2.1:80", "[::1]:80", "unix:/run/app.sock"]) == ["192.0.2.1:80"]
+
+
+def test_a_socket_of_both_families_is_that_of_both_addresses() -> None:
+    """systemd's own default for `ListenStream=8000`: what it gives is held, and nothing is bound beside it."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as one:
+        port = one.getsockname()[1]
+        record = Record(
+            id="r1.1", release="r1", since=0, drain=1, private="", sockets={f"[::]:{port}": inode(one)}, pid=os.getpid()
+        )
+        held = hold([f"[::]:{port}", f"0.0.0.0:{port}"], [record])
+        try:
+            assert {inode(each) for each in held.values()} == {inode(one)}
+            assert len(held) == 2
+        finally:
+            for each in held.values():
+                each.close()

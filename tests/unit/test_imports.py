@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "linux": {"errors"},
     "address": {"errors", "listen"},
     "home": {"config", "errors"},
-    "config": {"address", "errors", "linux", "span", "timeouts", "visitor"},
+    "config": {"address", "errors", "linux", "listen", "span", "timeouts", "visitor"},
     "variables": set[str](),
     "destination": {"config", "errors"},
     "assignments": {"config", "errors"},

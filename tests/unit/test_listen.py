@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gapless import GaplessError, listen
-from gapless.listen import bind
+from gapless.listen import bind, expand
 from tests.support import backlog_of, listening, start
 
 SHOW = """
@@ -155,3 +156,45 @@ def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     with pytest.raises(GaplessError, match="Address already in use"):
         bind(f"unix:{data}")
     assert data.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (["[::]:80"], ["[::]:80", "0.0.0.0:80"]),
+        (["[0:0:0:0:0:0:0:0]:80"], ["[0:0:0:0:0:0:0:0]:80", "0.0.0.0:80"]),
+        (["localhost:80"], ["127.0.0.1:80", "[::1]:80"]),
+        (["[::]:80", "0.0.0.0:80"], ["[::]:80", "0.0.0.0:80"]),
+        (["[::]:80", "127.0.0.1:80"], ["[::]:80", "127.0.0.1:80"]),
+        (["[::]:80", "127.0.0.1:81"], ["[::]:80", "0.0.0.0:80", "127.0.0.1:81"]),
+        (["localhost:80", "[::]:80"], ["127.0.0.1:80", "[::]:80"]),
+        ([":80", "*:81", "127.0.0.1:82", "[::1]:83"], [":80", "*:81", "127.0.0.1:82", "[::1]:83"]),
+        (["unix:/localhost:80", "fd:3", "localhost:0", "no"], ["unix:/localhost:80", "fd:3", "localhost:0", "no"]),
+    ],
+)  # fmt: skip
+def test_what_means_both_families_is_two_addresses(written: list[str], meant: list[str]) -> None:
+    """`[::]` and `localhost` are for IPv4 as for IPv6, unless the list has the other one of that port itself."""
+    assert expand(written) == meant
+
+
+def test_without_ipv6_localhost_is_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the host has no ::1, nothing is asked for that cannot be bound."""
+    monkeypatch.setattr(
+        "builtins.open", lambda *_, **__: io.StringIO("fe80000000000000d86bc0fffe1e0001 02 40 20 80 e\n")
+    )
+    assert expand(["localhost:80"]) == ["127.0.0.1:80"]
+
+
+def test_the_fallback_listens_for_both_families() -> None:
+    """`listen("localhost:…")` answers whoever asks 127.0.0.1, and whoever asks ::1, on a socket of its own family."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for written, hosts in (("localhost", ("127.0.0.1", "::1")), ("[::]", ("::", "0.0.0.0"))):
+        sockets = listen(f"{written}:{port}")
+        try:
+            assert [one.getsockname()[0] for one in sockets] == list(hosts)
+            for host in ("127.0.0.1", "::1"):
+                socket.create_connection((host, port), 5).close()
+        finally:
+            for one in sockets:
+                one.close()

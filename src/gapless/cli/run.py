@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from gapless import address
 from gapless.cli.deploy import lock_wait
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output, in_a_line
@@ -47,6 +48,8 @@ def command(output: Output, /, project: Project, replace: bool, lock_wait: float
     def first() -> list[str]:
         return [sys.executable, "-P", "-m", "gapless", "deploy", "-q", "-C", str(project.directory)]
 
+    for unheard in address.left_out(config.addresses):
+        output.warn(f"nobody listens on {unheard}: `gapless doctor` says why")
     output.detail(f"holding {', '.join(config.addresses)} for {config.name}")
     sys.exit(supervisor.run(app.home.root, config, output.pass_on, first=first, arguments=sys.argv[1:]))
 

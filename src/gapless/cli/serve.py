@@ -20,7 +20,7 @@ from gapless.visitor import SCHEMES
     multiple=True,
     metavar="ADDRESS",
     help="Listen here if no socket was handed in: host:port, [v6]:port, unix:/path, or fd:N, a descriptor that listens."
-    " Repeatable.  [default: 127.0.0.1:8000]",
+    " [::]:port is IPv4's addresses, too, and localhost is 127.0.0.1 and ::1. Repeatable.  [default: 127.0.0.1:8000]",
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option(

@@ -107,6 +107,8 @@ def _warn(output: Output, home: SystemdHome, project: Project) -> None:
         output.warn(
             f"this host has no address {unreached.rpartition(':')[0]} now: nobody reaches {unreached} until it has"
         )
+    for unheard in address.left_out(project.config.addresses):
+        output.warn(f"nobody listens on {unheard}: `gapless doctor` says why")
     if home.user and (found := machine.linger(home)).state is Severity.FAILED:
         output.warn(f"{found.what}: every request is refused then; `{found.hint}` lets it stay")
 

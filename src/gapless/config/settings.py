@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from gapless import timeouts
+from gapless.listen import expand
 from gapless.visitor import Visitor
 
 REPLICA = re.compile(
@@ -227,11 +228,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def served_by_us(self) -> bool:
         """Whether the command is `gapless serve`."""
-        return Path(self.argv[0]).name == "gapless"
+        return bool(self.argv) and Path(self.argv[0]).name == "gapless"
 
     @property
     def addresses(self) -> list[str]:
-        return [self.listen] if isinstance(self.listen, str) else list(self.listen)
+        """Where a socket is held, one each; of `gapless serve`, which accepts on all, as `expand` reads them.
+
+        Another server may take one socket alone, and whoever came in by a second would wait for ever.
+        """
+        written = [self.listen] if isinstance(self.listen, str) else list(self.listen)
+        return expand(written) if self.served_by_us else written
 
     @property
     def longest_drain(self) -> float:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from gapless.address import left_out
 from gapless.config.settings import Config, Serve
 from gapless.doctor.finding import Finding, Severity
 from gapless.linux.files import open_regular
@@ -43,6 +44,17 @@ def limits(config: Config) -> Finding:
     return Finding(
         "visitors", Severity.WARNING, what, "set the server's own limits, and take [serve] out of gapless.toml"
     )
+
+
+def families(config: Config) -> list[Finding]:
+    """Whether visitors come in over IPv4 as over IPv6, where `listen` reads as if they did; nothing where they do."""
+    missing = left_out(config.addresses)
+    if not missing:
+        return []
+    what = f"nobody listens on {' or '.join(missing)}: of a server other than `gapless serve` it is not known whether"
+    more = ", ".join(f'"{one}"' for one in [*config.addresses, *missing])
+    hint = f"listen = [{more}], if it takes every socket that it is handed"
+    return [Finding("listen", Severity.WARNING, f"{what} it takes more than one socket", hint)]
 
 
 def inner(argv: Sequence[str]) -> Sequence[str]:

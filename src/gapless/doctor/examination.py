@@ -38,7 +38,9 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
     found += _guarded("backlog", lambda: [_backlog(config)])
     found += _guarded("disk", lambda: [machine.disk(home.root)])
     found += _guarded("clock", lambda: [_clock(target)])
-    found += _guarded("command", lambda: [command.wrapper(config.argv), command.limits(config)])
+    found += _guarded(
+        "command", lambda: [command.wrapper(config.argv), command.limits(config), *command.families(config)]
+    )
     if there:
         found += _guarded("ledger", lambda: [leftovers.ledger(target.ledger.unknown(target.store.names()))])
         if current:

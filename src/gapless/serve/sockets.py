@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Sequence
 
-from gapless.listen import FIRST_FD, bind, inherited, is_listening
+from gapless.listen import FIRST_FD, bind, expand, inherited, is_listening
 
 log = logging.getLogger("gapless.serve")
 
@@ -24,7 +24,7 @@ def sockets_for(addresses: Sequence[str]) -> list[socket.socket]:
         log.info("listening on %s (activated: the manager holds it)", _names(sockets))
         return sockets
     strays = [] if addresses else _strays()
-    sockets = [bind(address) for address in addresses or [DEFAULT]]
+    sockets = [bind(address) for address in expand(addresses or [DEFAULT])]
     log.info("listening on %s (not activated, LISTEN_FDS is not set: this process alone holds it)", _names(sockets))
     for fd, name in strays:  # as start_server and circus hand them on
         hint = f"--bind fd:{fd} serves on it"

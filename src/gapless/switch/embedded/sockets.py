@@ -27,28 +27,32 @@ def hold(addresses: Iterable[str], records: Iterable[Record]) -> dict[str, socke
     with contextlib.ExitStack() as undo:
         for given in inherited():  # by systemd, or by the supervisor that we replace
             undo.callback(given.close)
-            address = next((address for address in wanted if address.is_of(given)), None)
-            if address is None:
+            if not _known(wanted, given, held):
                 raise GaplessError(
                     "use",
                     f"the socket {_where(given)} from systemd",
                     "gapless.toml does not listen there",
                     "make `listen` and the socket unit say the same",
                 )
-            held.setdefault(address.written, given)
         for record in records:  # of what was given already their copies are not needed
             for taken in _take_back(record, {inode(one) for one in held.values()}):
                 undo.callback(taken.close)
-                address = next((address for address in wanted if address.is_of(taken)), None)
-                if address is None:
+                if not _known(wanted, taken, held):
                     raise _changed(taken, record)
-                held.setdefault(address.written, taken)
         for address in wanted:
             if address.written not in held:
                 held[address.written] = undo.enter_context(_bind(address))
         undo.pop_all()
     restore(held.values())
     return {address.written: held[address.written] for address in wanted}
+
+
+def _known(wanted: Iterable[Address], one: socket.socket, held: dict[str, socket.socket]) -> bool:
+    """Whether a socket is of any of the addresses: it is the one `held` there, if none was before."""
+    found = [address.written for address in wanted if address.is_of(one)]
+    for written in found:
+        held.setdefault(written, one)
+    return bool(found)
 
 
 def _take_back(record: Record, have: set[int]) -> list[socket.socket]:
