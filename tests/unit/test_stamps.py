@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from gapless.release.compilation import compilation
 from gapless.release.stamps import DEEPEST, settle
 from tests.scripted import ScriptedManager
 from tests.unit.release_kit import commit, configure, make_project
@@ -226,3 +229,25 @@ def test_a_deploy_keeps_the_time_stamps_of_what_did_not_change(tmp_path: Path, s
     commit(project)
     second = stamps(shop.deploy(source=source))
     assert second == first | {"gapless.toml": shop.time, "new": shop.time}
+
+
+def test_what_a_build_compiled_stays_good(old: Path, new: Path) -> None:
+    """Python takes no compiled file of a source with another time stamp, and can write none beside a sealed one."""
+    put(old, "venv/lib/module.py", "ONE = 1\n", THEN)
+    module = put(new, "venv/lib/module.py", "ONE = 1\n", SOURCE)
+    put(old, "venv/lib/page.css", "one", THEN)
+    page = put(new, "venv/lib/page.css", "one", SOURCE)
+    other = put(new, "elsewhere/module.py", "ONE = 1\n", SOURCE)
+    py_compile.compile(str(module), doraise=True)
+    settle(new, old, NOW)
+    assert [path.stat().st_mtime for path in (module, page, other)] == [SOURCE, THEN, NOW]
+
+
+@pytest.mark.parametrize(("there", "used"), [((".venv", "venv"), ".venv"), (("env",), "env"), ((), "")])
+def test_a_release_is_compiled_by_its_own_interpreter(new: Path, there: tuple[str, ...], used: str) -> None:
+    """Whatever its virtual environment is called: what another one compiles, that one's starts do not take."""
+    put(new, "app.py", "", NOW)
+    for one in there:
+        put(new, f"{one}/pyvenv.cfg", "", NOW)
+        put(new, f"{one}/bin/python", "", NOW)
+    assert compilation(new)[0] == (str(new / used / "bin/python") if used else sys.executable)

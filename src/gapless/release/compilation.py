@@ -20,8 +20,9 @@ def compilation(tree: Path) -> list[str]:
     """The command line that compiles all in `tree`, with the interpreter of the release; empty without any Python."""
     if not any(name.endswith(".py") for _folder, _folders, files in os.walk(tree) for name in files):
         return []
-    own = tree / ".venv/bin/python"
-    python = str(own) if own.exists() else sys.executable
+    venvs = sorted(one.parent for one in tree.glob("*/pyvenv.cfg"))
+    own = (one / "bin/python" for one in (tree / ".venv", *venvs))
+    python = next((str(one) for one in own if one.exists()), sys.executable)
     # -I: the release has no say in what is imported; the script itself looks at the variable that decides what a start
     # will look for. -W: the log is no place for what its packages' authors wrote.
     return [python, "-I", "-W", "ignore", "-c", SCRIPT]

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-SKIPPED = (".venv", "node_modules", ".git", "__pycache__")  # a build's own, and large
+COMPILED = "__pycache__"
+SKIPPED = (".venv", "node_modules", ".git", COMPILED)  # a build's own, and large
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would be waited for
 DEEPEST = 200  # directories; a tree that is made to hold up has more
@@ -25,7 +26,7 @@ def settle(tree: Path, previous: Path | None, moment: float) -> None:
 
     Where the one in `previous` differs, it is at least a second more than that one's. Directories, links and what is in
     SKIPPED directories stay as they are; so does what has several names, is below DEEPEST directories, or cannot be
-    opened. Raises OSError.
+    opened, and Python that a build has compiled, which is good for that very time stamp. Raises OSError.
     """
     os.close(os.open(tree, FOLDER))  # the one that has to be there
     todo: list[tuple[str, ...]] = [()]
@@ -36,11 +37,12 @@ def settle(tree: Path, previous: Path | None, moment: float) -> None:
                 continue
             with os.scandir(folder) as found:
                 entries = list(found)
+            compiled = any(entry.name == COMPILED for entry in entries)
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     if entry.name not in SKIPPED and len(parts) < DEEPEST:
                         todo.append((*parts, entry.name))
-                elif entry.is_file(follow_symlinks=False):
+                elif entry.is_file(follow_symlinks=False) and not (compiled and entry.name.endswith(".py")):
                     _settle_file(folder, before, entry.name, int(moment) * SECOND)
 
 
