@@ -15,7 +15,7 @@ from tests.host import packages
 from tests.host.host import Host
 from tests.host.life import Shop
 from tests.host.registry import Registry, registry
-from tests.host.tools import TOOLS, UV, Tool
+from tests.host.tools import RECIPES, TOOLS, UV, Tool
 from tests.starts import DJANGO, STARTS, compare, own_modules
 from tests.support import figure
 
@@ -27,6 +27,7 @@ rm -rf /etc/xdg/pip
 /opt/tools/bin/uv pip install -q --python /opt/tools/bin/python --default-index "$0/simple" poetry
 ln -s /opt/tools/bin/uv /opt/tools/bin/poetry /usr/local/bin/
 """
+PLAIN = 'name = "shop"\ncommand = "gapless serve app:app"\nbuild = {{ run = "{}" }}\n'
 WRITE = """
 import json, pathlib, sys
 for name, text in json.load(sys.stdin).items():
@@ -68,7 +69,7 @@ def write(shop: Shop, tool: Tool, url: str = "") -> None:
     files["gapless.toml"] = tool.config
     shop.host.run(packages.PYTHON, "-c", WRITE, shop.project, stdin=json.dumps(files))
     if tool.lock:
-        shop.host.run(*tool.lock.split(), cwd=shop.project)
+        shop.host.run(*tool.lock.replace("@REGISTRY@", url).split(), cwd=shop.project)
 
 
 def deploy_twice(shop: Shop, packed: Registry, what: str) -> dict[str, str]:
@@ -93,10 +94,22 @@ def deploy_twice(shop: Shop, packed: Registry, what: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_a_tools_build_uses_the_cache_of_the_one_before(shop: Shop, packed: Registry, name: str) -> None:
-    """Each tool works inside the sandbox, and no package is downloaded twice."""
+    """Each recipe works inside the sandbox, no package is downloaded twice, and what was compiled is kept."""
     write(shop, TOOLS[name], packed.url)
     said = deploy_twice(shop, packed, name)
     assert not said.get("python", "").startswith("/srv")
+    tree, log = f"/srv/shop/releases/{said['release']}", f"/srv/shop/log/{said['release']}.log"
+    if name in ("uv", "pip"):  # they compile what they install, and say so in the log, or something else then
+        compiled = shop.host.run("find", f"{tree}/.venv", "-name", "*.pyc", "-newer", log).stdout
+        assert compiled == ""
+    sources = shop.host.run("sh", "-c", f"cd {tree} && find . -name '*.py' | wc -l").stdout
+    kept = shop.host.run("sh", "-c", f"cd {tree} && find . -name '*.pyc' | wc -l").stdout
+    assert int(kept) > 0.9 * int(sources)  # packages ship files that no Python can read
+
+
+def test_each_recipe_of_a_build_is_tried() -> None:
+    """docs/recipes.md has no other."""
+    assert TOOLS.keys() == RECIPES.keys()
 
 
 def test_an_interpreter_of_uvs_own_is_a_part_of_the_release(shop: Shop, packed: Registry) -> None:
@@ -104,7 +117,8 @@ def test_an_interpreter_of_uvs_own_is_a_part_of_the_release(shop: Shop, packed: 
     version = packages.version()
     listed = f"{shop.project}/downloads.json"
     more = f'env = {{ UV_PYTHON_DOWNLOADS_JSON_URL = "{listed}" }}'
-    tool = replace(TOOLS["uv"], run="uv sync --frozen --no-dev --managed-python", more=more)
+    settings = f"{PLAIN.format('uv sync --frozen --no-dev --managed-python')}{more}"
+    tool = replace(TOOLS["uv"], settings=settings)
     write(shop, tool, packed.url)
     major, minor, patch = map(int, version.split("."))
     about = {"name": "cpython", "major": major, "minor": minor, "patch": patch, "prerelease": "", "variant": None}
@@ -140,7 +154,7 @@ def test_no_start_compiles_anything(shop: Shop, packed: Registry, what: str) -> 
         files = {"app.py": STARTS, "whole.py": DJANGO, "pyproject.toml": UV.replace("msgspec", "django")}
         tool = replace(TOOLS["uv"], files=files)
     else:
-        tool = Tool("true", own_modules())
+        tool = Tool(PLAIN.format("true"), own_modules())
     write(shop, tool, packed.url)
     shop("up")
     release = shop.deploy()  # the second one: files that did not change got the time stamps of the first

@@ -11,7 +11,8 @@ import pytest
 from tests.process.conftest import Project
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
-RECIPES = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", DOCUMENT, re.MULTILINE | re.DOTALL))
+SERVERS = DOCUMENT.partition("# Builds that last")[0]  # those are tests/host/test_build_tools.py's
+RECIPES = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", SERVERS, re.MULTILINE | re.DOTALL))
 FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 
 
