@@ -104,7 +104,7 @@ def test_a_tools_build_uses_the_cache_of_the_one_before(shop: Shop, packed: Regi
         assert compiled == ""
     sources = shop.host.run("sh", "-c", f"cd {tree} && find . -name '*.py' | wc -l").stdout
     kept = shop.host.run("sh", "-c", f"cd {tree} && find . -name '*.pyc' | wc -l").stdout
-    assert int(kept) > 0.9 * int(sources)  # packages ship files that no Python can read
+    assert int(kept) >= 0.9 * int(sources)  # packages ship files that no Python can read
 
 
 def test_each_recipe_of_a_build_is_tried() -> None:
