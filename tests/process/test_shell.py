@@ -104,7 +104,7 @@ def test_each_shell_has_its_completion(tmp_path: Path, shell: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("logs", ""), ("nothing", "x"), ("-C", "/nowhere", "logs", ""), ("help", "x", "")],
+    [("logs", ""), ("deplyo", "x"), ("-C", "/nowhere", "logs", ""), ("help", "x", "")],
 )
 def test_where_there_is_nothing_to_complete_nothing_is_said(tmp_path: Path, words: tuple[str, ...]) -> None:
     """Outside of a project, after a slip: no traceback comes into somebody's line."""
