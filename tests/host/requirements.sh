@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
+# With "browser": Chromium alone.
 # With "servers": the programs of the examples; with "builds": those that packages are built with; with "load": wrk;
-# with "proxies": those in front; with "fleet": sshd; with "postgres", "redis": that; with "clients": Composer; with "browser": that;
+# with "proxies": those in front; with "fleet": sshd; with "postgres", "redis": that; with "clients": Composer and a browser;
 # with "tools": what advice names, and man.
 set -eu
 [ -n "${ALONE-}" ] || ALONE=1 exec flock "$0" "$0" "$@"  # tests run side by side, and apt waits for nobody
@@ -11,6 +12,8 @@ if [ "${1-}" = servers ]; then
     command -v puma > /dev/null || missing="$missing puma"
     [ -e /usr/share/doc/ruby-sd-notify ] || missing="$missing ruby-sd-notify"  # without it puma never says READY=1
     command -v go > /dev/null || missing="$missing golang-go"
+elif [ "${1-}" = browser ]; then
+    command -v chromium > /dev/null || missing="$missing chromium"
 elif [ "${1-}" = builds ]; then
     /usr/bin/python3 -c "import ensurepip" 2> /dev/null || missing="$missing python3-venv"
     command -v npm > /dev/null || missing="$missing npm"
@@ -21,11 +24,9 @@ elif [ "${1-}" = proxies ]; then
         [ -e "/lib/systemd/system/$proxy.service" ] || missing="$missing $proxy"
     done
 elif [ "${1-}" = clients ]; then
-    for client in composer unzip; do
+    for client in composer unzip chromium; do
         command -v "$client" > /dev/null || missing="$missing $client"
     done
-elif [ "${1-}" = browser ]; then
-    command -v chromium > /dev/null || missing="$missing chromium"
 elif [ "${1-}" = tools ]; then
     command -v fuser > /dev/null || missing="$missing psmisc"
     command -v man > /dev/null || missing="$missing man-db"

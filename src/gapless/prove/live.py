@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from gapless.prove.workload import Workload
 from gapless.span import show
 from gapless.visitor import Visitor
 
-BASELINE, MIGRATE = "baseline", "migrate"  # phases, as a deploy calls them; the first is what is usual
-BASELINE_SECONDS = 1.0
+FIRST, MIGRATE = "baseline", "migrate"  # phases, as a deploy calls them
+BASELINE = 1.0  # seconds of what is usual, before anything happens
 
 
 class LiveProbe:
@@ -38,23 +39,26 @@ class LiveProbe:
         self._result: Result | None = None
         self._trouble = ""
         self._began = threading.Event()
-        self._phases: list[tuple[str, float, Role]] = []
+        self._phases: list[tuple[str, float]] = []
+        self._switchovers = set[str]()  # which of them are
 
     def begin(self) -> None:
         """Start the probe; returns after a second of it, or at the first alarm. Raises GaplessError."""
-        self._enter(BASELINE, Role.BASELINE)
+        self.enter(FIRST)
         self._load = BackgroundProbe(self._workload, self._count, self._bound)
         patience = time.monotonic() + self._workload.timeout_seconds + 10  # a slow answer is a result, too
         while not self._began.wait(0.05):
             if not self._load.runs or time.monotonic() > patience:
                 raise GaplessError("probe", self._workload.url, self.stop() or "it did not begin")
-        ends = time.monotonic() + BASELINE_SECONDS
+        ends = time.monotonic() + BASELINE
         while not self._load.alarm and time.monotonic() < ends:
             time.sleep(0.05)
 
     def enter(self, phase: str, *, switches: bool = False) -> None:
         """What happens from now on belongs to `phase`; `switches`: a release takes another's place in it."""
-        self._enter(phase, Role.SWITCHOVER if switches else Role.OTHER)
+        if self._result is None and not self._trouble:  # nothing was seen of later ones
+            self._phases.append((str(phase), time.time()))
+            self._switchovers |= {str(phase)} if switches else set()
 
     def verdict(self) -> str:
         """The first request that was lost or late, with its time and phase; empty while there is none."""
@@ -73,7 +77,7 @@ class LiveProbe:
             return ""
         if (phase := self._phase(alarm)) == MIGRATE:
             return "let the migration wait for a lock for a second or two, and try again: `lock_timeout` of PostgreSQL"
-        if phase != BASELINE:
+        if phase != FIRST:
             return ""
         if alarm.failure is Failure.STATUS:
             if self._visitor:
@@ -88,7 +92,7 @@ class LiveProbe:
     def stop(self) -> str:
         """End the probe once the requests under way are answered; the last verdict. Again is no error."""
         if self._load is not None and self._result is None and not self._trouble:
-            self._enter("")  # the end of the last one
+            self.enter("")  # the end of the last one
             try:
                 self._result = self._load.stop()
             except GaplessError as error:
@@ -100,16 +104,13 @@ class LiveProbe:
         if self._result is None:
             raise GaplessError("write the report", str(path), self._trouble or "the probe did not run")
         phases = [
-            Phase(name, start, end, role=role)
-            for (name, start, role), (_, end, _) in zip(self._phases, self._phases[1:], strict=False)
+            Phase(name, start, end, role=Role.SWITCHOVER if name in self._switchovers else Role.OTHER)
+            for (name, start), (_, end) in zip(self._phases, self._phases[1:], strict=False)
         ]
+        phases[:1] = [replace(one, role=Role.BASELINE) for one in phases[:1]]
         url = self._workload.link(self._workload.target(Kind.GET))
         about = report.About(self._name, url, self._workload.rate, f"release {path.stem}", [happened])
         report.write(path, report.render(self._result, judge(self._result, self._bound), about, phases))
-
-    def _enter(self, phase: str, role: Role = Role.OTHER) -> None:
-        if self._result is None and not self._trouble:  # nothing was seen of later ones
-            self._phases.append((str(phase), time.time(), role))
 
     def _count(self, requests: int, _lost: int) -> None:
         if requests:
@@ -121,7 +122,7 @@ class LiveProbe:
 
     def _phase(self, sample: Sample) -> str:
         moment = self._moment(sample)
-        return next((name for name, start, _ in reversed(self._phases) if start <= moment), BASELINE)
+        return next((name for name, start in reversed(self._phases) if start <= moment), FIRST)
 
     def _told(self, sample: Sample) -> str:
         moment, phase = self._moment(sample), self._phase(sample)

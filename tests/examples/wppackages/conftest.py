@@ -25,7 +25,7 @@ from wppackages.settings import Settings
 from wppackages.standin import Server, World
 
 EXAMPLE = ROOT / "examples" / "wppackages"
-CLIENTS = ("composer", "unzip")
+CLIENTS = ("composer", "unzip", "chromium")
 
 
 PACKAGES = 60
@@ -172,7 +172,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def clients() -> None:
-    """Composer and what it unpacks with, installed where they are missing."""
+    """Composer and Chromium, installed where they are missing."""
     if any(shutil.which(one) is None for one in CLIENTS):
         if os.geteuid() != 0:
             pytest.skip(f"{', '.join(CLIENTS)}: not all of them are here, and only root can install them")

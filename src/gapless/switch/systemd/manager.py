@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gapless import environment
-from gapless.address import Address
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
@@ -17,17 +16,16 @@ from gapless.linux.files import clear_way, replace
 from gapless.switch import held, orders
 from gapless.switch.manager import Companion, Instance, Readiness, Role, Started
 from gapless.switch.systemd import companions, execution, journal, rehearsal, units, wake
-from gapless.switch.systemd.beside import move_on, open_beside
+from gapless.switch.systemd.beside import move_on
 from gapless.switch.systemd.boot_priority import booting_behind
 from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.first import FirstCandidate
 from gapless.switch.systemd.home import SystemdHome, release_of
 from gapless.switch.systemd.instances import SHOWN, ending, read_instance
-from gapless.switch.systemd.listeners import taken
 from gapless.switch.systemd.systemctl import GONE
+from gapless.switch.systemd.usable import STALE, unusable
 
 LEAVE = 3.0  # seconds from SIGTERM to SIGKILL for an instance that was never ready
-STALE = "NeedDaemonReload"
 
 
 class SystemdManager:
@@ -102,7 +100,8 @@ class SystemdManager:
             deadman = stopped_with_us(self.ctl, *shut, unit)
         with self._closed_again(instance), deadman:
             # Now: after the commit they could not be started, nor anything told to retire.
-            if problem := self._unusable(config, *units.of_release(config, self.home, instance)):
+            names = [*units.of_release(config, self.home, instance)]
+            if problem := unusable(self.home, config, names, self.instances):
                 self.stop(self._found(instance))
                 return Started(None, Readiness.EXITED, problem)
             started = self._start(instance, timeout)
@@ -292,34 +291,6 @@ class SystemdManager:
     def _write(self, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():
             replace(self.home.units / name, text)
-
-    def _unusable(self, config: Config, *names: str) -> str:
-        """Which of the units systemd cannot use as they are, and why; "" when it can, and the socket listens.
-
-        A service only wants its socket: without one it would start, and bind an address of its own.
-        """
-        asked = ["Id", "LoadState", "ActiveState", STALE]
-        known = self.ctl.show(asked, self.home.socket, *names)
-        if any(unit[STALE] == "yes" for unit in known):  # it finds new files itself, but reads no known one again
-            self.ctl.do("daemon-reload")
-            known = self.ctl.show(asked, self.home.socket, *names)
-        for unit in known:
-            if unit["LoadState"] in {"bad-setting", "error"}:
-                return f"systemd does not accept {unit['Id']}: `systemd-analyze verify {unit['Id']}` says why"
-        if known[0]["ActiveState"] == "active":
-            return ""
-        # While a service has the socket, systemd does not open its own again.
-        if running := [one for one in self.instances() if one.ready]:
-            if not (said := open_beside(self.home, names[0], running, config.addresses)):
-                return ""
-            return f"{self.home.socket} cannot listen: {said}"
-        if self.ctl.attempt("start", self.home.socket).returncode == 0:
-            return ""
-        why = (
-            taken(self.ctl, map(Address.parse, config.addresses), self.home.socket)
-            or f"`journalctl{self.home.own} -u {self.home.socket}` says why"
-        )
-        return f"{self.home.socket} cannot listen: {why}"
 
     def _units(self, instances: str) -> list[dict[str, str]]:
         """The units that systemd has loaded, by a name or a pattern."""
