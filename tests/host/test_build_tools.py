@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests import generated
-from tests.host import packages
-from tests.host.host import Host
+from tests.host import packages, tools
+from tests.host.host import PROJECT, Host
 from tests.host.life import Shop
 from tests.host.registry import Registry, registry
 from tests.host.tools import RECIPES, TOOLS, UV, Tool
@@ -28,6 +28,11 @@ rm -rf /etc/xdg/pip
 ln -s /opt/tools/bin/uv /opt/tools/bin/poetry /usr/local/bin/
 """
 PLAIN = 'name = "shop"\ncommand = "gapless serve app:app"\nbuild = {{ run = "{}" }}\n'
+PORT = """
+const app = require("node:http").createServer((_, response) => response.end("hello"))
+require("is-number")("/")
+app.listen(3000)
+"""
 WRITE = """
 import json, pathlib, sys
 for name, text in json.load(sys.stdin).items():
@@ -142,9 +147,29 @@ def test_a_generated_project_comes_up_as_init_builds_it(shop: Shop, packed: Regi
     settings = f"{shop.project}/{generated.SETTINGS}"
     shop.host.write(settings, generated.as_advised(shop.host.read(settings), todo))
     shop("up")
+    assert json.loads(shop("deploy", "--prove", "--watch", "1s", "--json").stdout)["outcome"] == "switched"
     assert shop.host.get(8000, "/admin/login/")[0] == 200
     assert shop.host.get(8000, "/static/admin/css/base.css")[0] == 200
     assert shop.host.run("ls", "/srv/shop/shared").stdout.split() == ["db.sqlite3"]
+
+
+def test_a_node_project_comes_up_as_init_and_its_refusal_advise(shop: Shop, packed: Registry) -> None:
+    """One that listens on a port of its own is refused with what to write instead; the example has that."""
+    files = {"package.json": tools.PACKAGE, "index.js": PORT, ".npmrc": f"registry={packed.url}/npm/\n"}
+    shop.host.run(packages.PYTHON, "-c", WRITE, shop.project, stdin=json.dumps(files))
+    shop.host.run("npm", "install", "--silent", "--package-lock-only", cwd=shop.project)
+    said = json.loads(shop("init", "--json").stdout)
+    assert said["command"] == "node index.js"
+    assert ["descriptor 3" in one for one in said["todo"]] == [True]
+    settings = said["text"].replace("[check]\n", '[check]\ntimeout = "3s"\n') + '[drain]\nlinger = "1s"\n'
+    shop.host.write(f"{shop.project}/gapless.toml", settings)
+    refused = shop("up", check=False)
+    assert "systemd-notify --ready" in refused.stdout + refused.stderr
+    taking = (PROJECT / "examples/node/server.js").read_text()
+    shop.host.write(f"{shop.project}/index.js", taking)
+    shop.host.write(f"{shop.project}/gapless.toml", settings.replace('"3s"', '"30s"'))
+    shop("up")
+    assert json.loads(shop("deploy", "--prove", "--watch", "1s", "--json").stdout)["outcome"] == "switched"
 
 
 @pytest.mark.parametrize("what", ["300 modules of its own", "Django from a uv venv"])

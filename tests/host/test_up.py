@@ -274,7 +274,8 @@ def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
     shop = Shop(host, "stall", 8010, user="keeper")
     shop.write()
     starts = hint(shop.fails("up", "--user")).split("`")[1]
-    host.run("systemctl", "start", f"user@{host.run('id', '-u', 'keeper').stdout.strip()}.service")  # as a login does
+    uid = host.run("id", "-u", "keeper").stdout.strip()
+    host.run("systemctl", "start", f"user@{uid}.service")  # as a login does
     warned = shop("up", "--user").stderr
     assert "keeper's systemd manager ends at log-out and stall with it" in warned
     assert f"every request is refused then; `{starts}` lets it stay" in warned

@@ -319,3 +319,20 @@ def test_a_module_without_an_object_is_gunicorns_application(tmp_path: Path) -> 
     """As gunicorn itself takes it."""
     found = look(tmp_path, Procfile="web: gunicorn shop.wsgi", **{"shop/wsgi.py": "application = wrap(1)"})
     assert found.app == "shop.wsgi:application"
+
+
+def test_fastify_drops_a_descriptor_that_its_own_listen_is_given(tmp_path: Path) -> None:
+    """So another line is advised."""
+    found = look(tmp_path, **{"package.json": '{"main": "a.js", "dependencies": {"fastify": "^5"}}', "a.js": ""})
+    assert any("fastify.server.listen({ fd: 3 }, ready)" in one for one in found.todo)
+
+
+def test_settings_for_visitors_go_before_those_for_local_work(tmp_path: Path) -> None:
+    """As Wagtail's generator makes them: wsgi.py names `dev`, whose key and hosts the others lack."""
+    module = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings.dev")'
+    files = {"manage.py": module, "shop/wsgi.py": module, "shop/settings/base.py": "INSTALLED_APPS = []"}
+    files |= {f"shop/settings/{name}.py": "from .base import *" for name in ("dev", "production")}
+    found = look(tmp_path, **files)
+    assert found.env["DJANGO_SETTINGS_MODULE"] == "shop.settings.production"
+    assert any('production.py: no key is set: `SECRET_KEY = os.environ["SECRET_KEY"]`' in one for one in found.todo)
+    assert any("without DEBUG nobody is answered" in one for one in found.todo)

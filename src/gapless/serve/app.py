@@ -16,6 +16,8 @@ from gapless.serve.interface import Interface, guess, is_async
 from gapless.serve.settings import Settings
 from gapless.serve.wsgi import Wsgi
 
+PLACEHOLDER = "MODULE"  # as `gapless init` writes it where it finds no app
+
 log = logging.getLogger("gapless.serve")
 
 ASGIApp = Callable[[Any, Any, Any], Any]
@@ -50,6 +52,8 @@ def _import(name: str, app_dir: str) -> Any:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _raised("load", name, error) from error  # a module that the app itself imports
         hint = f"looked in {app_dir} first; use --app-dir, or install the app into this environment"
+        if name == PLACEHOLDER:
+            hint = "in gapless.toml, put your app in the place of MODULE:APP"
         raise GaplessError("load", f"the module {name!r}", "there is no such module", hint) from None
     except (Exception, SystemExit) as error:
         raise _raised("load", name, error) from error
@@ -62,8 +66,15 @@ def _raised(operation: str, what: str, error: BaseException) -> GaplessError:
     ):
         frames = frames.tb_next  # how we came to import it helps nobody
     lines = "".join(traceback.format_exception(type(error), error, frames)).rstrip().splitlines()
-    said = traceback.format_exception_only(error)[-1].strip()
-    return GaplessError(operation, what, f"it raised {said}", details=tuple(lines[-20:]))
+    return GaplessError(operation, what, f"it raised {first_line(error)}", details=tuple(lines[-20:]))
+
+
+def first_line(error: BaseException) -> str:
+    """Name an error and what it says first: what follows explains, or links to who does."""
+    lines = "".join(traceback.format_exception_only(error)).splitlines()
+    return next(
+        (line for line in lines if line[:1].strip()), type(error).__name__
+    )  # a SyntaxError begins with its file
 
 
 def _callables(module: Any) -> list[str]:

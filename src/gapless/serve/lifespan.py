@@ -12,7 +12,7 @@ import traceback
 from typing import Any
 
 from gapless.errors import GaplessError
-from gapless.serve.app import ASGIApp
+from gapless.serve.app import ASGIApp, first_line
 
 log = logging.getLogger("gapless.serve")
 
@@ -43,7 +43,7 @@ class Lifespan:
         if answer.done():
             if answer.result()["type"] == "lifespan.startup.failed":
                 message = str(answer.result().get("message", "")).strip().splitlines()
-                cause = message[-1] if message else "the app said lifespan.startup.failed"
+                cause = _cause(message) or "the app said lifespan.startup.failed"
                 raise GaplessError("start", "the app", cause, details=tuple(message[-20:]))
             return
         answer.cancel()
@@ -53,7 +53,7 @@ class Lifespan:
         elif error is not None:
             lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
             raise GaplessError(
-                "start", "the app", f"its lifespan raised {type(error).__name__}: {error}", details=tuple(lines[-20:])
+                "start", "the app", f"its lifespan raised {first_line(error)}", details=tuple(lines[-20:])
             )
         else:
             raise GaplessError("start", "the app", "its lifespan returned without lifespan.startup.complete")
@@ -80,3 +80,11 @@ class Lifespan:
 
     async def _run(self, scope: dict[str, Any]) -> None:
         await self.app(scope, self._events.get, self._answers.put)
+
+
+def _cause(message: list[str]) -> str:
+    """What a message says in one line: of a traceback, which frameworks send, the one that names the error."""
+    if not any(line.startswith("Traceback") for line in message):
+        return message[-1] if message else ""
+    indented = max(at for at, line in enumerate(message) if line[:1].isspace() or line.startswith("Traceback"))
+    return next((line for line in message[indented + 1 :] if line), message[-1])

@@ -22,7 +22,10 @@ def of(directory: Path) -> Findings:
     procfile.find(found, directory)
     found.installs = needs.find(found, directory)
     if not found.app:
-        found.todo.append("no app was found: put yours in place of MODULE:APP, or another command that takes a socket")
+        found.todo.append(
+            "no app was found: put yours in place of MODULE:APP, a package's too (`httpbin:app`), or another command"
+            " that takes a socket"
+        )
     if any("os.environ" in one for one in found.todo):
         found.todo.append("where a file does not have it yet: `import os`")
     return _checked(found)

@@ -12,6 +12,7 @@ from gapless.survey.sources import assigned, name_of, text_of
 MODULE = re.compile(r"""DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']""")
 PLAIN = re.compile("[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")  # a path without anything that has to be quoted
 LOCAL = {"localhost", "127.0.0.1", "*", ".localhost"}
+LOCAL_SETTINGS, PRODUCTION = {"dev", "development", "local"}, ("production", "prod")
 ADMIN = "/admin/login/"  # the one page of a new project
 
 
@@ -26,7 +27,7 @@ def find(found: Findings, directory: Path) -> bool:
     base = manage.parent
     package = said[1].partition(".")[0]
     served = {kind: base / package / f"{kind}.py" for kind in ("wsgi", "asgi")}
-    settings = _Settings(directory, base, _said_by(*served.values()) or said[1])
+    settings = _Settings(directory, base, _production(base, _said_by(*served.values()) or said[1]))
     found.kind = "Django"
     kind = "asgi" if "ASGI_APPLICATION" in settings.values or not served["wsgi"].is_file() else "wsgi"
     if served[kind].is_file():
@@ -109,6 +110,13 @@ def _said_by(*files: Path) -> str:
     return ""
 
 
+def _production(base: Path, module: str) -> str:
+    """The settings for visitors, where `module` is for local work and has them beside it."""
+    parent, _, name = module.rpartition(".")
+    there = (one for one in PRODUCTION if base.joinpath(*parent.split("."), f"{one}.py").is_file())
+    return f"{parent}.{next(there, name)}" if parent and name in LOCAL_SETTINGS else module
+
+
 def _of_visitors(found: Findings, settings: _Settings) -> None:
     """Whom the app answers, and how."""
     if settings.truth("DEBUG"):
@@ -118,7 +126,11 @@ def _of_visitors(found: Findings, settings: _Settings) -> None:
         found.todo.append(
             f"{settings}: the key is for nobody to read: `SECRET_KEY = {wanted}`, and an `env_file` with another"
         )
-    hosts = settings.texts("ALLOWED_HOSTS")
+    elif "SECRET_KEY" not in settings.values:
+        found.todo.append(
+            f'{settings}: no key is set: `SECRET_KEY = os.environ["SECRET_KEY"]`, and an `env_file` with one'
+        )
+    hosts = settings.texts("ALLOWED_HOSTS") if "ALLOWED_HOSTS" in settings.values else []
     if hosts == []:
         wanted = 'ALLOWED_HOSTS = ["localhost", "127.0.0.1"]'
         found.todo.append(f"{settings}: without DEBUG nobody is answered: `{wanted}`, and your domain")

@@ -56,9 +56,12 @@ def _node(found: Findings, directory: Path) -> bool:
     found.command = f"node {entry or 'FILE'}"
     text = _text(directory / entry) if entry else ""
     if not TAKES_SOCKET.search(text):
+        way = "listen(process.env.LISTEN_FDS ? { fd: 3 } : port, ready)"
+        if "fastify" in (package.get("dependencies") or {}):  # its own listen() drops what it does not know
+            way = "fastify.ready().then(() => fastify.server.listen({ fd: 3 }, ready))"
         found.todo.append(
-            f"{entry or 'FILE'}: the socket is handed in as descriptor 3: `listen(process.env.LISTEN_FDS ? {{ fd: 3 }}"
-            " : port, ready)`, and `ready` runs `systemd-notify --ready`; docs/servers.md#node has the lines"
+            f"{entry or 'FILE'}: the socket is handed in as descriptor 3: `{way}`, where `ready` runs `systemd-notify"
+            " --ready`; docs/servers.md#node has the lines"
         )
     found.page = _page(text)
     return True
@@ -77,7 +80,7 @@ def _go(found: Findings, directory: Path) -> bool:
     if not any(map(TAKES_SOCKET.search, texts)):
         found.todo.append(
             f"{main.relative_to(directory)}: the socket is handed in as descriptor 3:"
-            ' `net.FileListener(os.NewFile(3, "held"))`, then READY=1; docs/servers.md#go has the lines, and a drain'
+            ' `net.FileListener(os.NewFile(3, "held"))`, then READY=1; docs/servers.md#go has the lines'
         )
     found.page = _page("\n".join(texts))
     return True

@@ -23,6 +23,8 @@ from gapless.switch.systemd.systemctl import Systemctl
 
 EXCERPT = 200  # characters of a failed answer
 WAIT = 0.1  # seconds between two attempts
+SILENT = "it did not say READY=1 in time (sd_notify(3)): the switchover waits for that"
+TAKE = "let it listen on descriptor 3 (LISTEN_FDS), then run `systemd-notify --ready`: examples/ has it for Node and Go"
 KINDS = ("socket", "service")  # to stop in this order: a late connection would start the service again
 
 
@@ -42,7 +44,8 @@ def rehearse(home: SystemdHome, config: Config, release: str) -> tuple[str, tupl
             home.rehearsals.mkdir(mode=0o700, exist_ok=True)
             for name, text in texts.items():
                 replace(home.volatile / name, text)
-            problem, hint = _start(ctl, service, deadline), ""
+            problem = _start(ctl, service, deadline)
+            hint = TAKE if problem == SILENT else ""
             if not problem:
                 problem, hint = _check(config, path, deadline, release)
             if not problem:
@@ -72,7 +75,7 @@ def _start(ctl: Systemctl, service: str, deadline: float) -> str:
     try:
         done = ctl.attempt("start", service, timeout=max(deadline - time.monotonic(), 0.05))
     except subprocess.TimeoutExpired:
-        return "it did not say READY=1 in time (sd_notify(3)): the switchover waits for that"
+        return SILENT
     if done.returncode == 0:
         return ""
     unit = ctl.show(["ExecMainStatus", "Result", "StatusText"], service)[0]
