@@ -158,6 +158,20 @@ def test_page_without_phases_bound_or_samples() -> None:
     assert "No request lost" in render(found, judge(found), ABOUT)
 
 
+def test_each_loss_is_told_once() -> None:
+    """A response that was cut short had a status, too; it is lost as truncated alone."""
+    lost = [
+        Sample(Kind.GET, START + at, 0.01, status, failure)
+        for at, status, failure in (
+            *((3, 200, Failure.TRUNCATED), (4, 503, Failure.STATUS), (5, 502, Failure.STATUS)),
+            *((5.5, 502, Failure.STATUS), (6, 0, Failure.RESET)),
+        )
+    ]
+    found = Result([*result().samples, *lost], START, START + 10)
+    text = _Page(render(found, judge(found), ABOUT, PHASES)).text
+    assert "Lost: 1 truncated, 1 reset, 2 with status 502, 1 with status 503; the first at" in text
+
+
 def test_page_of_nothing_but_losses() -> None:
     """A server that never answered makes a page too."""
     found = result(20, lost_at=frozenset(range(20)))

@@ -100,7 +100,10 @@ def _requests(count: int) -> str:
 def _losses(verdict: Verdict, phases: Sequence[Phase]) -> str:
     """How the lost ones were lost, and the first of them."""
     ways = [f"{count:,} {failure}" for failure, count in verdict.lost_by_failure.items() if failure != Failure.STATUS]
-    ways += [f"{count:,} with status {status}" for status, count in verdict.lost_by_status.items()]
+    bad = {
+        status: count for status, count in verdict.lost_by_status.items() if not 200 <= status < 300
+    }  # else cut short
+    ways += [f"{count:,} with status {status}" for status, count in bad.items()]
     first = verdict.losses[0]
     found = [phase.name for phase in phases if phase.start <= first.ended_at <= phase.end]
     where = f" in the phase “{found[-1]}”" if found else ""
