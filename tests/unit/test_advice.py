@@ -45,6 +45,17 @@ ADVICE = {
     "sandbox = { writable = ['/a\"b'] }": "sandbox = { writable = ['/ab'] }",
     "assets = { '/a b' = 'a' }": "",
     "assets = { '/a' = 'a', '/a/b' = 'b' }": "assets = { '/a' = 'a', '/b' = 'b' }",
+    "shared = { '../a' = 'a' }": "",
+    "shared = { media = '/srv/a' }": "",
+    "shared = { a = 'a', 'a/b' = 'b' }": "shared = { a = 'a', b = 'b' }",
+    "shared = { a = 'a' }\nassets = { '/a' = 'a' }": "shared = { a = 'a' }\nuploads = { '/a' = 'a' }",
+    "uploads = { '/a b' = 'a' }": "",
+    "uploads = { '/a' = '../a' }": "",
+    "uploads = { '/a' = 'a', '/a/b' = 'b' }": "uploads = { '/a' = 'a', '/b' = 'b' }",
+    "uploads = { '/a/b' = 'b' }\nassets = { '/a' = 'a' }": "uploads = { '/b' = 'b' }\nassets = { '/a' = 'a' }",
+    "uploads = { '/a' = 'a' }\ndatabase = { path = 'a/b.db', replica = 's3://bucket/shop' }": (
+        "uploads = { '/a' = 'a' }\ndatabase = { path = 'b.db', replica = 's3://bucket/shop' }"
+    ),
     "proxy = { domains = ['a.example'], tls = { cert = 'a', key = 'b' } }": (
         "proxy = { domains = ['a.example'], tls = { cert = '/a', key = '/b' } }"
     ),
@@ -81,6 +92,8 @@ TABLES = {
     "domains": "proxy",
     "database-password": "secrets",
     '"/static"': "assets",
+    '"/media"': "uploads",
+    "media": "shared",
 }
 
 

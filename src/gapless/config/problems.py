@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import msgspec
 
 from gapless.address import clash
+from gapless.config import files
+from gapless.config.files import INSIDE, NOTHING
 from gapless.config.settings import REPLICA, Certificate, Config, Database, argv
 from gapless.visitor import TARGET
 
-NOTHING = ("", "")  # is wrong: neither a cause nor a hint
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 SECRET = re.compile("[A-Za-z0-9_-]+")
 LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -20,10 +21,7 @@ DOMAIN = re.compile(rf"(\*\.)?({LABEL}\.)*{LABEL}")
 HEADER = re.compile("[A-Za-z][A-Za-z0-9-]*")
 # Less what a Caddyfile takes for more than text: placeholders and variables { }, quotes " `, \\, ends of lines.
 PLAIN = re.compile(r"[^{}\"`\\\x00-\x1f\x7f]*")
-# Where public files are in URLs, and in a release: what nobody has to quote, in a Caddyfile or in a URL.
-PREFIX = re.compile(r"(/[A-Za-z0-9._~@-]+)+")
 PROXIED = re.compile("/run/[A-Za-z0-9][A-Za-z0-9._-]*")
-INSIDE = re.compile(r"(?!/)(?!.*(^|/)\.{0,2}(/|$))[A-Za-z0-9._/-]+")  # a file below a directory
 ENDPOINT = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:]+\](:[0-9]+)?")
 # systemd.service(5) takes a leading @ - : + ! or | for an order of its own, "run it as root" among them.
 # All that stands in one line of a unit file or of an HTTP request; the other settings may have several lines.
@@ -46,7 +44,7 @@ def problem(config: Config) -> tuple[str, str]:
         _of_places,
         _of_environment,
         _of_limits,
-        _of_assets,
+        files.problem,
         _of_proxy,
         _of_database,
     )
@@ -160,20 +158,6 @@ def _of_limits(config: Config) -> tuple[str, str]:
             return f"`{key}`: {memory!r} is no amount of memory", hint
     if 0 < config.limits.cpu < 0.01:
         return "`limits.cpu` is less than a hundredth of a processor", "for example: cpu = 1.5; 0 = no limit"
-    return NOTHING
-
-
-def _of_assets(config: Config) -> tuple[str, str]:
-    example = 'for example: "/static" = "static"'
-    for prefix, directory in config.assets.paths.items():
-        if not PREFIX.fullmatch(prefix) or {".", ".."} & {*prefix.split("/")}:
-            return f"`assets`: {prefix!r} is not where files can be in a URL", example
-        parts = directory.split("/")
-        if {"", ".", ".."} & {*parts}:
-            return f"`assets.{prefix}`: {directory!r} is not a directory inside a release", example
-        for other in config.assets.paths:
-            if other.startswith(f"{prefix}/"):
-                return f"`assets`: {other!r} is in {prefix!r}", "let neither be in the other"
     return NOTHING
 
 

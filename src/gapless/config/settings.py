@@ -191,7 +191,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
 
     `id` tells the project from another one of its `name`: of two that have one, only the same may deploy there.
-    `env_file` and the files of `secrets` are relative to the project's directory; see environment.py.
+    `env_file` and the files of `secrets` are relative to the project's directory; see environment.py. `shared` has
+    directories of $GAPLESS_SHARED by the paths in a release that lead to them, `uploads` those that visitors read by
+    their prefixes in URLs.
     """
 
     name: Name
@@ -202,6 +204,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     env_file: str = ""
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
+    shared: dict[str, str] = {}
+    uploads: dict[str, str] = {}
     build: Build = Build()
     release: Release = Release()
     check: Check = Check()

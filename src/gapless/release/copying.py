@@ -31,7 +31,7 @@ def open_directories(tree: Path) -> None:
 @contextlib.contextmanager
 def opened(directory: Path, name: str) -> Iterator[io.BufferedReader]:
     """The regular file `name` below `directory`, open for reading. Raises GaplessError when it is none, or OSError."""
-    with _parent(directory, name) as (folder, last), _open(folder, last, directory / name) as file:
+    with parent(directory, name) as (folder, last), _open(folder, last, directory / name) as file:
         yield file
 
 
@@ -41,7 +41,7 @@ def copy(directory: Path, name: str, kind: int, target: Path, budget: Budget) ->
     Time stamps are kept. Raises GaplessError when it has become something else or too much, or OSError.
     """
     budget.enter(name)
-    with _parent(directory, name) as (folder, last), _parent(target, name, make=True) as (copied, _):
+    with parent(directory, name) as (folder, last), parent(target, name, make=True) as (copied, _):
         found = os.stat(last, dir_fd=folder, follow_symlinks=False)
         if stat.S_IFMT(found.st_mode) != kind:
             raise _swapped(directory / name)
@@ -65,13 +65,13 @@ def created(target: Path, name: str, found: int) -> Iterator[IO[bytes]]:
 
     Raises GaplessError when something else stands in its way, or OSError.
     """
-    with _parent(target, name, make=True) as (folder, last), _create(folder, last, found) as file:
+    with parent(target, name, make=True) as (folder, last), _create(folder, last, found) as file:
         yield file
 
 
 def link(target: Path, name: str, text: bytes) -> None:
     """Make the link `name` in `target`. Raises as `created` does."""
-    with _parent(target, name, make=True) as (folder, last):
+    with parent(target, name, make=True) as (folder, last):
         os.symlink(text, os.fsencode(last), dir_fd=folder)
 
 
@@ -84,7 +84,7 @@ def _create(folder: int, name: str, found: int) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _parent(top: Path, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+def parent(top: Path, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
     """A descriptor of the directory in `top` that holds `name`, reached over no link; and the last part of `name`."""
     *folders, last = PurePosixPath(name).parts
     descriptor = os.open(top, os.O_PATH | os.O_DIRECTORY)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
-from gapless.release import making, operators, recovery
+from gapless.release import making, operators, persistent, recovery
 from gapless.release.assets import Assets
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
@@ -99,6 +99,7 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
         lock.name(release=release)
         with Attempt(target, "rollback", release, current, _revision(target, release)) as attempt:
             try:
+                persistent.make(target.home, config.shared)  # somebody may have removed one
                 _publish(target, attempt, config)
             except GaplessError as error:  # most of them are there, and what is worse than this made somebody go back
                 target.observer.warning(str(error))
@@ -194,7 +195,7 @@ def _publish(target: Target, attempt: Attempt, config: Config) -> None:
                 with contextlib.suppress(GaplessError):  # it has links there, or is gone: its pages do as until now
                     assets.adopt(attempt.previous, paths)
             links = assets.publish(attempt.release, paths, attempt.previous)
-        if links:
+        if links := [one for one in links if one not in config.shared]:
             target.observer.warning(f"{some(links)} in {attempt.release}: links are not published ([assets])")
 
 

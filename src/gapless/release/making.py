@@ -13,11 +13,12 @@ from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import not_too_deep
-from gapless.release import content, missing, operators, recovery, sources
+from gapless.release import content, missing, operators, persistent, recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import shell
 from gapless.release.compilation import compilation, compile_here
 from gapless.release.owner import give
+from gapless.release.pointers import some
 from gapless.release.seal import seal, written_since
 from gapless.release.stamps import settle
 from gapless.switch.job import Jobs, Kind
@@ -35,10 +36,11 @@ def find(target: Target, project: Path, source: str | None) -> sources.Source:
         return sources.find(project, source)
 
 
-def unpack(target: Target, found: sources.Source, tree: Path) -> Config:
-    """Fill the empty `tree`, which is the caller's alone, with what a release is before its build; its settings.
+def unpack(target: Target, found: sources.Source, tree: Path) -> tuple[Config, list[str]]:
+    """Fill the empty `tree`, which is the caller's alone, with what a release is before its build.
 
-    A destination's settings and the project's become one gapless.toml. Raises GaplessError, OSError.
+    Its settings, and the files in whose place it has a link into $GAPLESS_SHARED. A destination's settings and the
+    project's become one gapless.toml. Raises GaplessError, OSError.
     """
     found.install(tree)
     if target.destination:
@@ -47,7 +49,7 @@ def unpack(target: Target, found: sources.Source, tree: Path) -> Config:
         file.write_text(laid, "utf-8")
     config = destinations.load(tree)
     sources.leave_out(tree, (config.env_file, config.database.credentials, *config.secrets.values()))
-    return config
+    return config, persistent.link(tree, config.shared)
 
 
 def reader(target: Target, project: Path) -> Callable[[Path], bytes]:
@@ -66,7 +68,9 @@ def install(target: Target, project: Path, found: sources.Source, release: str) 
 
     def fill(tree: Path) -> None:
         nonlocal digest
-        config = unpack(target, found, tree)
+        config, replaced = unpack(target, found, tree)
+        if replaced:
+            target.observer.warning(f"{some(replaced)}: in the release $GAPLESS_SHARED takes the place ([shared])")
         for text in missing.of(tree, config, project, found.left_out):
             target.observer.warning(text)
         digest = content.digest(tree)
@@ -83,6 +87,7 @@ def install(target: Target, project: Path, found: sources.Source, release: str) 
     if target.home.builder:
         directory.chmod(0o700)  # until it is sealed: what a build makes of it is for nobody else
         give(directory, target.home.builder)
+    persistent.make(target.home, config.shared)
     return config
 
 
@@ -120,6 +125,7 @@ def finish(target: Target, attempt: Attempt, jobs: Jobs) -> None:
             except GaplessError as error:  # it only starts slower
                 target.observer.warning(str(error))
         seal(tree, owned=bool(target.home.builder))
+        persistent.must_be_linked(tree, target.home.config(attempt.release).shared)
         settings = target.home.settings(attempt.release)
         try:
             own = tree / FILE
@@ -142,5 +148,5 @@ def warn_of_data(target: Target, current: str | None) -> None:
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         target.observer.warning(
             f"{', '.join(found[:NAMED])}{more} in {current} changed since it was built, and the next release does not"
-            f" have that: what the app keeps belongs into $GAPLESS_SHARED ({target.home.shared})"
+            f" have that: what the app keeps belongs into $GAPLESS_SHARED ({target.home.shared}): `[shared]` links it"
         )

@@ -37,7 +37,7 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
     """What `deploy` would do; the source is read and unpacked, elsewhere. Raises GaplessError, as `deploy` would."""
     found = making.find(target, project, source)
     with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch, not_too_deep("read", str(project)):
-        config = making.unpack(target, found, Path(scratch))
+        config, replaced = making.unpack(target, found, Path(scratch))
         digest = content.digest(Path(scratch))
         files = sorted(
             str(one.relative_to(scratch)) for one in Path(scratch).rglob("*") if one.is_symlink() or one.is_file()
@@ -48,6 +48,7 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
     current = recovery.current(target)
     release = target.store.new_name(target.clock.now(), found.short)
     plan = [f"Install {found.what} ({found.revision}) as release {release}."]
+    plan += [f"Link {path} in it to $GAPLESS_SHARED/{directory}." for path, directory in config.shared.items()]
     if config.build.run:
         plan.append(f"Build it within {config.build.timeout:g} s: {_shown(config.build.run)}")
     if config.release.migrate:
@@ -66,6 +67,7 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
         changes += difference.of_settings(target, current, config, project)
     own = (config.env_file, config.database.credentials, *config.secrets.values())
     left_out |= {name: "it is for one release alone, and kept apart" for name in own if name}
+    left_out |= dict.fromkeys(replaced, "$GAPLESS_SHARED takes its place ([shared])")
     return Preview(plan, current, changes, files, left_out, warnings)
 
 
