@@ -209,10 +209,12 @@ def handed_over(home: Home, release: str) -> dict[str, str]:
     return {variables.RELEASE: release, variables.SHARED: str(home.shared.absolute())}
 
 
-def for_server(home: Home, config: Config, private: str) -> dict[str, str]:
+def for_server(home: Home, config: Config, private: str, runtime: str = "") -> dict[str, str]:
     """Name the variables that only the server of a release gets; without a `private` socket it is rehearsed."""
     return {
+        variables.RUNTIME: runtime,
         **({variables.ASSETS: str(home.public.absolute())} if config.assets.paths else {}),
+        **({variables.UPLOADS: _uploads(home, config)} if config.uploads else {}),
         **({variables.PRIVATE: private} if private else {}),
         variables.CHECK: config.check.path,
         variables.CHECK_HOST: config.check.host,
@@ -226,6 +228,10 @@ def for_server(home: Home, config: Config, private: str) -> dict[str, str]:
         variables.HEAD_SIZE: str(config.serve.head_size),
         variables.BODY_TIMEOUT: str(float(config.serve.body_timeout)),
     }
+
+
+def _uploads(home: Home, config: Config) -> str:
+    return "\t".join(f"{prefix}={home.shared.absolute() / one}" for prefix, one in config.uploads.items())
 
 
 def _check_headers(config: Config) -> str:

@@ -78,6 +78,11 @@ class Home:
         return self.assets / "files"
 
     @property
+    def uploads(self) -> Path:
+        """What a proxy sees of the directories that visitors may read, as URLs name them."""
+        return self.root / "uploads"
+
+    @property
     def reports(self) -> Path:
         """What probes saw of switchovers."""
         return self.root / "reports"

@@ -14,7 +14,9 @@ CHECK_HOST = f"{PREFIX}CHECK_HOST"
 CHECK_SCHEME = f"{PREFIX}CHECK_SCHEME"
 CHECK_HEADERS = f"{PREFIX}CHECK_HEADERS"  # NAME=value, with a tab between two
 CHECK_TIMEOUT = f"{PREFIX}CHECK_TIMEOUT"
+RUNTIME = f"{PREFIX}RUNTIME"  # a directory of this instance alone, empty at its start
 ASSETS = f"{PREFIX}ASSETS"  # the directory of public files, of this release and of those before
+UPLOADS = f"{PREFIX}UPLOADS"  # directories that visitors read: PREFIX=DIRECTORY, with a tab between two
 LINGER = f"{PREFIX}LINGER"
 REQUESTS = f"{PREFIX}REQUESTS"
 STREAMS = f"{PREFIX}STREAMS"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "gapless"
-BASE = {"errors", "linux", "span", "timeouts", "visitor"}
-APP = {*BASE, "address", "assignments", "config", "environment", "home", "listen", "variables", "version"}
+BASE = {"errors", "inert", "linux", "span", "timeouts", "visitor"}
+APP = {*BASE, "address", "assignments", "config", "environment", "home", "listen", "shared", "variables", "version"}
 # What each part may import beside itself; `switch` alone is its own files, without the two managers.
 MAY_IMPORT = {
     "errors": set[str](),
@@ -19,11 +19,13 @@ MAY_IMPORT = {
     "timeouts": set[str](),
     "version": set[str](),
     "visitor": {"linux"},
+    "inert": set[str](),
     "listen": {"errors", "variables"},
     "notify": set[str](),
     "linux": {"errors"},
     "address": {"errors", "listen"},
     "home": {"config", "errors"},
+    "shared": {"errors", "home", "linux"},
     "config": {"address", "errors", "linux", "span", "timeouts", "visitor"},
     "variables": set[str](),
     "destination": {"config", "errors"},
@@ -34,7 +36,7 @@ MAY_IMPORT = {
     "switch.embedded": {*APP, "switch"},
     "switch.systemd": {*APP, "switch"},
     "release": {
-        *(*BASE, "config", "destination", "environment", "home"),
+        *(*BASE, "config", "destination", "environment", "home", "shared"),
         *("switch.engine", "switch.job", "switch.manager", "switch.orders", "switch.pause"),
     },
     "prove": BASE,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gapless import shared
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux.files import remove_tree
-from gapless.release import persistent
 from gapless.release.deploy import rollback
 from gapless.release.preview import preview_deploy
 from tests.scripted import ScriptedManager
@@ -102,12 +102,12 @@ def test_a_build_that_makes_something_else_of_it_is_refused(shop: Shop, build: s
 
 def test_a_directory_that_cannot_be_made(shop: Shop) -> None:
     """Invariant 8: a file in its place is named, and left alone."""
-    shared = shop.target.home.shared
-    shared.mkdir(parents=True)
-    (shared / "media").write_text("a file")
+    place = shop.target.home.shared
+    place.mkdir(parents=True)
+    (place / "media").write_text("a file")
     failed = shop.fail("cannot make")
-    assert str(shared / "media") in str(failed)
-    assert (shared / "media").read_text() == "a file"
+    assert str(place / "media") in str(failed)
+    assert (place / "media").read_text() == "a file"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="who is not root cannot become the app's account")
@@ -126,7 +126,7 @@ def test_root_makes_nothing_in_what_is_the_apps(tmp_path: Path) -> None:
     (tmp_path / "roots").mkdir()
     (home.shared / "media").symlink_to(tmp_path / "roots")
     with pytest.raises(GaplessError, match="Permission denied"):
-        persistent.make(home, {"a": "media/a"})
-    persistent.make(home, {"a": "own/deep"})
+        shared.make(home, ["media/a"])
+    shared.make(home, ["own/deep"])
     assert (home.shared / "own/deep").stat().st_uid == 65534
     assert [*(tmp_path / "roots").iterdir()] == []

@@ -8,7 +8,7 @@ import sys
 import click
 
 from gapless import notify, variables
-from gapless.cli.types import HEADER, SPAN, TARGET_PATH
+from gapless.cli.types import HEADER, SPAN, TARGET_PATH, UPLOADS
 from gapless.errors import GaplessError
 from gapless.visitor import SCHEMES
 
@@ -90,6 +90,15 @@ from gapless.visitor import SCHEMES
     default="",
     metavar="DIR",
     help="What the app answers 404 to is looked for here: public files of this release and of those before.",
+)
+@click.option(
+    "--uploads",
+    type=UPLOADS,
+    envvar=variables.UPLOADS,
+    show_envvar=True,
+    multiple=True,
+    metavar="PREFIX=DIR",
+    help="What the app answers 404 to below this prefix is looked for here: what visitors gave to it. Repeatable.",
 )
 @click.option(
     "--linger",

@@ -31,11 +31,14 @@ class Target(click.ParamType[str]):
         return value
 
 
-class Header(click.ParamType[tuple[str, str]]):
-    """A header of a request; several in a variable have a tab between two."""
+class Pair(click.ParamType[tuple[str, str]]):
+    """Two texts with a = between, such as a header of a request; several in a variable have a tab between two."""
 
     name = "name=value"
     envvar_list_splitter = "\t"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
 
     def convert(
         self, value: str | tuple[str, str], param: click.Parameter | None, ctx: click.Context | None
@@ -44,10 +47,11 @@ class Header(click.ParamType[tuple[str, str]]):
             return value
         name, equals, text = value.partition("=")
         if not name or not equals:
-            self.fail(f"the header {value!r} has no name and `=`: write NAME=VALUE", param, ctx)
+            self.fail(f"{self.what} {value!r} has no name and `=`: write NAME=VALUE", param, ctx)
         return name, text
 
 
 SPAN = Span()
 TARGET_PATH = Target()
-HEADER = Header()
+HEADER = Pair("the header")
+UPLOADS = Pair("the place of uploads")

@@ -7,6 +7,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+from gapless import inert
 from gapless.address import Address
 from gapless.config.settings import Certificate, Config
 from gapless.switch.systemd.home import SystemdHome
@@ -49,6 +50,9 @@ def site(config: Config, home: SystemdHome, version: tuple[int, int]) -> str:
         headers=proxy.headers,
         extra=proxy.extra.rstrip("\n"),
         assets=home.public if config.assets.paths else "",
+        uploads=home.uploads,
+        prefixes=[*config.uploads],
+        inert=inert.HEADERS,
         upstream=upstream(config),
         keepalive=keepalive(config.drain.linger),
         streams=_span(config.drain.streams),

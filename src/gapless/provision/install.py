@@ -17,6 +17,7 @@ from gapless.provision.processes import Processes
 from gapless.provision.settings import Settings
 from gapless.provision.site import Site
 from gapless.provision.socket import SocketUnit
+from gapless.provision.uploads import Uploads
 from gapless.switch.systemd.home import SystemdHome
 
 
@@ -52,6 +53,7 @@ class Installation:
             Identity(config, home),
             LitestreamPiece(config, home, first=not current, project=project),
             self.socket,
+            Uploads(config, home),
             self.site,
             Needrestart(home),
         ]

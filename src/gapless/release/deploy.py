@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
-from gapless.release import making, operators, persistent, recovery
+from gapless.release import making, operators, recovery
 from gapless.release.assets import Assets
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
@@ -99,7 +99,7 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
         lock.name(release=release)
         with Attempt(target, "rollback", release, current, _revision(target, release)) as attempt:
             try:
-                persistent.make(target.home, config.shared)  # somebody may have removed one
+                making.make_shared(target.home, config)  # somebody may have removed some
                 _publish(target, attempt, config)
             except GaplessError as error:  # most of them are there, and what is worse than this made somebody go back
                 target.observer.warning(str(error))

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gapless import destination as destinations
-from gapless import environment
+from gapless import environment, shared
 from gapless.config import FILE
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.linux.disk import refusal
 from gapless.linux.files import not_too_deep
 from gapless.release import content, missing, operators, persistent, recovery, sources
@@ -87,8 +88,13 @@ def install(target: Target, project: Path, found: sources.Source, release: str) 
     if target.home.builder:
         directory.chmod(0o700)  # until it is sealed: what a build makes of it is for nobody else
         give(directory, target.home.builder)
-    persistent.make(target.home, config.shared)
+    make_shared(target.home, config)
     return config
+
+
+def make_shared(home: Home, config: Config) -> None:
+    """Make the directories in $GAPLESS_SHARED that a release with these settings counts on. Raises GaplessError."""
+    shared.make(home, (*config.shared.values(), *config.uploads.values()))
 
 
 def build(target: Target, attempt: Attempt, config: Config, jobs: Jobs) -> None:

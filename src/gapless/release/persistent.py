@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from gapless.errors import GaplessError
 from gapless.home import Home
-from gapless.linux import confined
-from gapless.linux.disk import refusal
 from gapless.release import copying
-from gapless.release.owner import account
 
 SHARED = Home(Path()).shared.name
 KEEPERS = (".gitkeep", ".keep", ".gitignore")  # by which git has a directory that is empty
-WITHIN = 10.0  # seconds to make a directory
 
 
 def link(tree: Path, shared: Mapping[str, str]) -> list[str]:
@@ -59,38 +53,6 @@ def must_be_linked(tree: Path, shared: Mapping[str, str]) -> None:
             cause = f"its build put something else in the place of the link to $GAPLESS_SHARED/{directory}"
             hint = f"have the build leave {path} alone, or take it out of `[shared]`"
             raise GaplessError("keep", f"{path} of {tree.name}", cause, hint)
-
-
-def make(home: Home, wanted: Mapping[str, str]) -> None:
-    """Make the directories of `wanted` in $GAPLESS_SHARED, as the app's account where it has one. Raises GaplessError.
-
-    What is there already stays as it is.
-    """
-    for directory in wanted.values():
-        path = home.shared / directory
-        if path.is_dir():
-            continue
-        try:
-            if home.owner:
-                _make_as(account(home.owner), path)
-            else:
-                path.mkdir(mode=0o750, parents=True, exist_ok=True)
-        except OSError as error:
-            raise refusal("make", str(path), error) from error
-
-
-def _make_as(user: pwd.struct_passwd, path: Path) -> None:
-    """Make a directory as `user`, who can have put anything there: root itself makes nothing in what is another's."""
-    argv = ["/bin/mkdir", "-p", "--", str(path)]
-    with confined.start(argv, user, umask=0o027, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env={}) as process:
-        try:
-            said = process.communicate(timeout=WITHIN)[1]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            said = b"it took too long"
-    if process.returncode:
-        cause = said.decode(errors="replace").strip()[:300] or f"mkdir ended with {process.returncode}"
-        raise GaplessError("make", str(path), cause, f"`ls -ld {path}` shows what is there: move that away")
 
 
 def _text(path: str, directory: str) -> str:

@@ -45,10 +45,10 @@ def _run(settings: Settings, sockets: Sequence[socket.socket], line: socket.sock
     # An import that hangs blocks everything: after the time-out this prints where, and exits with status 1.
     faulthandler.dump_traceback_later(settings.check_timeout + timeouts.HANG, exit=True)
     app = load(settings)
-    if settings.assets:
-        from gapless.serve.assets import Assets  # only an app with [assets] pays for it
+    if settings.assets or settings.uploads:
+        from gapless.serve.assets import Assets  # only an app with [assets] or [uploads] pays for it
 
-        app = Assets(app, settings.assets)
+        app = Assets(app, settings.assets, dict(settings.uploads))
     make_loop = uvicorn.Config(app, log_config=None).get_loop_factory()  # uvloop where it is installed
     with asyncio.Runner(loop_factory=make_loop) as runner:
         runner.run(_main(settings, app, sockets, line))

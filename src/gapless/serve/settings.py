@@ -23,6 +23,7 @@ class Settings:
     release: str = ""
     private: str = ""  # path of the private Unix socket
     assets: str = ""  # directory of public files, for what the app does not find
+    uploads: tuple[tuple[str, str], ...] = ()  # prefixes in URLs, and directories for the same
     linger: float = 35.0
     requests: float = 30.0
     streams: float = 300.0

@@ -62,6 +62,10 @@ class EmbeddedHome(Home):
             raise GaplessError("use", str(directory), "it is not a directory that only you can enter", hint)
         return str(directory / f"{hashlib.sha256(instance.encode()).hexdigest()[:24]}.sock")
 
+    def runtime(self, instance: str) -> str:
+        """The directory that an instance has for itself as long as it runs, empty when it starts."""
+        return str((self.run / f"{instance}.runtime").absolute())
+
     def notify(self, instance: str) -> str:
         """The abstract name of an instance's notify socket: the same for every supervisor, so it can be bound again."""
         key = hashlib.sha256(os.fsencode(self.root.resolve()) + b"\0" + instance.encode()).hexdigest()[:32]

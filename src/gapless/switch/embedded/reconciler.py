@@ -122,10 +122,12 @@ class Reconciler:
         descriptors = [one.fileno() for one in self._held.values()]
         try:
             self._log.open(instance, release)
+            Path(self._home.runtime(instance)).mkdir(mode=0o700)
             launch = Launch(self._home, record, config.argv, env, directory, descriptors)
             running = Supervised.launched(launch, self._changed)
         except OSError as error:
             self._log.shut(instance)
+            records.erase(self._home, record)
             raise GaplessError("start", release, str(error)) from error
         self._running[instance] = running
         self._log.say(f"{instance} (pid {running.record.pid}) was started")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -47,7 +48,8 @@ def write(home: EmbeddedHome, record: Record) -> None:
 
 
 def erase(home: EmbeddedHome, record: Record) -> None:
-    """Forget an instance that is gone, and its private socket."""
+    """Forget an instance that is gone, its private socket, and the directory that it had for itself."""
+    shutil.rmtree(home.runtime(record.id), ignore_errors=True)
     _path(home, record.id).unlink(missing_ok=True)
     Path(record.private).unlink(missing_ok=True)
 

@@ -45,7 +45,7 @@ def environment(home: EmbeddedHome, record: Record, config: Config) -> dict[str,
         "LISTEN_FDNAMES": ":".join([config.name] * len(record.sockets)),
         "NOTIFY_SOCKET": "@" + home.notify(record.id)[1:],
         "WATCHDOG_USEC": str(int(WATCHDOG * 1_000_000)),
-        **fixed.for_server(home, config, record.private),
+        **fixed.for_server(home, config, record.private, home.runtime(record.id)),
     }
 
 

@@ -126,6 +126,13 @@ class SystemdHome(Home):
         """The file that names the first candidate, as long as there is no commit: a socket needs a service."""
         return self.volatile / f"{self.socket}.d" / "candidate.conf"
 
+    def runtime(self, instance: str) -> str:
+        """The directory that an instance has for itself as long as it runs, empty when it starts.
+
+        In a unit of the machine's own /dev/shm is one; a user's own manager cannot make such.
+        """
+        return str(self.run.with_name(f"{self.name}.runtime") / instance) if self.user else "/dev/shm"  # noqa: S108
+
     @property
     def maintenance(self) -> Path:
         """The file that has Caddy answer with the page of maintenance, as long as it is there."""

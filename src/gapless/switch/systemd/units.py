@@ -64,11 +64,13 @@ def service(config: Config, home: SystemdHome, instance: str, socket: str = "") 
     release = release_of(instance)
     about = _common(config, home, release, config.argv)
     about["start_timeout"] = config.check.timeout + timeouts.MANAGER
-    for_server = environment.for_server(home, config, "" if socket else home.private(instance))
+    runtime = home.runtime(f"{instance}.rehearsal" if socket else instance)
+    for_server = environment.for_server(home, config, "" if socket else home.private(instance), runtime)
     for_server[variables.CHECK_HEADERS] = ""  # they are in a file of root's
     about["variables_of_check"] = environment.check_file(home.root, release)
     about["for_server"] = for_server | (TRUST if socket else _trust(home))  # root alone connects to another socket
-    return render("service", instance=instance, socket=socket or home.socket, **about)
+    runtime = "" if home.owner else runtime
+    return render("service", instance=instance, socket=socket or home.socket, runtime=runtime, **about)
 
 
 def _trust(home: SystemdHome) -> dict[str, str]:
