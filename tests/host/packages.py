@@ -45,6 +45,16 @@ def wheels(folder: Path, *wanted: str) -> None:
     full.write_text(names)
 
 
+def locked(lock: Path) -> None:
+    """Add to FOLDER what the file `lock` names, by its hashes. Raises CalledProcessError."""
+    full, text = FOLDER / f"{lock.parent.name}.lock", f"{version()} {lock.read_text()}"
+    if full.exists() and full.read_text() == text:
+        return
+    about = ["--disable-pip-version-check", "--only-binary=:all:", f"--python-version={version()}", f"--dest={FOLDER}"]
+    _run(sys.executable, "-m", "pip", "download", "-qq", *about, "--no-deps", "--require-hashes", "-r", str(lock))
+    full.write_text(text)
+
+
 def build(folder: Path) -> Path:
     """Build gapless's wheel into `folder`, where no other is then. Raises CalledProcessError."""
     for old in folder.glob("gapless-*.whl"):

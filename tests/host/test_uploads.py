@@ -125,7 +125,7 @@ def test_no_link_of_the_apps_leads_anywhere(shop: Shop) -> None:
 
 
 def test_the_directory_itself_made_a_link(shop: Shop) -> None:
-    """Invariants 8 and 9: root shows what is the app's alone, now and at a boot, and the error names what is in the way."""
+    """Invariants 8 and 9: root shows what is the app's alone, now and at a boot; the error names what is in the way."""
     host = shop.host
     shop("exec", "--", "sh", "-c", 'cd "$GAPLESS_SHARED"; mv media kept; ln -s /var/lib/caddy media')
     assert visit(host, path="/media/early.txt")[2] == "early"

@@ -1,0 +1,1 @@
+"""Photos that visitors leave here, and what a worker says of each."""

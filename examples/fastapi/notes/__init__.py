@@ -1,0 +1,1 @@
+"""Notes that visitors leave, with a file if they like."""
