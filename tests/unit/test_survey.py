@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gapless import survey
+from gapless import config, survey
+from gapless.cli import init
 
 FASTAPI = """
 from fastapi import FastAPI
@@ -159,3 +160,26 @@ def test_needs_that_are_not_known_are_said(tmp_path: Path, file: str, said: str)
 def test_linters_settings_alone_are_no_project(tmp_path: Path) -> None:
     """A pyproject.toml that names no needs installs nothing."""
     assert look(tmp_path, **{"pyproject.toml": "[tool.ruff]\nline-length = 100"}).installs is None
+
+
+@pytest.mark.parametrize("below", ["", "site"])
+def test_uploads_of_django_outlive_their_release(tmp_path: Path, below: str) -> None:
+    """Where MEDIA_ROOT is beside the code, the release has a link there, and visitors get them at MEDIA_URL."""
+    media = 'BASE_DIR = 1\nMEDIA_ROOT = BASE_DIR / "files" / "media"\nMEDIA_URL = "/m/"\n'
+    base = f"{below}/" if below else ""
+    manage = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")'
+    files = {f"{base}manage.py": manage, f"{base}shop/settings.py": media, f"{base}shop/wsgi.py": ""}
+    found = look(tmp_path, **files)
+    assert (found.shared, found.uploads) == ({f"{base}files/media": "media"}, {"/m": "media"})
+    text = init.render("shop", found, "")
+    read = config.parse(text, tmp_path / "gapless.toml")
+    assert (read.shared, read.uploads) == (found.shared, found.uploads)
+
+
+def test_the_example_says_what_is_found_in_it() -> None:
+    """What `gapless init` writes of examples/django's files, and what is in its gapless.toml, is the same."""
+    folder = Path(__file__).parents[2] / "examples/django"
+    found, said = survey.of(folder), config.load(folder)
+    assert found.todo == []
+    assert (found.assets, found.shared, found.uploads) == (said.assets.paths, said.shared, said.uploads)
+    assert (found.migrate, found.page) == (said.release.migrate, said.check.path)

@@ -39,6 +39,8 @@ run = '''
 {run}
 '''
 """
+SHARED = "[shared]             # what outlives a release: a link in each to a directory in $GAPLESS_SHARED"
+UPLOADS = "[uploads]            # in $GAPLESS_SHARED, too: everybody gets what is in there who has its URL"
 CHECK = """
 [check]
 path = "{page}"          # must answer 2xx before this release gets its first visitor
@@ -117,8 +119,19 @@ def render(name: str, found: Findings, ours: str) -> str:
         parts.append('scheme = "https"     # as over a proxy that ends TLS\n')
     if found.env:
         parts.append("\n[env]\n" + "".join(f"{key} = {_quoted(value)}\n" for key, value in found.env.items()))
-    if found.assets:
-        parts.append("\n[assets]\n" + "".join(f"{_quoted(key)} = {_quoted(at)}\n" for key, at in found.assets.items()))
+    for head, table in (
+        ("[assets]", found.assets),
+        (
+            "[shared]             # what outlives a release: a link in each to a directory in $GAPLESS_SHARED",
+            found.shared,
+        ),
+        (
+            "[uploads]            # in $GAPLESS_SHARED, too: everybody gets what is in there who has its URL",
+            found.uploads,
+        ),
+    ):
+        if table:
+            parts.append(f"\n{head}\n" + "".join(f"{_quoted(key)} = {_quoted(at)}\n" for key, at in table.items()))
     if found.todo:
         parts.append("\n# To do first:\n" + "".join(f"# - {one}\n" for one in found.todo))
     return TEXT.format(name=name, id=secrets.token_hex(4), app=app, more="".join(parts))

@@ -10,6 +10,7 @@ from gapless.survey.findings import APP_DIR, Findings
 from gapless.survey.sources import assigned, name_of, text_of
 
 MODULE = re.compile(r"""DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']""")
+PLAIN = re.compile("[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")  # a path without anything that has to be quoted
 LOCAL = {"localhost", "127.0.0.1", "*", ".localhost"}
 ADMIN = "/admin/login/"  # the one page of a new project
 
@@ -149,11 +150,11 @@ def _of_files(found: Findings, settings: _Settings, run: str, prefix: str) -> No
                 found.env["DATABASE"] = f"$GAPLESS_SHARED/{Path(below).name}"
                 wanted = f'"NAME": os.environ.get("DATABASE", {ast.unparse(value)})'
                 found.todo.append(f"{settings}: the database is in the release, which nobody can write: `{wanted}`")
-    media = settings.values.get("MEDIA_ROOT")
-    if below := settings.below(media):
-        found.env["MEDIA_ROOT"] = f"$GAPLESS_SHARED/{Path(below).name}"
-        wanted = f'MEDIA_ROOT = os.environ.get("MEDIA_ROOT", {ast.unparse(media)})' if media else ""
-        found.todo.append(f"{settings}: uploads would go with their release: `{wanted}`")
+    below = settings.below(settings.values.get("MEDIA_ROOT"))
+    if PLAIN.fullmatch(below) and f"{prefix}{below}" not in found.assets.values():
+        found.shared[f"{prefix}{below}"] = Path(below).name
+        if PLAIN.fullmatch(url := text_of(settings.values.get("MEDIA_URL")).strip("/")):
+            found.uploads[f"/{url}"] = Path(below).name
 
 
 def _page(base: Path, settings: _Settings) -> str:

@@ -30,4 +30,6 @@ class Findings:
     env: dict[str, str] = field(default_factory=dict)
     installs: Installs | None = None  # None: nothing is known to
     assets: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
+    uploads: dict[str, str] = field(default_factory=dict)
     todo: list[str] = field(default_factory=list)
