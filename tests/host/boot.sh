@@ -136,6 +136,7 @@ init() {
     mv pid.new pid
     cd /
     umount --lazy .old
+    mount --make-rshared /  # as systemd does by itself where it is not in a container: what is mounted later, services see
     exec env -i container=gapless-host PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         /lib/systemd/systemd --system --unit=multi-user.target --log-target=journal-or-kmsg --show-status=no
 }

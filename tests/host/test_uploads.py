@@ -5,6 +5,8 @@ The attacks are those of the app: root and Caddy do nothing that its links ask f
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 from collections.abc import Iterator
 
@@ -14,11 +16,11 @@ from tests.host.conftest import _proxies
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing
 from tests.host.proxies import loads
-from tests.host.test_proxy import PROXY, renewed, server, version, visit, write
+from tests.host.test_proxy import PROXY, renewed, server, visit, write
 from tests.host.traffic import traffic
 from tests.support import wait_until
 
-__all__ = ["_proxies", "server", "version"]
+__all__ = ["_proxies", "server"]
 
 # What it was asked for is in its answer; an instance that finds something of another one's does not start.
 APP = """
@@ -48,6 +50,12 @@ KEY = "/var/lib/caddy/key"
 
 
 @pytest.fixture(scope="module")
+def version() -> str:
+    """Debian's Caddy alone, the older one: tests/unit/test_caddyfile.py has a newer one judge the site."""
+    return "debian"
+
+
+@pytest.fixture(scope="module")
 def shop(server: Host) -> Iterator[Shop]:
     """The app shop, up behind Caddy, with uploads from before Caddy was to serve them."""
     server.write(KEY, "the key", 0o400)
@@ -66,11 +74,9 @@ def give(shop: Shop, path: str, text: str) -> None:
     """An upload of a visitor's."""
 
     def request() -> int:
-        import http.client
-
-        connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=20)
-        connection.request("POST", path, text, {"Host": "shop.example"})
-        return connection.getresponse().status
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", 80, timeout=20)) as connection:
+            connection.request("POST", path, text, {"Host": "shop.example"})
+            return connection.getresponse().status
 
     assert shop.host.inside(request) == 201
 
@@ -154,9 +160,8 @@ def test_a_build_has_no_part_in_them(shop: Shop) -> None:
     """Invariants 3 and 9: it neither reads what a link leads to, nor leads the release elsewhere."""
     write(shop, f'{SHARED}{UPLOADS}{PROXY}[build]\nrun = "! ls media/ && ! touch media/x && test -L media"\n', APP)
     serving = shop.deploy()
-    for build in ("rm media; ln -s /var/lib/caddy media", "rm media; mkdir media"):
-        write(shop, f'{SHARED}{UPLOADS}{PROXY}[build]\nrun = "{build}"\n', APP)
-        assert "its build put something else" in shop.fails("deploy")
+    write(shop, f'{SHARED}{UPLOADS}{PROXY}[build]\nrun = "rm media; ln -s /var/lib/caddy media"\n', APP)
+    assert "its build put something else" in shop.fails("deploy")
     assert shop.current() == serving
     assert shop.host.run("ls", "-A", "/srv/shop/uploads").stdout == "media\n"
 
@@ -170,26 +175,9 @@ def test_an_instance_that_starts_again_finds_nothing_of_the_last(shop: Shop) -> 
 
 
 def test_uploads_that_caddy_is_not_to_have_any_more(shop: Shop) -> None:
-    """The view goes, the files stay; `gapless serve` has them for an app without a Caddy in front, under its rules."""
-    host = shop.host
+    """The view goes, the files stay; `gapless serve` has them."""
     write(shop, SHARED + PROXY, APP)
     shop("up")
-    assert host.run("test", "-e", "/srv/shop/uploads", check=False).returncode == 1
-    assert host.read(f"{MEDIA}/early.txt") == "early"
-    with leaving_nothing(Shop(host, "plain", 8002)) as plain:
-        plain.write(config=SHARED + UPLOADS)
-        host.write(f"{plain.project}/app.py", APP)
-        plain("up")
-        plain(
-            "exec",
-            "--",
-            "sh",
-            "-c",
-            "echo -n 1 > media/a; ln -s /etc/passwd media/p; ln -s a media/b; cp media/a media/.c",
-        )
-        status, headers, body = host.get(8002, "/media/a")
-        assert (status, body) == (200, b"1")
-        assert "sandbox" in {key.lower(): value for key, value in headers.items()}["content-security-policy"]
-        for path in ("/media/p", "/media/.c", "/media/", "/media/../a", "/media/none"):
-            assert host.get(8002, path)[0] == 404, path
-        assert host.run("test", "-e", "/srv/plain/uploads", check=False).returncode == 1
+    assert shop.host.run("test", "-e", "/srv/shop/uploads", check=False).returncode == 1
+    assert shop.host.read(f"{MEDIA}/early.txt") == "early"
+    assert renewed(shop.host, lambda *said: "server" in said[1], path="/media/early.txt")[2] == "early"

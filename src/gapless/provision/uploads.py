@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -14,7 +15,7 @@ from gapless import shared
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux import confined
-from gapless.linux.files import remove_tree, replace
+from gapless.linux.files import replace
 from gapless.switch.systemd import uploads
 from gapless.switch.systemd.home import SystemdHome, ours
 from gapless.switch.systemd.units import CADDY, installed
@@ -81,7 +82,8 @@ class Uploads:
         self.home.ctl.do("stop", self._unit.name)
         self._unit.unlink()
         self.home.ctl.do("daemon-reload")
-        remove_tree(self.home.uploads)  # empty directories; what is still shown there cannot be written
+        with contextlib.suppress(FileNotFoundError):
+            self.home.uploads.rmdir()
         return [str(self._unit)]
 
     @property

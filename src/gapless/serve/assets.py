@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
 from typing import Any
@@ -61,6 +62,8 @@ def _response(files: StaticFiles, scope: Any) -> Response | None:
     except (OSError, ValueError):  # nothing that can be the name of a file
         return None
     if found is None or not stat.S_ISREG(found.st_mode) or scope["path"].endswith("/"):
+        return None
+    if not os.access(path, os.R_OK):  # its head would be out before that is seen
         return None
     return files.file_response(path, found, scope)
 

@@ -64,7 +64,7 @@ def is_shown(home: Home, prefix: str, directory: str) -> bool:
         here, there = (home.shared / directory).lstat(), place(home, prefix).lstat()
     except FileNotFoundError:
         return False
-    return place(home, prefix).is_mount() and (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 def show(home: Home, user: int, uploads: Mapping[str, str]) -> None:
@@ -85,9 +85,14 @@ def show(home: Home, user: int, uploads: Mapping[str, str]) -> None:
 
 
 def hide(home: Home, uploads: Mapping[str, str]) -> None:
-    """Take each view away. Raises OSError."""
+    """Take each view away, and the empty directories that it was in. Raises OSError."""
     for prefix in uploads:
-        view.hide(place(home, prefix))
+        where = place(home, prefix)
+        view.hide(where)
+        with contextlib.suppress(OSError):  # it is not there, or another view is beside it
+            while where != home.uploads:
+                where.rmdir()
+                where = where.parent
 
 
 def main(verb: str, root: str, user: str, *pairs: str) -> str | int:
