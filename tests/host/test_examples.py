@@ -99,7 +99,7 @@ def test_django(host: Host) -> None:
         assert "system-ui" in shop.get(style)
 
         def upload(name: str) -> None:
-            cookie = host.get(8000)[1]["Set-Cookie"].partition(";")[0]
+            cookie = host.get(8000)[1]["set-cookie"].partition(";")[0]
             fields = {"csrfmiddlewaretoken": cookie.partition("=")[2]}
             assert give(host, fields, name, name.encode(), Cookie=cookie) == 302
 
