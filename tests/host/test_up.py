@@ -13,6 +13,15 @@ from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing, visits
 from tests.support import wait_until
 
+# It does not start in a directory that another instance had.
+OWN = """
+import pathlib
+runtime = pathlib.Path(os.environ["GAPLESS_RUNTIME"])
+assert [*runtime.iterdir()] == []
+(runtime / "own").write_text("")
+print("good evening", flush=True)
+"""
+
 
 @pytest.fixture
 def shop(host: Host) -> Iterator[Shop]:
@@ -243,7 +252,7 @@ def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
     assert host.run("stat", "--format=%U", f"/proc/{first['pid']}").stdout == "keeper\n"
     assert shop("up", "--user").stdout == "Already up: nothing to change.\n"
     inode = shop.inode()
-    shop.write(text="second", app="print('good evening', flush=True)")
+    shop.write(text="second", app=OWN)
     shop.deploy()
     assert shop.get().endswith("second")
     assert shop.inode() == inode
@@ -251,6 +260,7 @@ def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
     shop("rollback")
     assert shop.get().split()[0] == first["release"]
     shop.settled()
+    assert host.run("ls", f"/run/user/{uid}/gapless/stall.runtime").stdout.split() == [first["release"]]
     shop("pause", "--at-most", "2s")
     assert shop.status()["paused"]
     assert shop.get().split()[0] == first["release"]  # their manager's own timer has ended it
@@ -258,4 +268,7 @@ def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
     shop("down", "--data", "--yes")
     assert shop.inode() == 0
     assert shop.left() == ""
-    assert host.run("find", "/home/keeper/.config", "/home/keeper/.local", "-name", "stall*").stdout == ""
+    assert (
+        host.run("find", "/home/keeper/.config", "/home/keeper/.local", f"/run/user/{uid}", "-name", "stall*").stdout
+        == ""
+    )

@@ -36,6 +36,7 @@ class Directories:
         with contextlib.suppress(OSError):  # the next boot does it
             remove_tree(self.home.run)
             remove_tree(self.home.rehearsals)
+            remove_tree(self.home.runtimes)
         for path in sorted(root.iterdir()) if root.exists() else []:
             if data or path not in self.home.kept:
                 remove_tree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -131,7 +131,12 @@ class SystemdHome(Home):
 
         In a unit of the machine's own /dev/shm is one; a user's own manager cannot make such.
         """
-        return str(self.run.with_name(f"{self.name}.runtime") / instance) if self.user else "/dev/shm"  # noqa: S108
+        return str(self.runtimes / instance) if self.user else "/dev/shm"  # noqa: S108 -- the unit's, not the machine's
+
+    @property
+    def runtimes(self) -> Path:
+        """The directories that a user's instances have for themselves."""
+        return self.run.with_name(f"{self.name}.runtime")
 
     @property
     def maintenance(self) -> Path:
