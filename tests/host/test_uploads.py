@@ -111,6 +111,10 @@ def test_caddy_has_uploads_over_deploys_and_rollbacks(shop: Shop) -> None:
     assert host.run("stat", "-c", "%U:%G %a", MEDIA, f"{MEDIA}/page.html").stdout.split() == [
         *("shop:caddy", "2750", "shop:caddy", "640")
     ]
+    shop("exec", "--", "sh", "-c", 'cd "$GAPLESS_SHARED"; echo moved > m; mv m media/moved')
+    assert visit(host, path="/media/moved")[0] == 403
+    shop("exec", "--", "chmod", "644", "media/moved")
+    assert visit(host, path="/media/moved")[2] == "moved\n"
     assert loads(host) == count
     assert state(shop).startswith("ok")
     assert "Already up" in shop("up").stdout

@@ -46,6 +46,7 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
         if current is None or (home.releases / current).is_dir():
             found += _guarded("programs", lambda: [_programs(config, project, home, current)])
         found += _guarded("assets", lambda: _assets(target, current))
+        found += _guarded("beside", lambda: _beside(home, current))
         found += _guarded("leftovers", lambda: _leftovers(target, app, current))
     found += _guarded("replica", lambda: database.examine(config, home if isinstance(home, SystemdHome) else None))
     found += _guarded("Caddy", lambda: proxy.examine(config, home if isinstance(home, SystemdHome) else None))
@@ -115,6 +116,12 @@ def _assets(target: Target, current: str | None) -> list[Finding]:
     if not current or not paths:
         return []
     return [leftovers.assets(target.home.public, Assets(target.home).missing(current, paths))]
+
+
+def _beside(home: Home, current: str | None) -> list[Finding]:
+    config = home.config(current) if current else None
+    wanted = [*config.shared.values(), *config.uploads.values()] if config else []
+    return [leftovers.beside(home.shared, wanted)] if wanted else []
 
 
 def _leftovers(target: Target, app: App, current: str | None) -> list[Finding]:
