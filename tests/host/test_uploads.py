@@ -46,6 +46,7 @@ async def app(scope, receive, send):
 SHARED = '[shared]\nmedia = "media"\n'
 UPLOADS = '[uploads]\n"/media" = "media"\n'
 MEDIA, VIEW = "/srv/shop/shared/media", "/srv/shop/uploads/media"
+UNIT = "shop.uploads.service"
 KEY = "/var/lib/caddy/key"
 
 
@@ -146,6 +147,7 @@ def test_the_directory_itself_made_a_link(shop: Shop) -> None:
     host.kill_power()
     host.boot()
     wait_until(lambda: visit(host, path="/")[0] == 200, 60)
+    wait_until(lambda: shop.show(UNIT, "ActiveState") == "failed", 60)
     for path in ("/media/key", "/media/early.txt"):
         assert visit(host, path=path)[0] == 404, path
     assert host.run("find", "/srv/shop/uploads", "-type", "f").stdout == ""
@@ -156,6 +158,7 @@ def test_the_directory_itself_made_a_link(shop: Shop) -> None:
     host.kill_power()
     host.boot()
     wait_until(lambda: visit(host, path="/")[0] == 200, 60)
+    wait_until(lambda: shop.show(UNIT, "ActiveState") == "active", 60)
     assert visit(host, path="/media/early.txt")[2] == "early"
     assert visit(host, path="/")[2].endswith(" []")
 
