@@ -118,6 +118,8 @@ def test_caddy_has_uploads_over_deploys_and_rollbacks(shop: Shop) -> None:
     assert visit(host, path="/media/moved")[2] == "moved\n"
     assert loads(host) == count
     assert state(shop).startswith("ok")
+    host.run("systemctl", "disable", UNIT)
+    assert f"Enable {UNIT}." in shop("up").stdout
     assert "Already up" in shop("up").stdout
 
 
