@@ -62,7 +62,7 @@ def find(found: Findings, modules: list[Source], served: tuple[Source, str, bool
     if one.source.root:
         found.options += [APP_DIR, one.source.root]
     found.kind = name_of(one.made) if name_of(one.made) in FRAMEWORKS else ""
-    found.page = pages.find(one.made, one.body)
+    found.page, found.pages = pages.find(one.made, one.body), pages.others(one.body)
     if not found.page and name_of(one.made) in pages.MCP:
         found.todo.append(f"{one.source.path}: {HEALTH}")
 
