@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SUITE ?= trixie
 V := .venv/bin
-.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak bench-wppackages restore wppackages docs lock clean release
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak field bench-wppackages restore wppackages docs lock clean release
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -60,6 +60,9 @@ chaos: compiled  # as root
 
 soak: compiled  # as root
 	$(V)/python -m bench.soak
+
+field: compiled  # as root, with the registries of pip and npm
+	$(V)/python -m bench.field
 
 lock:  # pin every version and hash; names no package host
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv

@@ -105,6 +105,7 @@ def test_whatever_the_app_is_called_and_wrapped_in(tmp_path: Path, text: str, ap
         ("from bottle import run\nrun()", "`app = bottle.default_app()`"),
         ("import streamlit as st\nst.write(1)", "cannot be handed a socket"),
         ("from fastmcp import FastMCP\nmcp = FastMCP('x')", "`app = mcp.http_app()`"),
+        ("from mcp.server.mcpserver import MCPServer\nm = MCPServer()", "`app = m.streamable_http_app()`"),
         ("def main():\n    app = FastAPI()", "web.py, line 2: no server can import this FastAPI"),
     ],
 )
@@ -306,9 +307,14 @@ def test_fastify_drops_a_descriptor_that_its_own_listen_is_given(tmp_path: Path)
 def test_settings_for_visitors_go_before_those_for_local_work(tmp_path: Path) -> None:
     """As Wagtail's generator makes them: wsgi.py names `dev`, whose key and hosts the others lack."""
     module = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings.dev")'
-    files = {"manage.py": module, "shop/wsgi.py": module, "shop/settings/base.py": "INSTALLED_APPS = []"}
+    files = {
+        "manage.py": module,
+        "shop/wsgi.py": module,
+        "shop/settings/base.py": "DATABASES = {'d': {'NAME': BASE_DIR / 'a'}}",
+    }
     files |= {f"shop/settings/{name}.py": "from .base import *" for name in ("dev", "production")}
     found = look(tmp_path, **files)
     assert found.env["DJANGO_SETTINGS_MODULE"] == "shop.settings.production"
     assert any('production.py: no key is set: `SECRET_KEY = os.environ["SECRET_KEY"]`' in one for one in found.todo)
     assert any("without DEBUG nobody is answered" in one for one in found.todo)
+    assert any(one.startswith("shop/settings/base.py: the database is in the release") for one in found.todo)

@@ -150,7 +150,7 @@ def _say_why_none(found: Findings, modules: list[Source]) -> None:
     """Name what is the nearest to an app, and what makes it one."""
     for source in modules:
         for name, value in assigned(source.tree.body):
-            if name_of(value) == "FastMCP":
+            if name_of(value) in ("FastMCP", "MCPServer"):
                 wanted = f"{name}.{MCP.get(source.package(value), 'http_app')}()"
                 found.todo.append(
                     f"{source.path}: over HTTP an MCP server is an app: `app = {wanted}`; {HEALTH}; {AGAIN}"
