@@ -318,3 +318,27 @@ def test_settings_for_visitors_go_before_those_for_local_work(tmp_path: Path) ->
     assert any('production.py: no key is set: `SECRET_KEY = os.environ["SECRET_KEY"]`' in one for one in found.todo)
     assert any("without DEBUG nobody is answered" in one for one in found.todo)
     assert any(one.startswith("shop/settings/base.py: the database is in the release") for one in found.todo)
+
+
+@pytest.mark.parametrize(
+    ("files", "app", "kind", "page"),
+    [
+        (
+            {"wsgi.py": "from shop import create_app as make\napp = make()", "shop.py": FLASKR.format(arguments="a")},
+            "wsgi:app", "", "/",
+        ),
+        ({"wsgi.py": "from shop import create_app\napp = create_app()", "shop.py": FLASKR.format(arguments="a")},
+         "wsgi:app", "Flask", "/"),
+        ({"app.py": "def make():\n    it = FastAPI()\n    return it\napp = make()"},
+         "app:app", "FastAPI", "/openapi.json"),
+        ({"web.py": "from jobs import app", "jobs/app.py": "import celery\napp = celery.Celery()"}, "", "", None),
+        ({"app.py": "app = wrap(1)", "tools/mock.py": "mock = Flask(__name__)"}, "app:app", "", "/"),
+        ({"run.py": "if __name__ == '__main__':\n    app = Flask(__name__)"}, "", "", None),
+    ],
+)  # fmt: skip
+def test_an_app_that_its_own_factory_makes(
+    tmp_path: Path, files: dict[str, str], app: str, kind: str, page: str | None
+) -> None:
+    """What has an app's name goes before what has another one; what only a program has, no server can import."""
+    found = look(tmp_path, **files)
+    assert (found.app, found.kind, found.page) == (app, kind, page)

@@ -155,7 +155,7 @@ def _of_files(found: Findings, settings: _Settings, run: str, prefix: str) -> No
         root = settings.values.get("STATIC_ROOT")
         if root is None or (isinstance(root, ast.Constant) and not root.value):
             found.todo.append(
-                f'{at("STATIC_ROOT")}: without DEBUG there are no style sheets: `STATIC_ROOT = BASE_DIR / "staticfiles"`'
+                f'{at("STATIC_ROOT")}: without DEBUG no style sheets: `STATIC_ROOT = BASE_DIR / "staticfiles"`'
             )
         below = "staticfiles" if root is None else settings.below(root)
         found.build.append(f"{run} collectstatic --noinput")
