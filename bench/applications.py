@@ -307,7 +307,7 @@ ALL: dict[str, Application] = {
         {"requirements.txt": "httpbin\n"},
         edited={"gapless.toml": {"MODULE:APP": "httpbin:app"}},
         author="the app in `command`",
-        fails="`there is no such module`: `put your app in the place of MODULE:APP`",
+        fails="`up` makes nothing: `command` has MODULE:APP, where `init` found no app",
     ),
     "pypiserver": Application(
         "pypiserver",
@@ -316,7 +316,7 @@ ALL: dict[str, Application] = {
             "wsgi.py": {"import": "import os\n\nimport", '"packages"': 'os.environ.get("GAPLESS_SHARED", "packages")'}
         },
         author="packages in `$GAPLESS_SHARED`",
-        fails="it comes up, and an upload is refused",
+        fails="it comes up; nobody can write its packages",
     ),
     "radicale": Application(
         "Radicale",
@@ -362,7 +362,7 @@ ALL: dict[str, Application] = {
         written={"server.py": MCP + MCP_APP},
         then=("rm gapless.toml", "gapless init"),
         author="`app = mcp.streamable_http_app()` and a page to check, as `init` says; then `init` again",
-        fails="`put your app in the place of MODULE:APP`",
+        fails="the same",
     ),
     "sse": Application("sse-starlette", {"requirements.txt": "sse-starlette\nuvicorn\nstarlette\n", "main.py": SSE}),
     "django": Application(
@@ -402,7 +402,7 @@ ALL: dict[str, Application] = {
             "gapless.toml": {'# path = "/health"': 'path = "/hello"'},
         },
         author="`instance_path`, and `/hello` to check, as `init` says",
-        fails="it comes up, and its first write is refused",
+        fails="it comes up; its first write ends in `unable to open database file`",
     ),
     "litestar": Application("Litestar", {"requirements.txt": "litestar\n", "app.py": LITESTAR}),
     "express": Application(

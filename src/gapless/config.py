@@ -18,6 +18,7 @@ from gapless.errors import GaplessError
 from gapless.linux.files import open_regular
 from gapless.visitor import TARGET, Visitor
 
+PLACEHOLDER = "MODULE:APP"
 FILE = "gapless.toml"
 LARGEST = 256 << 10  # bytes: it may be somebody else's
 DOTS = 500  # in a line
@@ -422,6 +423,9 @@ def _of_commands(config: Config) -> tuple[str, str]:
             return f"`{key}`: {error}", "close its quotes"
         if not words:
             return f"`{key}` is empty", 'for example: command = "gapless serve app:app"'
+        if PLACEHOLDER in words:
+            cause = f"`{key}` has {PLACEHOLDER}, where `gapless init` found no app"
+            return cause, 'for example: command = "gapless serve app:app"'
         if not PROGRAM.fullmatch(words[0]):
             hint = "a program's name or path begins with a letter, a digit, _, . or /"
             return f"`{key}`: {words[0]!r} is not the name or path of a program", hint
