@@ -28,6 +28,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "applications.md"
 REQUIREMENTS = Path(__file__).parents[1] / "tests/host/requirements.sh"
 WRITE = """
 import json, pathlib, sys
+pathlib.Path(sys.argv[1]).mkdir(exist_ok=True)
 for name, text in json.load(sys.stdin).items():
     path = pathlib.Path(sys.argv[1], name)
     path.parent.mkdir(parents=True, exist_ok=True)
