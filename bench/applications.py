@@ -352,7 +352,7 @@ ALL: dict[str, Application] = {
             "echo shop.env >> .gitignore",
         ),
         author="SECRET_KEY, ALLOWED_HOSTS, DATABASE, MEDIA_ROOT: the lines that `init` lists",
-        fails="Django's own words: `The SECRET_KEY setting must not be empty`",
+        fails="`unable to open database file`: data belongs into `$GAPLESS_SHARED`",
     ),
     "dash": Application("Dash", {"requirements.txt": "dash\n", "app.py": DASH}),
     "moto": Application("moto server", {"requirements.txt": "moto[server]\n", "app.py": MOTO}),
