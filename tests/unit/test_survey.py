@@ -333,6 +333,9 @@ def test_settings_for_visitors_go_before_those_for_local_work(tmp_path: Path) ->
          "app:app", "FastAPI", "/openapi.json"),
         ({"web.py": "from jobs import app", "jobs/app.py": "import celery\napp = celery.Celery()"}, "", "", None),
         ({"app.py": "app = wrap(1)", "tools/mock.py": "mock = Flask(__name__)"}, "app:app", "", "/"),
+        ({"app.py": "shop = Flask(__name__)", "tools/mock.py": "app = wrap(1)"}, "app:shop", "Flask", ""),
+        ({"app.py": "import gradio\napp = gradio.mount_gradio_app(FastAPI(), it)"}, "app:app", "", "/"),
+        ({"app.py": "from nicegui import app, ui\nui.run()"}, "", "", None),
         ({"run.py": "if __name__ == '__main__':\n    app = Flask(__name__)"}, "", "", None),
     ],
 )  # fmt: skip

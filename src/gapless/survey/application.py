@@ -16,6 +16,8 @@ FRAMEWORKS = ("FastAPI", "Starlette", "Litestar", "Quart", "Flask", "Sanic", "Fa
 WRAPPERS = ("ASGIApp", "WSGIApp", "Middleware", "ProxyFix")  # how the names of what wraps an app end
 # What is called `app` and serves no requests, by the package that it comes from.
 OTHERS = {
+    "aiohttp",
+    "tornado",
     "typer",
     "click",
     "cyclopts",
@@ -82,17 +84,16 @@ def _object(found: Findings, modules: list[Source]) -> _Found | None:
     made = [one for source in modules if (one := _made(source))]
     strong = [one for one in made if one.usual]
     named = next((one for source in modules if (one := _named(source, modules))), None)
-    strong = strong or ([] if named else made)
-    if strong:
-        first, depth = strong[0], len(strong[0].source.path.parts)
-        others = [f"{one.source.module}:{one.name}" for one in strong[1:] if len(one.source.path.parts) == depth]
-        if others:
-            found.todo.append(
-                f"{first.source.module}:{first.name} was taken for the app; if another one is to be served, `command`"
-                f" names it: {', '.join(others[:4])}"
-            )
-        return first
-    return named
+    if not strong:  # what comes first of what nothing else speaks for
+        return min([*made, *([named] if named else [])], key=lambda one: modules.index(one.source), default=None)
+    first, depth = strong[0], len(strong[0].source.path.parts)
+    others = [f"{one.source.module}:{one.name}" for one in strong[1:] if len(one.source.path.parts) == depth]
+    if others:
+        found.todo.append(
+            f"{first.source.module}:{first.name} was taken for the app; if another one is to be served, `command`"
+            f" names it: {', '.join(others[:4])}"
+        )
+    return first
 
 
 def _made(source: Source) -> _Found | None:
@@ -123,13 +124,13 @@ def _named(source: Source, modules: list[Source]) -> _Found | None:
     functions = [one.name for one in source.tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
     for name in PLAIN:
         value = made.get(name)
-        taken = value is not None and source.package(value) not in OTHERS | OWN_SERVER.keys() - {"bottle"}
+        taken = value is not None and source.package(value) not in OTHERS
         if taken or (name in functions and name != "api"):
             body = _of_factory(source, value, modules) or source.tree.body
             values = [each for _, each in assigned(body) if name_of(each) in FRAMEWORKS]
             return _Found(source, body, name, next(iter(values), value))
         package = source.imports.get(name, "") if value is None and name != "api" else ""
-        if package and package not in OTHERS | {one.module.partition(".")[0] for one in modules}:
+        if package and package not in OTHERS | OWN_SERVER.keys() | {one.module.partition(".")[0] for one in modules}:
             return _Found(source, source.tree.body, name)
     return None
 
