@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SUITE ?= trixie
 V := .venv/bin
-.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak bench-wppackages restore wppackages docs lock clean release
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak field bench-wppackages restore wppackages docs lock clean release
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -33,7 +33,8 @@ test-debian: compiled  # as root: the host tests on another Debian, with the whe
 	  --ignore tests/host/test_build_tools.py --ignore-glob 'tests/host/test_*prox*' \
 	  --ignore tests/host/test_held_ports.py --ignore tests/host/test_wppackages.py --ignore tests/host/test_uploads.py \
 	  --ignore tests/host/test_examples.py --deselect tests/host/test_libraries.py::test_node \
-	  --deselect tests/host/test_quick_forms.py::test_bench_hosts --deselect tests/host/test_quick_forms.py::test_wppackages
+	  --deselect tests/host/test_quick_forms.py::test_bench_hosts --deselect tests/host/test_quick_forms.py::test_wppackages \
+	  --deselect tests/host/test_quick_forms.py::test_field
 
 bench: compiled
 	$(V)/python -m bench
@@ -61,6 +62,9 @@ chaos: compiled  # as root
 
 soak: compiled  # as root
 	$(V)/python -m bench.soak
+
+field: compiled  # as root, with the registries of pip and npm
+	$(V)/python -m bench.field
 
 lock:  # pin every version and hash; names no package host
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv
