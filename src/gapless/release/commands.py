@@ -1,4 +1,4 @@
-"""Run commands of a release as the user that we are: build and migration with a log and a time-out, `gapless exec`.
+"""Run commands of a release as the user that we are: build, migration and hooks, with a log and a time-out; `exec`.
 
 Where a systemd manager runs the release, they are units instead.
 """
@@ -9,10 +9,11 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from gapless import environment
 from gapless.config.settings import Command
@@ -24,7 +25,7 @@ from gapless.linux.log_file import logged
 from gapless.linux.orphans import nothing_left
 from gapless.release.lock import DeployLock
 from gapless.release.store import Store
-from gapless.switch.job import NOT_EXECUTED, Kind, failure, how_it_ended
+from gapless.switch.job import NOT_EXECUTED, NOTHING, Kind, Told, failure, how_it_ended
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
@@ -42,12 +43,20 @@ class OwnJobs:
     lock: DeployLock
     inherited: Inherited
 
-    def run(self, kind: Kind, argv: Sequence[str], release: str, timeout: float) -> None:
+    def run(self, kind: Kind, argv: Sequence[str], release: str, timeout: float, told: Told = NOTHING) -> None:
         """Run `argv`; should we be killed, a migration keeps other deploys out until it ends."""
         locked = self.lock.migrating() if kind is Kind.MIGRATION else contextlib.nullcontext()
         with locked as kept, logged(self.store.log(release)):
             keep = [kept] if kept else []
-            run(kind, argv, store=self.store, release=release, timeout=timeout, around=self.inherited, pass_fds=keep)
+            run(
+                *(kind, argv),
+                store=self.store,
+                release=release,
+                timeout=timeout,
+                around=self.inherited,
+                pass_fds=keep,
+                told=told,
+            )
 
     def under_way(self) -> str:
         """Nothing: the lock knows."""
@@ -63,6 +72,7 @@ def run(
     timeout: float,
     around: Inherited,
     pass_fds: Sequence[int] = (),
+    told: Told = NOTHING,
 ) -> None:
     """Run `argv` as the release runs, within `timeout` seconds; its output goes to the release's log.
 
@@ -72,11 +82,12 @@ def run(
     process: subprocess.Popen[bytes] | None = None
     with nothing_left():
         try:
-            options = _options(store, release, around, builds=kind is not Kind.MIGRATION)
-            with log.open("ab") as output, signals.held():
+            options = _options(store, release, around, builds=kind.builds)
+            options["env"] |= told.variables
+            with said_to(told.text) as text, log.open("ab") as output, signals.held():
                 process = subprocess.Popen(
                     argv,
-                    stdin=subprocess.DEVNULL,
+                    stdin=text if told.text else subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # a group of its own, and no terminal to ask for a password on
@@ -90,10 +101,19 @@ def run(
             if process is not None:
                 end(process)
             if isinstance(error, subprocess.TimeoutExpired):
-                raise failure(kind, release, log, f"it took longer than {timeout:g} s") from None
+                raise failure(kind, release, log, f"it took longer than {timeout:g} s", told.name) from None
             raise
     if status:
-        raise failure(kind, release, log, how_it_ended(status))
+        raise failure(kind, release, log, how_it_ended(status), told.name)
+
+
+@contextlib.contextmanager
+def said_to(text: str) -> Iterator[BinaryIO]:
+    """A file with `text`, for the standard input of a command: nobody waits until it is read. Raises OSError."""
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.seek(0)
+        yield file
 
 
 def interact(argv: Sequence[str], *, store: Store, release: str, around: Inherited) -> int:

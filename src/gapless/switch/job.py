@@ -1,9 +1,10 @@
-"""What a release runs once, and is waited for: its build and its migration."""
+"""What a release runs once, and is waited for: its build, its migration, its hooks."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -27,21 +28,39 @@ class Kind(enum.StrEnum):
     BUILD = "build"  # the release itself, and the caches
     COMPILE = "compilation"  # as a build
     MIGRATION = "migration"  # what the server may write
+    HOOK = "hook"  # as a migration
+
+    @property
+    def builds(self) -> bool:
+        """Whether the command makes a release, as the account of its builds."""
+        return self in {Kind.BUILD, Kind.COMPILE}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the hook `name` is told: `variables` beside those of its release, and `text` on its standard input."""
+
+    name: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+
+
+NOTHING = Told()
 
 
 class Jobs(Protocol):
     """Runs the commands of a release one after the other, each with its output in the release's log."""
 
-    def run(self, kind: Kind, argv: Sequence[str], release: str, timeout: float) -> None:
+    def run(self, kind: Kind, argv: Sequence[str], release: str, timeout: float, told: Told = NOTHING) -> None:
         """Run `argv` and wait, `timeout` seconds at most, until it and all that it started has ended.
 
-        Raises GaplessError with the last lines of the log when it fails. Ctrl-C ends it, too.
+        A hook is `told` why. Raises GaplessError with the last lines of the log when it fails. Ctrl-C ends it, too.
         """
 
     def under_way(self) -> str:
         """What a killed deployer's command still does, in words; empty when there is none.
 
-        Of its builds nothing goes on when this returns: they are ended, and waited for.
+        Of all but a migration nothing goes on when this returns: it is ended, and waited for.
         """
 
 
@@ -57,15 +76,16 @@ def out_of_memory(table: str, limit: str) -> str:
     return f"it was killed: out of memory{f' ([{table}] memory = {limit})' if limit else ''}"
 
 
-def failure(kind: Kind, release: str, log: Path, cause: str) -> GaplessError:
-    """The error of a command that failed: what it wrote last is among its details."""
+def failure(kind: Kind, release: str, log: Path, cause: str, name: str = "") -> GaplessError:
+    """The error of a command that failed, called `name`: what it wrote last is among its details."""
     last = tail(log)
     hint = of_sealed(last)
     if hint and kind is Kind.BUILD:
         hint = "a build writes its release and, for what is to stay, $HOME; the app's data is for a migration; "
     elif last and last[-1].endswith(": not found"):  # the shell's words
         hint = "install that program for all users: under systemd nothing in /root or /home is seen; "
-    return GaplessError(f"run the {kind} of", release, cause, f"{hint}all its output: {log}", details=last)
+    what = f"{kind} {name}".rstrip()
+    return GaplessError(f"run the {what} of", release, cause, f"{hint}all its output: {log}", details=last)
 
 
 def of_sealed(lines: Iterable[str]) -> str:

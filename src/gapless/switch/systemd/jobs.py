@@ -1,4 +1,4 @@
-"""Builds and migrations under systemd: each is a unit of a fixed name, so that systemd knows whether one still runs."""
+"""Builds, migrations and hooks under systemd: units of fixed names, so that systemd knows whether one still runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import replace
 from gapless.linux.log_file import detach, logged
-from gapless.switch.job import Kind, failure, how_it_ended, out_of_memory
+from gapless.switch.job import NOTHING, Kind, Told, failure, how_it_ended, out_of_memory
 from gapless.switch.systemd import units
 from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.home import SystemdHome
@@ -27,12 +27,12 @@ class SystemdJobs:
         self.home = home
         self.ctl = home.ctl
 
-    def run(self, kind: Kind, argv: Sequence[str], release: str, timeout: float) -> None:
-        """Run `argv` in a unit; should we be killed, a build ends, and a migration goes on."""
+    def run(self, kind: Kind, argv: Sequence[str], release: str, timeout: float, told: Told = NOTHING) -> None:
+        """Run `argv` in a unit; should we be killed, it ends, unless it is a migration, which goes on."""
         unit = self.home.job(kind)
         path, log = self.home.volatile / unit, self.home.log_of(release)
         try:
-            replace(path, units.job(self.home.config(release), self.home, release, kind, argv, timeout))
+            replace(path, units.job(self.home.config(release), self.home, release, kind, argv, timeout, told))
         except OSError as error:
             raise refusal("write", str(path), error) from error
         deadman = contextlib.nullcontext() if kind is Kind.MIGRATION else stopped_with_us(self.ctl, unit, remove=[path])
@@ -49,10 +49,10 @@ class SystemdJobs:
                 self._end(unit)
         self._forget(unit)
         if problem:
-            raise failure(kind, release, log, problem)
+            raise failure(kind, release, log, problem, told.name)
 
     def under_way(self) -> str:
-        """End what a killed deployer and its deadman left of a build, and say whether a migration goes on."""
+        """End what a killed deployer and its deadman left of a command, and say whether a migration goes on."""
         names = {self.home.job(kind): kind for kind in Kind}
         for found in self.ctl.show(["Id", "ActiveState", "LoadState"], *names):
             unit = found["Id"]
@@ -87,8 +87,7 @@ class SystemdJobs:
             return f"it took longer than {timeout:g} s"
         if found["Result"] == "oom-kill":
             config = self.home.config(release)
-            builds = kind is not Kind.MIGRATION
-            return out_of_memory(*(("build", config.build.memory) if builds else ("limits", config.limits.memory)))
+            return out_of_memory(*(("build", config.build.memory) if kind.builds else ("limits", config.limits.memory)))
         if found["Result"] == "exit-code":
             return how_it_ended(status)
         if found["Result"] in {"signal", "core-dump"}:

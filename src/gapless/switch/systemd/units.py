@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import functools
 import os
@@ -16,7 +17,7 @@ from gapless import environment, timeouts, variables
 from gapless.address import Address
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
-from gapless.switch.job import Kind
+from gapless.switch.job import NOTHING, Kind, Told
 from gapless.switch.systemd.home import SystemdHome, release_of
 from gapless.version import maker
 
@@ -81,13 +82,22 @@ def _trust(home: SystemdHome) -> dict[str, str]:
     return TRUST if closed else {}
 
 
-def job(config: Config, home: SystemdHome, release: str, kind: Kind, argv: Sequence[str], timeout: float) -> str:
+def job(
+    config: Config,
+    home: SystemdHome,
+    release: str,
+    kind: Kind,
+    argv: Sequence[str],
+    timeout: float,
+    told: Told = NOTHING,
+) -> str:
     """The service unit of a command that is run once: a build writes the release and the caches, no other does."""
     about = _common(config, home, release, argv)
-    if builds := kind is not Kind.MIGRATION:
+    if kind.builds:
         about |= {"builds": True, "account": home.builder, "writable": [about["directory"], str(home.cache)]}
         about |= {"memory": config.build.memory, "cpu": 0.0}
-    about["own"] = environment.for_build(home, release) if builds else {}
+    about["own"] = environment.for_build(home, release) if kind.builds else told.variables
+    about["stdin"] = base64.b64encode(told.text.encode()).decode()
     return render("job", kind=kind, timeout=timeout, log=home.log_of(release), **about)
 
 
