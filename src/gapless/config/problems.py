@@ -27,13 +27,14 @@ INSIDE = re.compile(r"(?!/)(?!.*(^|/)\.{0,2}(/|$))[A-Za-z0-9._/-]+")  # a file b
 ENDPOINT = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:]+\](:[0-9]+)?")
 # systemd.service(5) takes a leading @ - : + ! or | for an order of its own, "run it as root" among them.
 # All that stands in one line of a unit file or of an HTTP request; the other settings may have several lines.
-IN_ONE_LINE = re.compile(r"(?!env\.|build\.env\.|build\.run|release\.migrate|proxy\.extra|(.+\.)?command\b).*")
+IN_ONE_LINE = re.compile(r"(?!env\.|build\.env\.|build\.run|release\.migrate|hooks\.|proxy\.extra|(.+\.)?command\b).*")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 VISIBLE = re.compile(r"[!-~]+")  # what HTTP's Host takes, RFC 9112
 TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")  # the value of a header
 FRAMING = {"host", "connection", "content-length", "transfer-encoding"}  # of a request, said by who sends it
 MEMORY = re.compile("[1-9][0-9]*[KMGT]?|([1-9][0-9]?|100)%")  # systemd.resource-control(5)
 PROGRAM = re.compile(r"[A-Za-z0-9_./][^\x00-\x1f\x7f]*")
+HOOKS = ("before_deploy", "deployed", "failed", "turned_back")
 
 
 def problem(config: Config) -> tuple[str, str]:
@@ -102,9 +103,10 @@ def _of_commands(config: Config) -> tuple[str, str]:
     commands = {"command": config.command}
     commands |= {f"processes.{name}.command": one.command for name, one in config.processes.items()}
     commands |= {f"timers.{name}.command": one.command for name, one in config.timers.items()}
-    commands |= {"build.run": config.build.run} if isinstance(config.build.run, list) and config.build.run else {}
-    migrate = config.release.migrate
-    commands |= {"release.migrate": migrate} if isinstance(migrate, list) and migrate else {}
+    others = {"build.run": config.build.run, "release.migrate": config.release.migrate}
+    others |= {f"hooks.{name}": getattr(config.hooks, name) for name in HOOKS}
+    commands |= {key: one for key, one in others.items() if isinstance(one, list) and one}
+    commands |= {"notify.command": config.notify.command} if config.notify.command else {}
     for key, command in commands.items():
         try:
             words = argv(command)
@@ -115,6 +117,12 @@ def _of_commands(config: Config) -> tuple[str, str]:
         if not PROGRAM.fullmatch(words[0]):
             hint = "a program's name or path begins with a letter, a digit, _, . or /"
             return f"`{key}`: {words[0]!r} is not the name or path of a program", hint
+    if config.notify.command and not config.notify.argv[0].startswith("/"):
+        cause = f"`notify.command`: {config.notify.argv[0]!r} is no absolute path, and it is no program of the release"
+        return cause, 'for example: command = "/usr/local/lib/shop/tell-chat"'
+    for key, seconds in (("hooks.timeout", config.hooks.timeout), ("notify.timeout", config.notify.timeout)):
+        if seconds <= 0:
+            return f"`{key}` is 0: nothing is that quick", 'for example: timeout = "30s"'
     if "rehearsal" in config.processes.keys() | config.timers.keys():
         return "`rehearsal` is the name of gapless's own unit", "choose another name for that process or timer"
     if both := config.processes.keys() & config.timers.keys():

@@ -187,6 +187,30 @@ class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return (found and found["path"]) or ""
 
 
+class Hooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a release runs as its app's account at a moment of a deploy, each within `timeout`; "" is nothing.
+
+    `before_deploy` may stop it; the others tell how it ended: see release/news.py.
+    """
+
+    before_deploy: Command = ""
+    deployed: Command = ""
+    failed: Command = ""
+    turned_back: Command = ""
+    timeout: Seconds = Seconds(60)
+
+
+class Notify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A program of the host that whoever deploys runs, as himself, to tell how a deploy ended; "" is none."""
+
+    command: Command = ""
+    timeout: Seconds = Seconds(30)
+
+    @property
+    def argv(self) -> list[str]:
+        return argv(self.command)
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
 
@@ -206,6 +230,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     release: Release = Release()
     check: Check = Check()
     drain: Drain = Drain()
+    hooks: Hooks = Hooks()
+    notify: Notify = Notify()
     serve: Serve = Serve()
     processes: dict[Name, Process] = {}
     timers: dict[Name, Timer] = {}

@@ -95,7 +95,9 @@ class Attempt:
         self.phases: list[Phase] = []
         self.committed = False
         self.report = ""
-        self._id = target.ledger.start(verb, me(), target.clock.now(), previous, release, revision)
+        self.verb, self.revision = verb, revision
+        self.who, self.began = me(), target.clock.now()
+        self._id = target.ledger.start(verb, self.who, self.began, previous, release, revision)
 
     def backed_up(self, txid: str) -> None:
         """Record the point to which the database can go back. Raises GaplessError."""

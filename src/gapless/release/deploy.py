@@ -16,6 +16,7 @@ from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
 from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
+from gapless.release.news import News
 from gapless.release.owner import account
 from gapless.release.pointers import some
 from gapless.release.prune import remove_old
@@ -56,15 +57,18 @@ def deploy(target: Target, project: Path, source: str | None = None, watch: Watc
         release = target.store.new_name(target.clock.now(), found.short)
         lock.name(release=release)
         must_have_room(target)
+        jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
         with (
             _clearing_up(target, release),
+            News(target, jobs) as news,
             Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt,
         ):
+            news.attempt = attempt
             with attempt.phase("install"):
                 config = making.install(target, project, found, release)
-            jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
             making.build(target, attempt, config, jobs)
             making.finish(target, attempt, jobs)
+            news.before()
             _migrate(target, attempt, config, lock, jobs)
             making.warn_of_data(target, attempt.previous)
             _publish(target, attempt, config)
@@ -97,7 +101,12 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
         if target.operator:
             operators.refuse_other_rights(config, target.home.config(current) if current else None)
         lock.name(release=release)
-        with Attempt(target, "rollback", release, current, _revision(target, release)) as attempt:
+        jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
+        with (
+            News(target, jobs) as news,
+            Attempt(target, "rollback", release, current, _revision(target, release)) as attempt,
+        ):
+            news.attempt = attempt
             try:
                 _publish(target, attempt, config)
             except GaplessError as error:  # most of them are there, and what is worse than this made somebody go back

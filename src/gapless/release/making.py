@@ -13,7 +13,7 @@ from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.files import not_too_deep
-from gapless.release import content, missing, operators, recovery, sources
+from gapless.release import content, missing, notifying, operators, recovery, sources
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import shell
 from gapless.release.compilation import compilation, compile_here
@@ -46,6 +46,8 @@ def unpack(target: Target, found: sources.Source, tree: Path) -> Config:
         file.unlink()  # it may be a link
         file.write_text(laid, "utf-8")
     config = destinations.load(tree)
+    if not target.operator:  # his must be as the current release's, and he is told nothing of root's files
+        notifying.must_be_ours(config.notify, target.home)
     sources.leave_out(tree, (config.env_file, config.database.credentials, *config.secrets.values()))
     return config
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from gapless.config.settings import Config, Database, Limits, Proxy, Sandbox
+from gapless.config.settings import Config, Database, Limits, Notify, Proxy, Sandbox
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.reading import reading_as
@@ -23,7 +23,13 @@ from gapless.release import copying, sources
 from gapless.release.archive import check_links, unpack
 from gapless.release.budget import Budget
 
-TABLES: dict[str, type[msgspec.Struct]] = {"sandbox": Sandbox, "limits": Limits, "proxy": Proxy, "database": Database}
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "sandbox": Sandbox,
+    "limits": Limits,
+    "proxy": Proxy,
+    "database": Database,
+    "notify": Notify,
+}
 RIGHTS = {table: kind.__struct_fields__ for table, kind in TABLES.items()} | {"build": ("memory",)}
 HINT = "whoever may run `sudo gapless deploy` without --app decides that"
 PARTS = ("operation", "object", "cause", "hint")

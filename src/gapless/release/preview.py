@@ -50,12 +50,18 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
     plan = [f"Install {found.what} ({found.revision}) as release {release}."]
     if config.build.run:
         plan.append(f"Build it within {config.build.timeout:g} s: {_shown(config.build.run)}")
+    if config.hooks.before_deploy:
+        plan.append(f"Run before_deploy within {config.hooks.timeout:g} s: {_shown(config.hooks.before_deploy)}")
     if config.release.migrate:
         if target.backup and config.database.path:
             plan.append("Bring the replica of the database up to date, as a point to go back to.")
         plan.append(f"Migrate within {config.release.timeout:g} s: {_shown(config.release.migrate)}")
     plan += [f"Publish {directory} as {prefix}." for prefix, directory in config.assets.paths.items()]
     plan += _switch(release, current, config.check.timeout, watch)
+    if config.hooks.deployed:
+        plan.append(f"Then run deployed within {config.hooks.timeout:g} s: {_shown(config.hooks.deployed)}")
+    if config.notify.command:
+        plan.append(f"Then run [notify] within {config.notify.timeout:g} s: {shlex.join(config.notify.argv)}")
     in_use = {*target.manager.in_use(), *filter(None, [current])}
     present = [*target.store.names(), release]
     for old in superfluous(target.ledger, present, release, in_use, config.release.keep):
