@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "switch.embedded": {*APP, "switch"},
     "switch.systemd": {*APP, "switch"},
     "release": {
-        *(*BASE, "config", "destination", "environment", "home"),
+        *(*BASE, "config", "destination", "environment", "home", "variables"),
         *("switch.engine", "switch.job", "switch.manager", "switch.orders", "switch.pause"),
     },
     "prove": BASE,

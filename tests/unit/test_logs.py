@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
+from gapless.switch.app import Lines
 from gapless.switch.embedded.app import EmbeddedApp
 from gapless.switch.systemd.app import SystemdApp
 from gapless.switch.systemd.home import SystemdHome
@@ -50,7 +51,7 @@ def test_no_manager_reads_a_path(project: Path, path: str, lines: int) -> None:
     """Under both managers only a plain name is the name of a log, however much of it is asked for."""
     for app in (EmbeddedApp(project), SystemdApp(SystemdHome("shop"))):
         with pytest.raises(GaplessError, match="cannot find the log of"):
-            app.log(path, lines)
+            app.log(path, Lines(lines))
 
 
 def test_the_log_of_a_release_that_is_gone(project: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -10,6 +12,7 @@ import msgspec
 
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output, in_a_line
+from gapless.cli.prometheus import text as metrics
 from gapless.cli.releases import ago
 from gapless.errors import GaplessError
 from gapless.linux import procfs
@@ -17,21 +20,50 @@ from gapless.release import lock, recovery
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
 from gapless.switch import orders, pause
-from gapless.switch.manager import Instance, Role
+from gapless.switch.manager import Companion, Instance, Role
 
 PATIENCE = 0.2  # seconds for an instance: one that is too busy is shown without its figures
 
 
 @click.command()
+@click.option("--prometheus", is_flag=True, help="Answer in the text format of Prometheus; the exit status is then 0.")
 @common
 @click.pass_obj
-def command(output: Output, /, project: Project) -> None:
+def command(output: Output, /, project: Project, prometheus: bool) -> None:
     """Connections, requests under way and descriptors (used of allowed; of several workers, of the one that has the
     fewest left) come from each instance's private socket, and whom it turned away at the limits of [serve]; memory is
     what it and its workers have resident.
 
     Exit status 1 if nothing serves.
     """
+    if prometheus and output.json:
+        raise click.UsageError("--prometheus is a format of its own: leave out --json")
+    seen = _look(project)
+    if prometheus:
+        output.result(None, *metrics(seen.document, seen.deploys).splitlines())
+        return
+    output.result(seen.document, *map(in_a_line, _lines(output, project, seen)))
+    if seen.problem and not output.json:
+        output.warn(f"{seen.problem.cause}; {seen.problem.hint}")
+    if not any(one.role is Role.LIVE and one.ready for one in seen.instances):
+        click.get_current_context().exit(1)
+
+
+@dataclass
+class _Seen:
+    """What there is to tell of an app, as a document and as it is."""
+
+    document: dict[str, Any]
+    instances: Sequence[Instance]
+    details: dict[str, dict[str, Any] | None]
+    companions: Sequence[Companion]
+    deploys: Sequence[Deploy]
+    holder: lock.Holder | None
+    paused: pause.Pause | None
+    problem: GaplessError | None
+
+
+def _look(project: Project) -> _Seen:
     app = project.app
     look = app.look()
     instances, problem = look.instances, look.trouble
@@ -45,7 +77,7 @@ def command(output: Output, /, project: Project) -> None:
     details = {one.id: orders.status(one.private, PATIENCE) for one in instances}
     holder = lock.hold(app.home.root) or lock.holder(app.home.root)
     paused = pause.lasting(app.home)
-    last = next(reversed(project.ledger.entries()), None)
+    deploys = project.ledger.entries()
     document = {
         "name": project.config.name,
         "listen": project.config.addresses,
@@ -54,35 +86,36 @@ def command(output: Output, /, project: Project) -> None:
         "supervisor": look.supervisor,
         "locked_by": msgspec.to_builtins(holder) if holder else None,
         "paused": {"who": paused.who, "since": paused.since, "until": paused.until} if paused else None,
-        "last": _last(last),
+        "last": _last(deploys[-1] if deploys else None),
         "companions": [msgspec.to_builtins(one) for one in look.companions],
         "instances": [
             msgspec.to_builtins(one) | {"memory": procfs.memory(one.pid), "status": details[one.id]}
             for one in instances
         ],
     }
-    serving = any(one.role is Role.LIVE and one.ready for one in instances)
-    lines = [f"{project.config.name} on {', '.join(project.config.addresses)}, current release: {current or 'none'}"]
-    if instances:
+    return _Seen(document, instances, details, look.companions, deploys, holder, paused, problem)
+
+
+def _lines(output: Output, project: Project, seen: _Seen) -> list[str]:
+    current = seen.document["current"] or "none"
+    lines = [f"{project.config.name} on {', '.join(project.config.addresses)}, current release: {current}"]
+    if seen.instances:
         headings = ("ROLE", "RELEASE", "STATE", "PID", "UP", "MEMORY", "CONNECTIONS", "UNDER WAY", "DESCRIPTORS")
-        lines += ["", *output.table(headings, [_row(one, details[one.id]) for one in instances])]
-        lines += [f"{one.release} turned away {told}." for one in instances if (told := _turned_away(details[one.id]))]
+        lines += ["", *output.table(headings, [_row(one, seen.details[one.id]) for one in seen.instances])]
+        away = ((one.release, _turned_away(seen.details[one.id])) for one in seen.instances)
+        lines += [f"{release} turned away {told}." for release, told in away if told]
     else:
         lines.append("No instance runs.")
-    if look.companions:
-        rows = [(one.name, one.kind, one.release, one.trouble or one.state) for one in look.companions]
+    if seen.companions:
+        rows = [(one.name, one.kind, one.release, one.trouble or one.state) for one in seen.companions]
         lines += ["", *output.table(("BESIDE", "KIND", "RELEASE", "STATE"), rows)]
-    if holder:
-        lines.append(f"Locked: {holder}.")
-    if paused:
-        lines.append(f"Paused {paused}: visitors wait; `gapless resume` ends that.")
-    if last and last.outcome is not Outcome.SUCCEEDED:
+    if seen.holder:
+        lines.append(f"Locked: {seen.holder}.")
+    if seen.paused:
+        lines.append(f"Paused {seen.paused}: visitors wait; `gapless resume` ends that.")
+    if seen.deploys and (last := seen.deploys[-1]).outcome is not Outcome.SUCCEEDED:
         lines.append(f"The last {last.verb}, to {last.to}, {_ended(last)}")
-    output.result(document, *map(in_a_line, lines))
-    if problem and not output.json:
-        output.warn(f"{problem.cause}; {problem.hint}")
-    if not serving:
-        click.get_current_context().exit(1)
+    return lines
 
 
 def _row(one: Instance, status: dict[str, Any] | None) -> tuple[str, ...]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import time
+from datetime import datetime
+
 import click
 
 from gapless.span import parse
@@ -48,6 +53,37 @@ class Header(click.ParamType[tuple[str, str]]):
         return name, text
 
 
+class Moment(click.ParamType[float]):
+    """A time, in Unix seconds: how long ago it was (10m), or its date and time (2026-11-29 10:00)."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        with contextlib.suppress(ValueError):
+            return time.time() - parse(value)
+        try:
+            return datetime.fromisoformat(str(value)).timestamp()
+        except (ValueError, OverflowError, OSError):
+            self.fail(f'{value!r} is no time: write it like "10m" or "2026-11-29 10:00"', param, ctx)
+
+
+class Pattern(click.ParamType[str]):
+    """A regular expression."""
+
+    name = "pattern"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            self.fail(f"{value!r} is no regular expression: {error}", param, ctx)
+        if "\n" in value or "\0" in value:
+            self.fail("it has a line break in it, and no line has", param, ctx)
+        return value
+
+
 SPAN = Span()
+MOMENT = Moment()
+PATTERN = Pattern()
 TARGET_PATH = Target()
 HEADER = Header()

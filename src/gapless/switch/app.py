@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,23 @@ class Unneeded:
 
     paths: Sequence[Path]
     then: str = ""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Which lines of a log are wanted: the last `most`, of those written `since` (Unix time) that match `pattern`.
+
+    A pattern is a regular expression; without a capital it means both cases, as for journalctl(1).
+    """
+
+    most: int
+    since: float | None = None
+    pattern: str = ""
+
+    def __contains__(self, line: str) -> bool:
+        """Whether the text of a line matches."""
+        flags = re.NOFLAG if any(map(str.isupper, self.pattern)) else re.IGNORECASE
+        return re.search(self.pattern, line, flags) is not None
 
 
 class App(Protocol):
@@ -78,11 +96,11 @@ class App(Protocol):
     def look(self) -> Look:
         """What runs, also while the manager itself does not."""
 
-    def log(self, release: str, lines: int) -> list[str]:
-        """The last `lines` that the builds, migrations and instances of `release` wrote."""
+    def log(self, release: str, wanted: Lines) -> list[str]:
+        """What of the builds, migrations, hooks and instances of `release` is `wanted`."""
 
-    def follow(self) -> Iterator[str]:
-        """New lines of every release, each as `<release> | line`, until the caller stops."""
+    def follow(self, wanted: Lines) -> Iterator[str]:
+        """New lines of every release that are `wanted`, each as `<release> | line`, until the caller stops."""
 
     def unneeded(self) -> Unneeded:
         """What the manager keeps of releases that are gone."""

@@ -17,7 +17,7 @@ from gapless.config.settings import Config
 from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.home import EMBEDDED
-from gapless.switch.app import Look, Unneeded
+from gapless.switch.app import Lines, Look, Unneeded
 from gapless.switch.embedded import records
 from gapless.switch.embedded.control import UnreachableError
 from gapless.switch.embedded.home import EmbeddedHome
@@ -27,6 +27,7 @@ from gapless.switch.embedded.records import Record
 from gapless.switch.manager import Instance, Role
 
 LOOK_EVERY = 0.2  # seconds
+TIMELESS = "`gapless logs --lines 200` shows more of its end, `--grep` what is looked for"
 
 
 class EmbeddedApp:
@@ -74,16 +75,20 @@ class EmbeddedApp:
         except UnreachableError as error:
             return Look([self._left(record) for record in records.running(self.home)], error)
 
-    def log(self, release: str, lines: int) -> list[str]:
-        """The end of the release's log file."""
+    def log(self, release: str, wanted: Lines) -> list[str]:
+        """What is `wanted` of the release's log file, in which nobody knows when a line was written."""
         path = self.home.log_of(release)
+        if wanted.since is not None:
+            cause = "the lines of the embedded supervisor's logs have no times"
+            raise GaplessError("show", f"the log of {release} since a time", cause, TIMELESS, status=2)
         if not path.exists():
             there = ", ".join(one.stem for one in sorted(path.parent.glob("*.log"))) or "none"
             raise GaplessError("show", f"the log of {release}", "there is none", f"there are logs of: {there}")
         with path.open(errors="replace") as text:
-            return [line.rstrip("\n") for line in deque(text, lines)]
+            found = (line for one in text if (line := one.rstrip("\n")) in wanted)
+            return list(deque(found, wanted.most))
 
-    def follow(self) -> Iterator[str]:
+    def follow(self, wanted: Lines) -> Iterator[str]:
         """New lines of every log file, of those that begin meanwhile, too."""
         new: deque[str] = deque()
         followers: dict[str, Follower] = {}
@@ -94,7 +99,9 @@ class EmbeddedApp:
             for follower in followers.values():
                 follower.poll()
             while new:
-                yield new.popleft()
+                line = new.popleft()
+                if line.partition(" | ")[2] in wanted:
+                    yield line
             time.sleep(LOOK_EVERY)
 
     def unneeded(self) -> Unneeded:

@@ -12,7 +12,7 @@ from gapless.config.settings import Config
 from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.linux.files import tail
-from gapless.switch.app import Look, Unneeded
+from gapless.switch.app import Lines, Look, Unneeded
 from gapless.switch.systemd import journal, litestream, units
 from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.jobs import SystemdJobs
@@ -70,17 +70,21 @@ class SystemdApp:
             )
         return Look(self.manager.instances(), trouble, companions=self.manager.companions())
 
-    def log(self, release: str, lines: int) -> list[str]:
-        """What its build and migration wrote to a file, then what systemd ran, from the journal."""
-        file = self.home.log_of(release)
-        if not lines:
-            return []
-        built = [f"{release} | {line}" for line in tail(file, lines)]
-        return [*built, *journal.lines(self.home, release, lines)][-lines:]
+    def log(self, release: str, wanted: Lines) -> list[str]:
+        """What its build, migration and hooks wrote to a file, then what systemd ran, from the journal.
 
-    def follow(self) -> Iterator[str]:
+        Nobody knows when a line of the file was written.
+        """
+        file = self.home.log_of(release)
+        if not wanted.most:
+            return []
+        built = tail(file, wanted.most) if wanted.since is None else ()
+        found = [f"{release} | {line}" for line in built if line in wanted]
+        return [*found, *journal.lines(self.home, release, wanted)][-wanted.most :]
+
+    def follow(self, wanted: Lines) -> Iterator[str]:
         """New lines from the journal."""
-        return journal.follow(self.home)
+        return journal.follow(self.home, wanted)
 
     def unneeded(self) -> Unneeded:
         """Unit files of releases that are neither on disk nor running."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gapless.errors import GaplessError
 from gapless.linux.files import TAIL
+from gapless.switch.app import Lines
 from gapless.switch.systemd.home import SystemdHome, release_of
 
 SYNC = 2.0  # seconds: who floods the journal keeps it from ever being in step, and any local user can
@@ -26,18 +27,22 @@ def tail(home: SystemdHome, invocation: str) -> tuple[str, ...]:
     return ()
 
 
-def lines(home: SystemdHome, release: str, count: int) -> list[str]:
-    """The last `count` lines of every instance, process and timer of `release`, each as `<release> | line`."""
+def lines(home: SystemdHome, release: str, wanted: Lines) -> list[str]:
+    """The `wanted` lines of every instance, process and timer of `release`, each as `<release> | line`.
+
+    Of a message of several lines that matches, all of them: a traceback is one.
+    """
     _synchronize(home)
     units = _of(home, home.unit(release), home.unit(f"{release}.*"), home.other("*", release))
-    said = [line for entry in _read(home, count, *units) if (line := _line(home, entry))]
-    return "\n".join(said).split("\n")[-count:] if said else []
+    entries = _read(home, wanted.most, *_chosen(wanted), *units)
+    said = [line for entry in entries if (line := _line(home, entry))]
+    return "\n".join(said).split("\n")[-wanted.most :] if said else []
 
 
-def follow(home: SystemdHome) -> Iterator[str]:
+def follow(home: SystemdHome, wanted: Lines) -> Iterator[str]:
     """New lines of every release, as they are written, until the caller stops."""
     units = _of(home, home.unit("*"), home.other("*", "*"))
-    with _started(home, "--follow", "--lines=0", *units) as process:
+    with _started(home, "--follow", "--lines=0", *_chosen(Lines(0, pattern=wanted.pattern)), *units) as process:
         assert process.stdout is not None  # noqa: S101 -- for the type checker: it is a pipe
         try:
             for raw in process.stdout:
@@ -45,6 +50,11 @@ def follow(home: SystemdHome) -> Iterator[str]:
                     yield line
         finally:
             process.kill()
+
+
+def _chosen(wanted: Lines) -> list[str]:
+    since = [f"--since=@{wanted.since:.6f}"] if wanted.since is not None else []
+    return [*since, *([f"--grep={wanted.pattern}"] if wanted.pattern else [])]
 
 
 def _of(home: SystemdHome, *units: str) -> list[str]:
@@ -88,7 +98,7 @@ def _read(home: SystemdHome, count: int, *what: str) -> list[dict[str, object]]:
         assert process.stderr is not None  # noqa: S101
         found = [json.loads(raw) for raw in process.stdout]
         said = process.stderr.read()
-    if process.returncode != 0:
+    if process.returncode != 0 and said.strip():  # a pattern that nothing matches is a failure without a word
         raise GaplessError("read", "the journal", said.strip(), "root and the group systemd-journal may")
     return found
 
