@@ -81,14 +81,41 @@ def differences(
     """
     try:
         text, wanted = _wanted(home, release, config, project, reading)
-        there = secrets(home, release)
-        had = {one.name: one.read_bytes() for one in there.iterdir()} if there.is_dir() else {}
+        had = _secret_values(home, release)
     except OSError as error:
         raise refusal("compare the environment of", release, error) from error
-    file = variables_file(home, release)
-    before, after = read(home, release), parse(text.encode(), file)
-    changed = [f"variable {name}" for name in before | after if before.get(name) != after.get(name)]
-    return [*changed, *(f"secret {name}" for name in had | wanted if had.get(name) != wanted.get(name))]
+    after = parse(text.encode(), variables_file(home, release))
+    return _names((read(home, release), had), (after, wanted))
+
+
+def between(home: Path, before: str, after: str) -> list[str]:
+    """Name the variables and secrets of which two releases have other values, never a value. Raises GaplessError.
+
+    Where a value has the name of its own release in it, the other has another one of course.
+    """
+    try:
+        had, has = _secret_values(home, before), _secret_values(home, after)
+    except OSError as error:
+        raise refusal("compare the environment of", after, error) from error
+    one, other = (
+        {name: value.replace(release, "") for name, value in read(home, release).items()} for release in (before, after)
+    )
+    return _names((one, had), (other, has))
+
+
+def _secret_values(home: Path, release: str) -> dict[str, bytes]:
+    there = secrets(home, release)
+    return {one.name: one.read_bytes() for one in there.iterdir()} if there.is_dir() else {}
+
+
+def _names(
+    before: tuple[Mapping[str, str], Mapping[str, bytes]], after: tuple[Mapping[str, str], Mapping[str, bytes]]
+) -> list[str]:
+    """The variables and the secrets, by name, that are not the same."""
+    kinds = zip(("variable", "secret"), before, after, strict=True)
+    return [
+        f"{kind} {name}" for kind, one, other in kinds for name in {**one, **other} if one.get(name) != other.get(name)
+    ]
 
 
 def check(config: Config, project: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gapless.release import content
+from gapless.release import content, difference
 from gapless.release.preview import preview_deploy
 from tests.scripted import ScriptedManager
 from tests.unit.release_kit import commit, configure, git, make_project
@@ -104,3 +104,22 @@ def test_a_digest_sees_names_links_and_empty_directories(tmp_path: Path) -> None
         make(tree / "a")
         seen.add(content.digest(tree))
     assert len(seen) == len(makers)
+
+
+def test_two_releases_of_one_revision_differ_by_name(shop: Shop) -> None:
+    """What came from beside the source is named, never its value; a release's own name in a value is no difference."""
+    first, same = shop.deploy(), shop.deploy()
+    home = shop.target.home
+    assert difference.between(home, first, same) == []
+    (shop.project / "app.secret").write_text("GREETING=hush\nMORE=1\n")
+    (shop.project / "db.secret").write_text("hush")
+    other = shop.deploy()
+    found = difference.between(home, same, other)
+    assert found == ["variable GREETING", "variable MORE", "secret db"]
+    configure(shop.project, "[release]\nkeep = 9\n")
+    assert difference.between(home, other, shop.deploy()) == [
+        *("files", "setting env_file", "setting release.keep"),
+        *("variable GREETING", "variable MORE", "variable PLACE", "secret db"),
+    ]
+    home.content(first).unlink()  # as of a release that an older gapless made
+    assert difference.between(home, first, same) is None

@@ -3,29 +3,61 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 import click
 
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
+from gapless.release import difference
+from gapless.release.ledger import Deploy
+
+NAMED = 4  # differences that a row has room for
 
 
 @click.command()
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project) -> None:
-    """The newest first. A bad one failed its deploy: no rollback goes there."""
+    """The newest first. A bad one failed its deploy: no rollback goes there.
+
+    Of two that have one revision, the newer says what it has otherwise: files, settings, variables and secrets by name.
+    """
     current, deploys = project.current, project.ledger.deploys()
-    documents, rows = [], []
-    for release in reversed(project.store.names()):
+    documents = list[dict[str, object]]()
+    rows = list[tuple[str, ...]]()
+    names = project.store.names()
+    for release in reversed(names):
         entry = deploys.get(release)
         state = "current" if release == current else "bad" if entry and entry.bad else "good"
         revision = entry.revision if entry else ""
         when = entry.when if entry else None
-        documents.append({"release": release, "state": state, "revision": revision, "deployed_at": when})
-        rows.append((release, state, revision, ago(when)))
-    lines = output.table(("RELEASE", "STATE", "REVISION", "DEPLOYED"), rows) if rows else ["There are no releases yet."]
+        before = _before(release, names, deploys)
+        differs = difference.between(project.app.home, before, release) if before else None
+        told: dict[str, object] = {"release": release, "state": state, "revision": revision, "deployed_at": when}
+        documents.append(told | {"differs_from": before, "differs": differs})
+        rows.append((release, state, revision, ago(when), _named(before, differs)))
+    headings: tuple[str, ...] = ("RELEASE", "STATE", "REVISION", "DEPLOYED", "DIFFERS")
+    if not any(row[-1] for row in rows):
+        headings, rows = headings[:-1], [row[:-1] for row in rows]
+    lines = output.table(headings, rows) if rows else ["There are no releases yet."]
     output.result({"current": current, "releases": documents}, *lines)
+
+
+def _before(release: str, names: Sequence[str], deploys: Mapping[str, Deploy]) -> str | None:
+    """The newest of the releases `names` before `release` that has its revision; None where there is none."""
+    entry = deploys.get(release)
+    older = [one for one in names if one < release and one in deploys]
+    return next((one for one in reversed(older) if entry and deploys[one].revision == entry.revision), None)
+
+
+def _named(before: str | None, differs: list[str] | None) -> str:
+    if before is None:
+        return ""
+    if differs is None:
+        return f"unknown from {before}"
+    more = [f"{len(differs) - NAMED} more"] if len(differs) > NAMED else []
+    return f"{', '.join([*differs[:NAMED], *more]) or 'not'} from {before}"
 
 
 def ago(when: float | None) -> str:

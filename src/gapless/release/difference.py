@@ -5,12 +5,15 @@ Names alone, never a value of the environment: what is said here goes into logs.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 
 from gapless import environment
 from gapless.config.settings import Config
+from gapless.errors import GaplessError
+from gapless.home import Home
 from gapless.linux.disk import refusal
 from gapless.release import making
 from gapless.release.attempt import Target
@@ -36,10 +39,27 @@ def of_settings(target: Target, current: str, config: Config, project: Path) -> 
 
     Raises GaplessError, as a deploy would for a file that is missing.
     """
-    before, after = (_flat(msgspec.to_builtins(one, enc_hook=float)) for one in (target.home.config(current), config))
-    settings = [f"setting {key}" for key in before | after if before.get(key) != after.get(key)]
+    settings = _of_configs(target.home.config(current), config)
     read = making.reader(target, project)
     return settings + environment.differences(target.home.root, current, config, project, read)
+
+
+def between(home: Home, before: str, after: str) -> list[str] | None:
+    """Name the files, settings, variables and secrets in which two releases differ; None where that cannot be seen."""
+    if not os.access(home.env, os.R_OK | os.X_OK):
+        return None
+    try:
+        digests = [home.content(one).read_text("utf-8") for one in (before, after)]
+        files = ["files"] if len({*digests}) > 1 else []
+        settings = _of_configs(home.config(before), home.config(after))
+        return [*files, *settings, *environment.between(home.root, before, after)]
+    except (GaplessError, OSError):  # an older gapless made one, or it is damaged, as doctor says
+        return None
+
+
+def _of_configs(one: Config, other: Config) -> list[str]:
+    before, after = (_flat(msgspec.to_builtins(each, enc_hook=float)) for each in (one, other))
+    return [f"setting {key}" for key in before | after if before.get(key) != after.get(key)]
 
 
 def _flat(table: dict[str, object], prefix: str = "") -> dict[str, object]:
