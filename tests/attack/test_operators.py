@@ -104,6 +104,17 @@ def test_what_decides_for_the_host_is_not_the_operators(shop: Shop, change: str,
     assert now == first | {key: now[key] for key in ("status", "memory")}
 
 
+def test_news_that_an_operator_would_have_told(shop: Shop) -> None:
+    """Invariant 9: a program of root's choice alone is run as root, also to tell that the operator's was refused."""
+    evil = "touch /root/told"
+    text = f'\n[notify]\ncommand = ["/bin/sh", "-c", "{evil}"]\n[hooks]\nfailed = "{evil}"\n'
+    shop.host.run("sh", "-c", f"cat >> gapless.toml <<'EOF'{text}EOF", cwd="/home/alice/shop", user="alice")
+    done = alice(shop.host, "deploy")
+    assert "[notify] command changes from '' to ['/bin/sh', '-c', 'touch /root/told']" in done.stderr
+    assert "Warning" not in done.stderr
+    assert shop.host.run("test", "-e", "/root/told", check=False).returncode == 1
+
+
 @pytest.mark.parametrize("source", ["/root", "/root/secret", "/root/secret.tar", "inside"])
 def test_what_only_root_may_read_is_not_handed_out(shop: Shop, source: str) -> None:
     """Invariant 9: as a directory, a file, an archive, or by a link, a name or a mount inside the project."""

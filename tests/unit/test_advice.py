@@ -68,6 +68,9 @@ ADVICE = {
     "limits = { cpu = 0.001 }": "",
     "limits = { memory = 'much' }": "",
     "build = { memory = '2 G' }": "build = { memory = '2G' }",
+    "notify = { command = 'tell' }": "notify = { command = '/usr/local/lib/shop/tell-chat' }",
+    "notify = { timeout = 0 }": "notify = { timeout = '30s' }",
+    "hooks = { timeout = 0 }": "hooks = { timeout = '30s' }",
     "zzz = 1": "listen = '127.0.0.1:1'",
 }
 TABLES = {

@@ -57,3 +57,25 @@ def test_no_manager_reads_a_path(project: Path, path: str, lines: int) -> None:
 def test_the_log_of_a_release_that_is_gone(project: Path) -> None:
     """A log outlives its release for as long as its file is there."""
     assert logs(project, "gone").stdout == "it ran\n"
+
+
+def test_the_lines_that_match(project: Path) -> None:
+    """Without a capital a pattern means both cases; the last lines are the last that match."""
+    lines = ["Error: one", "all is well", "error: two", "ERROR three"]
+    (project / ".gapless" / "log" / "gone.log").write_text("".join(f"{line}\n" for line in lines))
+    assert logs(project, "gone", "--grep", "^err").stdout.splitlines() == [lines[0], lines[2], lines[3]]
+    assert logs(project, "gone", "--grep", "Err").stdout.splitlines() == [lines[0]]
+    assert logs(project, "gone", "--grep", "error", "--lines", "2").stdout.splitlines() == lines[2:]
+    refused = logs(project, "gone", "--grep", "(")
+    assert refused.returncode == 2
+    assert "'(' is no regular expression" in refused.stderr
+
+
+def test_the_embedded_managers_lines_have_no_times(project: Path) -> None:
+    """Invariant 8: instead of lines of any time, an error that says so; its hint's command works."""
+    refused = logs(project, "gone", "--since", "10m")
+    assert refused.returncode == 2
+    assert "have no times" in refused.stderr
+    assert "`gapless logs --lines 200`" in refused.stderr
+    assert logs(project, "gone", "--lines", "200").stdout == "it ran\n"
+    assert "is no time: write it like" in logs(project, "gone", "--since", "soon").stderr

@@ -12,7 +12,7 @@ from gapless.doctor import command, database, installed, leftovers, machine, oth
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.home import Home
-from gapless.release import lock, recovery
+from gapless.release import lock, notifying, recovery
 from gapless.release.assets import Assets
 from gapless.release.attempt import Target
 from gapless.switch.app import App
@@ -47,6 +47,7 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
             found += _guarded("programs", lambda: [_programs(config, project, home, current)])
         found += _guarded("assets", lambda: _assets(target, current))
         found += _guarded("leftovers", lambda: _leftovers(target, app, current))
+    found += _guarded("notify", lambda: _notify(home.config(current) if current else config, home))
     found += _guarded("replica", lambda: database.examine(config, home if isinstance(home, SystemdHome) else None))
     found += _guarded("Caddy", lambda: proxy.examine(config, home if isinstance(home, SystemdHome) else None))
     return found + _guarded("proxies", lambda: other_proxies.examine(config.addresses, config.drain.linger))
@@ -115,6 +116,16 @@ def _assets(target: Target, current: str | None) -> list[Finding]:
     if not current or not paths:
         return []
     return [leftovers.assets(target.home.public, Assets(target.home).missing(current, paths))]
+
+
+def _notify(config: Config, home: Home) -> list[Finding]:
+    """Whether the program of [notify] may be run as it would be."""
+    if not config.notify.command:
+        return []
+    if home.owner and os.geteuid() != 0:
+        return [Finding("notify", Severity.UNKNOWN, "it is root who runs it", "run it as root")]
+    notifying.must_be_ours(config.notify, home)
+    return [Finding("notify", Severity.OK, f"{config.notify.argv[0]} is nobody else's to write")]
 
 
 def _leftovers(target: Target, app: App, current: str | None) -> list[Finding]:

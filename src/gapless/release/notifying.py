@@ -26,7 +26,6 @@ from gapless.switch.job import Told, how_it_ended
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOPS = 40  # links after one another, as the kernel follows them: path_resolution(7)
 LAST = 4096  # bytes of what it wrote last
-OWN = "let it and the directories above it be {}'s alone to write, or name another program"
 
 
 def tell(notify: Notify, home: Home, told: Told) -> None:
@@ -83,7 +82,8 @@ def _must_be_ours(path: Path, home: Home) -> None:
     for one in _chain(path):
         if why := writers(one, {0, os.geteuid()}) or writers_above(one, {0, os.geteuid()}):
             cause = f"[notify] runs as {who}, and {why}"
-            raise GaplessError("use in [notify]", str(path), cause, OWN.format(who), status=2)
+            hint = f"let it and the directories above it be {who}'s alone to write, or name another program"
+            raise GaplessError("use in [notify]", str(path), cause, hint, status=2)
     if not path.exists():
         raise GaplessError("use in [notify]", str(path), "there is no such file", "install it, or correct it", status=2)
 

@@ -34,7 +34,8 @@ def lines(home: SystemdHome, release: str, wanted: Lines) -> list[str]:
     """
     _synchronize(home)
     units = _of(home, home.unit(release), home.unit(f"{release}.*"), home.other("*", release))
-    entries = _read(home, wanted.most, *_chosen(wanted), *units)
+    # With both a pattern and a number it begins with the newest, journalctl(1): so it does always.
+    entries = reversed(_read(home, wanted.most, "--reverse", *_chosen(wanted), *units))
     said = [line for entry in entries if (line := _line(home, entry))]
     return "\n".join(said).split("\n")[-wanted.most :] if said else []
 
