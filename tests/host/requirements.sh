@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
 # With "servers": the programs of the examples; with "builds": those that packages are built with; with "load": wrk;
-# with "proxies": those in front; with "fleet": sshd; with "postgres": that; with "clients": Composer and a browser;
+# with "proxies": those in front; with "fleet": sshd; with "postgres", "redis": that; with "clients": Composer and a browser;
 # with "tools": what advice names.
 set -eu
 [ -n "${ALONE-}" ] || ALONE=1 exec flock "$0" "$0" "$@"  # tests run side by side, and apt waits for nobody
@@ -28,6 +28,8 @@ elif [ "${1-}" = tools ]; then
     command -v fuser > /dev/null || missing="$missing psmisc"
 elif [ "${1-}" = postgres ]; then
     [ -e /usr/lib/postgresql ] || missing="$missing postgresql"
+elif [ "${1-}" = redis ]; then
+    command -v redis-server > /dev/null || missing="$missing redis-server"
 elif [ "${1-}" = fleet ]; then
     [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 else
