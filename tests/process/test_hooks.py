@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,6 +29,9 @@ def test_hooks_news_and_metrics_of_a_local_project(project: Project) -> None:
     project.env["MINE"] = "alone"
     done = project("deploy")
     assert "Warning: cannot run [notify] /bin/sh: it exited with status 3" in done
+    [pid] = [one["pid"] for one in project.json("status")["instances"] if one["role"] == "live"]
+    written = Path(f"/proc/{pid}/fd/1").readlink()
+    assert written == project.home / "log" / f"{project.json('status')['current']}.log"  # the server's own, still
     facts = json.loads((project.home / "shared" / "facts").read_text())
     assert facts == json.loads(told.read_text())
     assert (facts["from"], facts["to"], facts["verb"]) == (first["to"], project.json("status")["current"], "deploy")

@@ -145,6 +145,28 @@ def test_a_rollback_is_told_too(shop: Shop) -> None:
     assert untold(shop)
 
 
+@pytest.mark.parametrize(("at", "event"), [("before start", "failed"), ("after point", "deployed")])
+def test_an_interrupted_deploy_is_told_as_it_is(shop: Shop, at: str, event: str) -> None:
+    """Ctrl-C before the commit leaves the old release, after it the new one: the hook of what serves tells of it."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    configure(shop.project, HOOKS)
+    shop.deploy()
+    told(shop, "before_deploy")
+    told(shop, "deployed")
+    shop.manager.hooks[at] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        shop.deploy()
+    told(shop, "before_deploy")
+    facts, env = told(shop, event)
+    assert (facts["outcome"], facts["error"]) == ("interrupted", "it was interrupted")
+    assert facts["current"] == env["GAPLESS_RELEASE"] == shop.manager.current()
+    assert (facts["current"] == facts["to"]) is (event == "deployed")
+    assert untold(shop)
+
+
 def test_what_notify_says_is_in_the_warning(shop: Shop) -> None:
     """A program that fails, or hangs, or is gone, does not fail the deploy."""
     configure(shop.project, '[notify]\ncommand = ["/bin/sh", "-c", "echo no such channel; exit 7"]\n')

@@ -46,7 +46,9 @@ class OwnJobs:
     def run(self, kind: Kind, argv: Sequence[str], release: str, timeout: float, told: Told = NOTHING) -> None:
         """Run `argv`; should we be killed, a migration keeps other deploys out until it ends."""
         locked = self.lock.migrating() if kind is Kind.MIGRATION else contextlib.nullcontext()
-        with locked as kept, logged(self.store.log(release)):
+        # A hook may be of the release that serves, whose server writes to that very file.
+        bounded = contextlib.nullcontext() if kind is Kind.HOOK else logged(self.store.log(release))
+        with locked as kept, bounded:
             keep = [kept] if kept else []
             run(
                 *(kind, argv),
