@@ -13,6 +13,7 @@ import pytest
 from gapless import environment
 from gapless.config.settings import Config
 from gapless.home import Home
+from gapless.release.news import Facts
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing
 from tests.support import GAPLESS, wait_until
@@ -27,6 +28,8 @@ run = ["{sys.executable}", "show.py"]
 env = {{ PIP_INDEX_URL = "https://packages.example.com/simple", WORD = "built" }}
 [release]
 migrate = ["{sys.executable}", "show.py"]
+[hooks]
+before_deploy = ["{sys.executable}", "show.py"]
 [processes.worker]
 command = "{sys.executable} show.py /{{shared}}/process stay"
 [timers.tick]
@@ -50,6 +53,7 @@ SERVER = {
     *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
     *environment.for_server(Home(Path()), Config(name="shop", command="x"), "private"),
 }
+HOOK = {f"GAPLESS_{name.upper()}" for name in Facts.__struct_encode_fields__}
 OF_BUILDERS = {"UV_PYTHON_INSTALL_DIR", "POETRY_VIRTUALENVS_IN_PROJECT"}
 BUILD = {
     *("HOME", "USER", "LOGNAME", "RUNTIME_DIRECTORY", "PIP_INDEX_URL", "WORD"),
@@ -70,7 +74,8 @@ def seen(host: Host) -> Iterator[dict[str, dict[str, Any]]]:
         assert not [line for line in host.journal().splitlines() if "gnoring" in line and "shop" in line]
         log = host.read(f"/srv/shop/log/{shop.current()}.log").split("found ")
         done = host.run(*GAPLESS, "exec", "--", sys.executable, "show.py", cwd=shop.project, env=SHELL)
-        views = {"build": found(log[1]), "migration": found(log[2]), "exec": found(done.stdout)}
+        views = {"build": found(log[1]), "hook": found(log[2]), "migration": found(log[3])}
+        views["exec"] = found(done.stdout)
         for kind in ("server", "process", "timer"):
             path = f"/srv/shop/shared/{kind}"
             wait_until(lambda path=path: host.run("test", "-s", path, check=False).returncode == 0, 20, path)  # type: ignore[misc]
@@ -79,7 +84,7 @@ def seen(host: Host) -> Iterator[dict[str, dict[str, Any]]]:
 
 
 def test_all_of_a_release_sees_the_same(seen: dict[str, dict[str, Any]]) -> None:
-    """Variables, files, limits, rights: of server, process, timer, migration, exec and build, but for the table."""
+    """Variables, files, limits, rights of server, process, timer, migration, hook, exec and build, but for a table."""
     server = seen.pop("server")
     for name in ("RLIMIT_NOFILE", "RLIMIT_OFILE"):  # `gapless serve` raises its own
         server["limits"][name] = seen["process"]["limits"][name]
@@ -91,8 +96,9 @@ def test_all_of_a_release_sees_the_same(seen: dict[str, dict[str, Any]]) -> None
         release = variables["GAPLESS_RELEASE"]
         assert variables["PATH"].startswith(f"/srv/shop/releases/{release}/.venv/bin:/opt/tools:/usr/bin:/bin:"), kind
         assert variables["WEIGHT"] == "heavy", kind
-    for kind in ("process", "timer", "migration", "exec"):
-        assert differences(server["variables"], seen[kind]["variables"]).keys() - OF_UNIT == SERVER, kind
+    for kind in ("process", "timer", "migration", "hook", "exec"):
+        more = HOOK if kind == "hook" else set()
+        assert differences(server["variables"], seen[kind]["variables"]).keys() - OF_UNIT == SERVER | more, kind
         for what in ("mounts", "limits", "status"):
             assert differences(server[what], seen[kind][what]) == {}, (kind, what)
     build = seen["build"]
@@ -109,6 +115,7 @@ def test_all_of_a_release_sees_the_same(seen: dict[str, dict[str, Any]]) -> None
     assert {kind: view["more"]["unit"].partition("@")[0] for kind, view in seen.items()} == {
         "build": "shop.build.service",
         "migration": "shop.migration.service",
+        "hook": "shop.hook.service",
         "process": "shop.worker",
         "timer": "shop.tick",
         "exec": seen["exec"]["more"]["unit"].partition("@")[0],
@@ -130,10 +137,11 @@ def test_a_users_own_manager_runs_all_in_units_too(host: Host) -> None:
     host.run(*GAPLESS, "up", "--user", cwd=shop.project, env=shell, user="baker")
     log = host.read(f"{shared}/../log/{shop.current()}.log").split("found ")
     done = host.run(*GAPLESS, "exec", "--", sys.executable, "show.py", cwd=shop.project, env=shell, user="baker")
-    views = {"build": found(log[1]), "migration": found(log[2]), "exec": found(done.stdout)}
+    views = {"build": found(log[1]), "hook": found(log[2]), "migration": found(log[3]), "exec": found(done.stdout)}
     server = json.loads(host.read(f"{shared}/server"))
     for kind, view in views.items():
         more = {"WORD", "PIP_INDEX_URL", "RUNTIME_DIRECTORY", *OF_BUILDERS} if kind == "build" else set()
+        more |= HOOK if kind == "hook" else set()
         assert differences(server["variables"], view["variables"]).keys() - OF_UNIT == SERVER | more, kind
         assert "TOKEN_OF_BAKER" not in view["variables"], kind
         assert differences(server["status"], view["status"]).keys() <= {"Umask", "Seccomp_filters"}, kind

@@ -39,7 +39,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What each server, process, timer's job, migration and exec may take under systemd; "" and 0 are no limit.
+    """What each server, process, timer's job, migration, hook and exec may take under systemd; "" and 0 are no limit.
 
     `memory` in bytes ("512M", "2G") or as a part of the host's ("40%"), `cpu` in processors.
     """
