@@ -85,9 +85,8 @@ def receiving(host: Host) -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def server(_proxies: None) -> Iterator[Host]:
-    """A host with Caddy, and gapless for all users."""
+    """A host with Caddy."""
     with _boot() as one:
-        one.write("/usr/local/bin/gapless", f'#!/bin/sh\nexec {shlex.join(GAPLESS)} "$@"\n', 0o755)
         yield one
 
 
@@ -104,11 +103,19 @@ def shop(installed: Shop) -> Shop:
     return installed
 
 
-def test_a_hook_is_the_apps_and_not_roots(shop: Shop) -> None:
-    """Invariants 9 and 10: it has the app's account, no capability, its release and the facts; its unit goes."""
-    shop.write(config=f"[hooks]\nbefore_deploy = '''{SEEN}'''\n")
+def test_a_hook_is_the_apps_and_ends_in_time(shop: Shop) -> None:
+    """Invariants 9, 10: it has the app's account, no capability, its release and the facts; all of it ends."""
+    endless = 'deployed = "sleep 1234 & setsid sleep 1234"\ntimeout = "500ms"\n'
+    shop.write(config=f"[hooks]\nbefore_deploy = '''{SEEN}'''\n{endless}")
     before = shop.current()
-    release = shop.deploy()
+    done = shop("deploy")
+    assert "cannot run the hook deployed of" in done.stderr
+    assert "it took longer than 0.5 s" in done.stderr
+    assert shop.host.run("pgrep", "-fx", "sleep 1234", check=False).stdout == ""
+    assert "shop.hook.service" not in shop.left()
+    status = shop.status()
+    assert status["last"]["outcome"] == "succeeded"
+    release = status["current"]
     said = shop.host.read(f"/srv/shop/log/{release}.log").splitlines()
     assert [line for line in said if line.startswith("Cap")] == [
         f"Cap{name}:\t{0:016x}" for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")
@@ -116,17 +123,6 @@ def test_a_hook_is_the_apps_and_not_roots(shop: Shop) -> None:
     assert {"NoNewPrivs:\t1", "shop", f"/srv/shop/releases/{release}", f"GAPLESS_FROM={before}"} <= {*said}
     facts = json.loads(next(line for line in said if line.startswith("{")))
     assert (facts["event"], facts["app"], facts["to"]) == ("before_deploy", "shop", release)
-    assert "shop.hook.service" not in shop.left()
-
-
-def test_a_hook_that_does_not_end(shop: Shop) -> None:
-    """After its time all that it started is gone, and the deploy has succeeded with a warning."""
-    shop.write(config='[hooks]\ndeployed = "sleep 1234 & setsid sleep 1234"\ntimeout = "500ms"\n')
-    done = shop("deploy")
-    assert "cannot run the hook deployed of" in done.stderr
-    assert "it took longer than 0.5 s" in done.stderr
-    assert shop.host.run("pgrep", "-fx", "sleep 1234", check=False).stdout == ""
-    assert shop.status()["last"]["outcome"] == "succeeded"
 
 
 def test_a_deployer_that_is_killed_in_a_hook(shop: Shop) -> None:
@@ -171,34 +167,32 @@ def test_a_chat_is_told_by_the_program_of_the_page(shop: Shop) -> None:
 
 
 def test_sentry_is_told_by_the_hook_of_the_page(shop: Shop) -> None:
-    """The release and its deploy, with the token that is one of the app's secrets."""
+    """The release and its deploy, with the token of the app's own file of variables."""
     page = files(HOOKS_PAGE)
     with receiving(shop.host) as sentry:
         shop.host.write(f"{shop.project}/sentry.py", page["sentry.py"])
-        shop.host.write(f"{shop.project}/secrets/sentry-token", f"{TOKEN}\n", 0o600)
+        shop.host.write(f"{shop.project}/.env", f"SENTRY_AUTH_TOKEN={TOKEN}\n", 0o600)
         shop.write(config=page["sentry.toml"].replace("https://sentry.io", sentry.url))
-        release = shop.deploy()
+        done = shop("deploy")
+        assert done.stderr == ""
+        release = shop.current()
     created, deployed = sentry.messages
     releases = "/api/0/organizations/example/releases/"
     assert (created.path, created.body) == (releases, {"version": release, "projects": ["shop"]})
     assert deployed.path == f"{releases}{release}/deploys/"
     assert deployed.body.keys() == {"environment", "name", "dateStarted"}
     assert created.headers["Authorization"] == deployed.headers["Authorization"] == f"Bearer {TOKEN}"
-    shop.host.run("rm", "-r", f"{shop.project}/sentry.py", f"{shop.project}/secrets")
+    shop.host.run("rm", f"{shop.project}/sentry.py", f"{shop.project}/.env")
 
 
 def test_programs_that_root_does_not_run(shop: Shop) -> None:
     """Invariant 9: one of the app or of another user is refused by name, before a release is made; then as advised."""
-    shop.write(
-        config="[hooks]\ndeployed = \"echo '#!/bin/sh' > $GAPLESS_SHARED/tell; chmod +x $GAPLESS_SHARED/tell\"\n"
-    )
-    first = shop.deploy()
+    first = shop.current()
     shop.host.run("useradd", "--create-home", "bob")
     shop.host.write("/home/bob/tell", "#!/bin/sh\n", 0o755)
     shop.host.write("/opt/tell", "#!/bin/sh\n", 0o777)
     shop.host.run("ln", "-s", "/home/bob/tell", "/opt/link")
     cases = {
-        "/srv/shop/shared/tell": "never a program of a release",
         f"/srv/shop/releases/{first}/app.py": "never a program of a release",
         "/home/bob/tell": "/home/bob belongs to bob",
         "/opt/link": "/home/bob belongs to bob",
@@ -224,43 +218,11 @@ def test_programs_that_root_does_not_run(shop: Shop) -> None:
         shop.host.run(*advised.split())
     for path in ("/usr/local/lib/tell", "/opt/tell", "/opt/nothing"):
         shop.write(config=f'[notify]\ncommand = "{path}"\n')
-        assert "Warning" not in shop("deploy").stderr
+        shop("deploy", "-n")
+    assert "Warning" not in shop("deploy").stderr
     assert doctor(shop)["notify"]["state"] == "ok"
     shop.host.run("chmod", "o+w", "/opt/nothing")
     assert "anybody can write to /opt/nothing" in doctor(shop)["notify"]["what"]
-    shop.write()
-    shop.deploy()
-
-
-def test_metrics_through_node_exporters_directory_and_caddy(shop: Shop) -> None:
-    """The timer of the page writes what Prometheus itself can read, and Caddy hands it out to whom it may."""
-    host, page = shop.host, files(MONITORING_PAGE)
-    install_caddy(host, newer=False)
-    host.run("mkdir", "-p", "/var/lib/prometheus/node-exporter")
-    for path in (path for path in page if path.startswith("/")):
-        host.write(path, page[path].replace("/opt/shop", shop.project))
-    shop.write(config=page["proxy.toml"].replace("[proxy]", '[proxy]\ntls = "off"'))
-    shop("up")
-    release = shop.deploy()
-    host.run("systemctl", "daemon-reload")
-    host.run("systemctl", "enable", "--now", "shop-metrics.timer")
-    there = "/var/lib/prometheus/node-exporter/shop.prom"
-    wait_until(lambda: release in host.run("cat", there, check=False).stdout, 60)
-    host.run("systemctl", "disable", "--now", "shop-metrics.timer")
-    answer = host.run("curl", "-si", "-H", "Host: shop.example.com", "http://127.0.0.1/gapless-metrics").stdout
-    head, _, text = answer.replace("\r", "").partition("\n\n")
-    assert head.startswith("HTTP/1.1 200")
-    assert "Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
-    found = {one.name: one for one in text_string_to_metric_families(text)}
-    assert {sample.labels["app"] for one in found.values() for sample in one.samples} == {"shop"}
-    assert [one.value for one in found["gapless_up"].samples] == [1]
-    assert found["gapless_release_info"].samples[0].labels["release"] == release
-    assert {one.labels["role"] for one in found["gapless_instances"].samples} == {"candidate", "live", "retiring"}
-    assert [one.value for one in found["gapless_last_deploy_ok"].samples] == [1]
-    assert found["gapless_instance_memory_bytes"].samples[0].value > 1 << 20
-    shop.write()
-    shop("up")
-    shop.deploy()
 
 
 def test_logs_since_a_time_and_by_a_pattern(shop: Shop) -> None:
@@ -296,3 +258,34 @@ def test_two_releases_of_one_revision(shop: Shop) -> None:
     assert "hush" not in said
     assert f"unknown from {first}" in shop.host.gapless("releases", cwd=shop.project, user="nobody").stdout
     shop.host.run("rm", "-rf", f"{shop.project}/.git", f"{shop.project}/.gitignore", f"{shop.project}/.env")
+
+
+def test_metrics_through_node_exporters_directory_and_caddy(shop: Shop) -> None:
+    """The timer of the page writes what Prometheus itself can read, and Caddy hands it out to whom it may."""
+    host, page = shop.host, files(MONITORING_PAGE)
+    install_caddy(host, newer=False)
+    host.run("mkdir", "-p", "/var/lib/prometheus/node-exporter")
+    for path in (path for path in page if path.startswith("/")):
+        host.write(
+            path, page[path].replace("gapless status -C /opt/shop", f"{shlex.join(GAPLESS)} status -C {shop.project}")
+        )
+    shop.write(config=page["proxy.toml"].replace("[proxy]", '[proxy]\ntls = "off"'))
+    shop("up")
+    release = shop.deploy()
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "enable", "--now", "shop-metrics.timer")
+    there = "/var/lib/prometheus/node-exporter/shop.prom"
+    wait_until(lambda: release in host.run("cat", there, check=False).stdout, 60)
+    host.run("systemctl", "disable", "--now", "shop-metrics.timer")
+    host.run("rm", *(path for path in page if path.startswith("/")))
+    answer = host.run("curl", "-si", "-H", "Host: shop.example.com", "http://127.0.0.1/gapless-metrics").stdout
+    head, _, text = answer.replace("\r", "").partition("\n\n")
+    assert head.startswith("HTTP/1.1 200")
+    assert "Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
+    found = {one.name: one for one in text_string_to_metric_families(text)}
+    assert {sample.labels["app"] for one in found.values() for sample in one.samples} == {"shop"}
+    assert [one.value for one in found["gapless_up"].samples] == [1]
+    assert found["gapless_release_info"].samples[0].labels["release"] == release
+    assert {one.labels["role"] for one in found["gapless_instances"].samples} == {"candidate", "live", "retiring"}
+    assert [one.value for one in found["gapless_last_deploy_ok"].samples] == [1]
+    assert found["gapless_instance_memory_bytes"].samples[0].value > 1 << 20

@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 
 from gapless import variables
-from gapless.errors import in_words
+from gapless.errors import GaplessError, in_words
 from gapless.release import notifying
 from gapless.release.attempt import Attempt, Target, ending
 from gapless.release.commands import shell
@@ -106,7 +106,8 @@ class News:
         try:
             yield
         except Exception as failed:  # how the attempt ended stays as it is, whatever this is
-            self.target.observer.warning(in_words(failed))
+            said = failed.details[-1:] if isinstance(failed, GaplessError) else ()  # a hook's last words
+            self.target.observer.warning(": ".join([in_words(failed), *said]))
 
     def _facts(self, attempt: Attempt, serves: str, event: Event, outcome: Outcome, error: str) -> Facts:
         clock = self.target.clock
