@@ -20,7 +20,7 @@ from tests.host.host import PROJECT, Host
 from tests.host.life import Shop, leaving_nothing
 from tests.support import wait_until
 
-DEPLOYS = int(os.environ.get("DEPLOYS", "4"))
+DEPLOYS = int(os.environ.get("DEPLOYS", "3"))
 LEDGER = """
 import json, sqlite3
 rows = sqlite3.connect("/srv/shop/shared/ledger.db", timeout=30).execute("SELECT order_id, release FROM shipped")
