@@ -17,8 +17,8 @@ compiled: $(V)/gapless
 demo: compiled
 	$(V)/gapless demo
 
-test: lint compiled  # the files of tests side by side: they wait more than they compute
-	$(V)/pytest -n 2 --dist loadfile --durations 40
+test: lint compiled  # the files of tests side by side, three on two processors: they wait more than they compute
+	$(V)/pytest -n 3 --dist loadfile --durations 40
 
 lint: $(V)/gapless
 	$(V)/ruff check .

@@ -52,7 +52,7 @@ KEY = "/var/lib/caddy/key"
 
 @pytest.fixture(scope="module")
 def version() -> str:
-    """Debian's Caddy alone, the older one: tests/unit/test_caddyfile.py has a newer one judge the site."""
+    """Debian's Caddy alone: what the site says of uploads, the newer one knows, too."""
     return "debian"
 
 
