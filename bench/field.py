@@ -1,9 +1,10 @@
 """Real applications, from `gapless init` to a proven deploy on a systemd host, as root: what each needs.
 
-python -m bench.field [NAME …]
+python -m bench.field [--write] [NAME …]
 
-Writes their lines of the table in docs/applications.md. The packages come from the registries that this machine's
-pip and npm use. The exit status is not 0 when an application does not come up, or its proof lost a request.
+Writes the table in docs/applications.md where all are tried; with --write the lines of those that are named. The
+packages come from the registries that this machine's pip and npm use. The exit status is not 0 when an application does
+not come up, or its proof lost a request.
 """
 
 from __future__ import annotations
@@ -148,7 +149,9 @@ def main(argv: list[str] | None = None) -> int:
     """Try the applications that `argv` names, all without any; print and return what came of them."""
     parser = argparse.ArgumentParser(prog="bench.field", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*ALL, []], help=f"of: {', '.join(ALL)}")
-    names = parser.parse_args(argv).names or [*ALL]
+    parser.add_argument("--write", action="store_true", help="write the lines of those that are named, too")
+    options = parser.parse_args(argv)
+    names = options.names or [*ALL]
     install_requirements()
     for what in ("builds", "servers"):
         subprocess.run([str(REQUIREMENTS), what], check=True, timeout=300)
@@ -159,7 +162,8 @@ def main(argv: list[str] | None = None) -> int:
             tried = trial(host, name, ALL[name])
             found.append(tried)
             print(f"{name}: {tried.seconds:.0f} s: {tried.failed or tried.cells()}", flush=True)
-    _publish({one.one.title: one.cells() for one in found if not one.failed})
+    if options.write or not options.names:
+        _publish({one.one.title: one.cells() for one in found if not one.failed})
     return int(any(one.failed or one.lost for one in found))
 
 
