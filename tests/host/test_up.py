@@ -11,7 +11,7 @@ import pytest
 
 from tests.host.host import Host
 from tests.host.life import Shop, leaving_nothing, visits
-from tests.support import wait_until
+from tests.support import GAPLESS, wait_until
 
 
 @pytest.fixture
@@ -149,6 +149,16 @@ def test_down_can_be_repeated_where_only_systemd_may(shop: Shop) -> None:
     assert "down --data" in shop("down", "--yes").stdout
     assert "Already down" in shop("down", "--yes").stdout
     assert "Removed shop" in shop("down", "--data", "--yes").stdout
+    assert shop.left() == ""
+
+
+def test_a_path_without_the_administrators_programs_is_enough(shop: Shop) -> None:
+    """`su` without `-` leaves root the path of whoever called it; accounts come and go all the same."""
+    path = {"PATH": "/usr/bin:/bin"}
+    shop.write()
+    shop.host.run(*GAPLESS, "up", cwd=shop.project, env=path)
+    assert shop.get()
+    shop.host.run(*GAPLESS, "down", "--data", "--yes", cwd=shop.project, env=path)
     assert shop.left() == ""
 
 
