@@ -362,7 +362,7 @@ ALL: dict[str, Application] = {
         written={"server.py": MCP + MCP_APP},
         then=("rm gapless.toml", "gapless init"),
         author="`app = mcp.streamable_http_app()` and a page to check, as `init` says; then `init` again",
-        fails="the same",
+        fails="`up` makes nothing: as with httpbin",
     ),
     "sse": Application("sse-starlette", {"requirements.txt": "sse-starlette\nuvicorn\nstarlette\n", "main.py": SSE}),
     "django": Application(

@@ -1,9 +1,10 @@
 """Real applications, from `gapless init` to a proven deploy on a systemd host, as root: what each needs.
 
-python -m bench.field [NAME …]
+python -m bench.field [--write] [NAME …]
 
-Writes the table of docs/applications.md where all are tried. The packages come from the registries that this machine's
-pip and npm use. The exit status is not 0 when an application does not come up, or its proof lost a request.
+Writes the table in docs/applications.md where all are tried; with --write the lines of those that are named. The
+packages come from the registries that this machine's pip and npm use. The exit status is not 0 when an application does
+not come up, or its proof lost a request.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.host.host import SEARCHED, Host, install_requirements
+from tests.host.host import Host, install_requirements
 
 from bench.__main__ import put_between
 from bench.applications import ALL, Application
@@ -37,7 +38,7 @@ for name, text in json.load(sys.stdin).items():
 COMMIT = "git add -A && git -c user.name=a -c user.email=a@example.com commit -qm one"
 CHANGED = "date +%N > changed.txt && git add changed.txt"  # what the second release has
 PYTHON = "/usr/bin/python3"
-PATH = {"PATH": f"/usr/bin:/bin:{SEARCHED}"}  # the host's own Python makes the virtual environments
+PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}  # the host's own Python makes the virtual environments
 WITHIN = 900.0  # seconds for a command: builds install a lot
 HEADINGS = [
     "application",
@@ -136,11 +137,21 @@ def _proof(report: str) -> tuple[int, int]:
     return int(said[1].replace(",", "")), int(said[2].replace(",", ""))
 
 
+def _publish(rows: dict[str, str]) -> None:
+    """Put `rows` into the table, by their titles; the others stay as they are."""
+    known = {line.split(" | ")[0].removeprefix("| "): line for line in PAGE.read_text().splitlines()} | rows
+    lines = [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}"]
+    lines += [known[one.title] for one in ALL.values() if one.title in known]
+    put_between(PAGE, "field", "".join(f"{line}\n" for line in lines))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Try the applications that `argv` names, all without any; print and return what came of them."""
     parser = argparse.ArgumentParser(prog="bench.field", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*ALL, []], help=f"of: {', '.join(ALL)}")
-    names = parser.parse_args(argv).names or [*ALL]
+    parser.add_argument("--write", action="store_true", help="write the lines of those that are named, too")
+    options = parser.parse_args(argv)
+    names = options.names or [*ALL]
     install_requirements()
     for what in ("builds", "servers"):
         subprocess.run([str(REQUIREMENTS), what], check=True, timeout=300)
@@ -151,9 +162,8 @@ def main(argv: list[str] | None = None) -> int:
             tried = trial(host, name, ALL[name])
             found.append(tried)
             print(f"{name}: {tried.seconds:.0f} s: {tried.failed or tried.cells()}", flush=True)
-    if len(found) == len(ALL) and not any(one.failed for one in found):
-        lines = [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}", *(one.cells() for one in found)]
-        put_between(PAGE, "field", "".join(f"{line}\n" for line in lines))
+    if options.write or not options.names:
+        _publish({one.one.title: one.cells() for one in found if not one.failed})
     return int(any(one.failed or one.lost for one in found))
 
 
