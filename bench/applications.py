@@ -343,7 +343,6 @@ ALL: dict[str, Application] = {
             "shop/settings/base.py": {
                 "from pathlib": "import os\nfrom pathlib",
                 '"NAME": BASE_DIR / "db.sqlite3"': '"NAME": os.environ.get("DATABASE", BASE_DIR / "db.sqlite3")',
-                'MEDIA_ROOT = BASE_DIR / "media"': 'MEDIA_ROOT = os.environ.get("MEDIA_ROOT", BASE_DIR / "media")',
             },
             "gapless.toml": {"listen =": 'env_file = "shop.env"\nlisten ='},
         },
@@ -351,7 +350,7 @@ ALL: dict[str, Application] = {
             "echo SECRET_KEY=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \\n') > shop.env",
             "echo shop.env >> .gitignore",
         ),
-        author="SECRET_KEY, ALLOWED_HOSTS, DATABASE, MEDIA_ROOT: the lines that `init` lists",
+        author="SECRET_KEY, ALLOWED_HOSTS, DATABASE: the lines that `init` lists",
         fails="`unable to open database file`: data belongs into `$GAPLESS_SHARED`",
     ),
     "dash": Application("Dash", {"requirements.txt": "dash\n", "app.py": DASH}),
