@@ -31,7 +31,7 @@ CASES: tuple[Case, ...] = tuple(
         key=lambda one: one.order,
     )
 )
-AT_ONCE = 4 * (os.cpu_count() or 1)  # cases that wait more than they compute
+AT_ONCE = 6 * (os.cpu_count() or 1)  # cases that wait more than they compute
 
 
 def chosen(names: Sequence[str]) -> list[Case]:

@@ -23,7 +23,7 @@ RATE = 100.0  # requests a second
 def survives_a_dead_candidate(manager: Manager) -> str:
     manager.start()
     with Traffic(lambda: void(fine(manager.get())), 4) as traffic:
-        dead = manager.launch(CONFORM_BROKEN="1")
+        dead = manager.launch(CONFORM_BROKEN="1", CONFORM_BOOT="1")
         dead.ended(10)
     return traffic.none_lost()
 

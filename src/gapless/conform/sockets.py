@@ -56,7 +56,7 @@ def keeps_nonblocking(manager: Manager) -> str:
 
 @case("2.4", "goes on serving where another holder cleared O_NONBLOCK")
 def survives_blocking(manager: Manager) -> str:
-    manager.start()
+    started = manager.start()
     with manager.visitor() as kept:
         kept.get()
         flags = fcntl.fcntl(manager.sock, fcntl.F_GETFL)
@@ -71,6 +71,8 @@ def survives_blocking(manager: Manager) -> str:
                 except Lost as lost:
                     what = f"request {count + 1} after O_NONBLOCK was cleared: {lost}"
                     raise Lost(f"its accept(2) blocks what else it does: {what}") from lost
+    manager.retire(started)
+    check(started.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM: its accept(2) blocks")
     return "5 new connections answered, and as many requests on one that was open"
 
 
@@ -95,6 +97,7 @@ def refuses_a_wrong_pid(manager: Manager) -> str:
             served = visitor.get().release == started.release
         except Lost:
             served = False
+    started.close()
     if served and told_by_number(manager):
         raise NotApplicable("the command names the descriptor; LISTEN_PID says nothing to it")
     check(not served, "it serves on the sockets of another process")
