@@ -9,6 +9,7 @@ import argparse
 import importlib.metadata
 import json
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -18,15 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gapless.conform.battery import CASES
+
 ROOT = Path(__file__).parents[1]
 PLACE = ROOT / ".scorecard"  # the field's own environment
 BIN = PLACE / "bin"
 PAGE, KEPT = ROOT / "docs" / "scorecard.md", ROOT / "docs" / "scorecard.json"
 PACKAGES = ("uvicorn[standard]", "uvicorn-worker", "hypercorn", "gunicorn", "waitress", "daphne")
 
-WAITRESS = "import socket, sys, waitress; sys.path[:0] = ['']; from app import wsgi; " + (
-    "waitress.serve(wsgi, sockets=[socket.socket(fileno=3)])"
-)
+WAITRESS = "import socket, sys, waitress; sys.path[:0] = ['']; from app import wsgi; "
+WAITRESS += "waitress.serve(wsgi, sockets=[socket.socket(fileno=3)])"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Server:
 
     name: str
     package: str
-    command: tuple[str, ...]
+    command: str
     about: str = ""  # what one has to know about the command
 
     @property
@@ -49,34 +51,25 @@ class Server:
         return subprocess.run([BIN / "python", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-GAPLESS = "gapless serve"
+ENDS = "--graceful-timeout 6"
 SERVERS = (
-    Server("gapless serve, ASGI", "gapless", (*GAPLESS.split(), "app:app")),
-    Server("gapless serve, ASGI, 4 workers", "gapless", (*GAPLESS.split(), "--workers", "4", "app:app")),
-    Server("gapless serve, WSGI", "gapless", (*GAPLESS.split(), "app:wsgi")),
-    Server("gapless serve, WSGI, 4 workers", "gapless", (*GAPLESS.split(), "--workers", "4", "app:wsgi")),
-    Server("uvicorn", "uvicorn", tuple(["uvicorn", "app:app", "--fd", "3", "--timeout-graceful-shutdown", "6"])),
-    Server("hypercorn", "hypercorn", tuple(["hypercorn", "app:app", "--bind", "fd://3", "--graceful-timeout", "6"])),
-    Server("gunicorn sync", "gunicorn", tuple(["gunicorn", "app:wsgi", "--graceful-timeout", "6"])),
+    Server("gapless serve, ASGI", "gapless", "gapless serve app:app"),
+    Server("gapless serve, ASGI, 4 workers", "gapless", "gapless serve --workers 4 app:app"),
+    Server("gapless serve, WSGI", "gapless", "gapless serve app:wsgi"),
+    Server("gapless serve, WSGI, 4 workers", "gapless", "gapless serve --workers 4 app:wsgi"),
+    Server("uvicorn", "uvicorn", "uvicorn app:app --fd 3 --timeout-graceful-shutdown 6"),
+    Server("hypercorn", "hypercorn", f"hypercorn app:app --bind fd://3 {ENDS}"),
+    Server("gunicorn sync", "gunicorn", f"gunicorn app:wsgi {ENDS}"),
+    Server("gunicorn gthread", "gunicorn", f"gunicorn app:wsgi -k gthread --threads 8 {ENDS}"),
+    Server("gunicorn asgi", "gunicorn", f"gunicorn app:app -k asgi {ENDS}"),
+    Server("gunicorn, uvicorn's worker", "uvicorn-worker", f"gunicorn app:app -k uvicorn_worker.UvicornWorker {ENDS}"),
+    Server("waitress", "waitress", f'python -c "{WAITRESS}"', "its command takes no descriptor, its function does"),
+    Server("daphne", "daphne", "daphne --fd 3 app:app"),
+    Server("puma", "puma", "puma --config puma.rb", 'puma.rb says `bind_to_activated_sockets "only"`'),
     Server(
-        "gunicorn gthread", "gunicorn", tuple(["gunicorn", "app:wsgi", "-k", "gthread", "--threads", "8", "--graceful-timeout", "6"])
+        "puma, as advised", "puma", f"puma --config {ROOT}/examples/puma/puma.rb", "with docs/servers.md's settings"
     ),
-    Server("gunicorn asgi", "gunicorn", tuple(["gunicorn", "app:app", "-k", "asgi", "--graceful-timeout", "6"])),
-    Server(
-        "gunicorn with uvicorn's worker",
-        "uvicorn-worker",
-        tuple(["gunicorn", "app:app", "-k", "uvicorn_worker.UvicornWorker", "--graceful-timeout", "6"]),
-    ),
-    Server("waitress", "waitress", ("python", "-c", WAITRESS), "its command takes no descriptor, its function does"),
-    Server("daphne", "daphne", tuple(["daphne", "--fd", "3", "app:app"])),
-    Server("puma", "puma", tuple(["puma", "--config", "puma.rb"]), 'puma.rb says `bind_to_activated_sockets "only"`'),
-    Server(
-        "puma without queue",
-        "puma",
-        tuple(f"puma --config {ROOT / 'examples/puma/puma.rb'}".split()),
-        "with the settings of docs/servers.md",
-    ),
-    Server("Node", "node", ("node", "server.js"), "`server.close()` at SIGTERM"),
+    Server("Node", "node", "node server.js", "`server.close()` at SIGTERM"),
 )
 
 
@@ -84,13 +77,13 @@ def install() -> None:
     """Bring the field's newest versions into an environment of their own."""
     if not BIN.exists():
         venv.create(PLACE, with_pip=True)
-    pip = [BIN / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--upgrade"]
+    pip = [str(BIN / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--upgrade"]
     subprocess.run([*pip, *PACKAGES], check=True)
 
 
 def judge(server: Server) -> dict[str, Any]:
     """The document of `gapless conform` on a server; "error" in it where it cannot be tested at all."""
-    words = list(server.command)
+    words = shlex.split(server.command)
     if words[0] == "gapless":
         words = [sys.executable, "-m", *words]
     elif (BIN / words[0]).exists():
@@ -104,7 +97,7 @@ def judge(server: Server) -> dict[str, Any]:
 def row(server: Server) -> dict[str, Any]:
     """What is kept of a server."""
     found = judge(server)
-    command = " ".join(server.command).replace(str(ROOT) + "/", "")
+    command = server.command.replace(str(ROOT) + "/", "")
     kept = {
         "name": server.name,
         "version": server.version,
@@ -151,8 +144,9 @@ def page(rows: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
     lines = [
         "# Which server survives a handover",
         "",
-        "`make scorecard` makes this page: it installs the newest versions and runs [`gapless conform`](conform.md) on each. Every",
-        "row is of the command that stands in it, on its date; other settings give other rows. ✓ pass, ✗ fail, – not applicable.",
+        "`make scorecard` makes this page: it installs the newest versions and runs [`gapless conform`](conform.md) on",
+        "each. Every row is of the command that stands below, on its date; other settings give other rows.",
+        "✓ pass, ✗ fail, – not applicable.",
         f"{said} cores, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}.",
         "",
         "| server | version | date | ✓ | ✗ | – | fails |",
@@ -176,9 +170,9 @@ def page(rows: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
         about = f"; {one['about']}" if one["about"] else ""
         lines += [f"### {at}. {one['name']} {one['version']}", "", f"    {one['command']}", ""]
         lines += [f"{counts(one)}, in {one['seconds']} s{about}.", ""]
-        fails = [(number, seen) for number, (outcome, seen) in one["cases"].items() if outcome == "fail"]
-        lines += [f"- {number} {titles[number]}: {_cell(seen)}" for number, seen in fails]
-        lines += [""] if fails else []
+        failed = [(number, seen) for number, (outcome, seen) in one["cases"].items() if outcome == "fail"]
+        lines += [f"- {number} {titles[number]}: {_cell(seen)}" for number, seen in failed]
+        lines += [""] if failed else []
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -187,8 +181,7 @@ def _cell(text: str) -> str:
 
 
 def main() -> int:
-    from gapless.conform.battery import CASES
-
+    """Judge the field, write the page, tell what changed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--only", action="append", metavar="NAME", help="servers whose name begins so; keeps the other rows"
