@@ -81,6 +81,8 @@ def on_term(*_):
     global terms, began
     terms += 1
     began = began or time.monotonic()
+    if terms > 1 and FAULT == "hangs at a second SIGTERM":
+        time.sleep(60)
     if FAULT == "ends at once":
         os._exit(0)
     if FAULT == "closes idle connections":
@@ -138,7 +140,7 @@ def drain():
         time.sleep(60)
     while open_ or any(one.is_alive() for one in after if FAULT != "forgets work after a response"):
         spent = time.monotonic() - began
-        if terms > 1 and FAULT != "ignores a second SIGTERM":
+        if terms > 1:
             return
         if spent > LINGER and FAULT != "keeps idle connections for ever":
             with lock:
@@ -181,9 +183,13 @@ def request(sock, file):
     if not line:
         return False
     _, target, version = line.decode().split()
-    headers = {}
-    while (line := file.readline().strip()) :
+    headers, size = {}, 0
+    while line := file.readline().strip():
         name, _, value = line.decode().partition(":")
+        size += len(line)
+        if size > 1 << 20 and FAULT != "takes heads of any size":
+            sock.sendall(b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n")
+            return False
         headers[name.lower()] = value.strip()
     if FAULT == "drops unread connections" and terms:
         return False

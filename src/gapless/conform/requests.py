@@ -13,6 +13,7 @@ from gapless.conform.started import Started
 from gapless.conform.visitor import Lost, Response, Visitor, head
 
 BODY = b"x" * 1000
+HUGE = 16 << 20  # bytes; what the kernel keeps on the way is less
 LATER = 1.0  # seconds after SIGTERM: well within every budget
 
 
@@ -244,7 +245,8 @@ def expects_continue(manager: Manager) -> str:
     visitor.sock.settimeout(2)
     try:
         interim = visitor.stream.readline()
-        visitor.stream.readline()
+        while visitor.stream.readline().strip():  # it may have headers
+            pass
     except OSError:
         raise Lost("neither 100 Continue nor an answer within 2 s") from None
     check(interim.split()[1:2] == [b"100"], f"it answered {interim!r}")
@@ -283,6 +285,30 @@ def lingers(manager: Manager) -> str:
         time.sleep(0.02)
     ends(old)
     return f"open {LATER:g} s after SIGTERM; {old.release} ended in time"
+
+
+@case("3.15", f"a head of {HUGE >> 20} MiB is refused, with 4xx or by closing, before all of it was taken")
+def huge_head(manager: Manager) -> str:
+    started = manager.start()
+    visitor = manager.visitor().send(head()[:-2])
+    sent = 0
+    try:
+        while sent < HUGE and not visitor.has_news():
+            visitor.send(b"a: " + BODY + b"\r\n")
+            sent += len(BODY)
+    except Lost as lost:
+        said = str(lost)
+    else:
+        check(sent < HUGE, f"it took all of {sent:,} bytes")
+        try:
+            said = f"status {visitor.response().status}"
+        except Lost as lost:
+            said = str(lost)
+    check(not said.startswith("status 2"), f"it answered {said} to half a head")
+    good(manager.get())
+    manager.retire(started)
+    ends(started)
+    return f"after {sent:,} bytes: {said}"
 
 
 def void(_: object) -> None:

@@ -112,12 +112,16 @@ class Visitor:
 
     def is_closed(self) -> bool:
         """Whether the other end has closed, with nothing left to read; does not wait."""
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
         try:
-            return bool(poll.poll(0)) and not self.sock.recv(1, socket.MSG_PEEK)
+            return self.has_news() and not self.sock.recv(1, socket.MSG_PEEK)
         except OSError:
             return True
+
+    def has_news(self) -> bool:
+        """Whether something came, or the end; does not wait."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 def _in_words(error: Exception) -> str:
