@@ -83,4 +83,5 @@ clean:
 docs: $(V)/gapless
 	$(V)/python docs/commands.py > docs/commands.md
 	$(V)/python docs/man.py > docs/gapless.1
+	$(V)/python docs/cases.py
 	$(V)/python docs/exposure.py

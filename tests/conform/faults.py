@@ -34,7 +34,7 @@ FAULTS: dict[str, tuple[set[str], set[str]]] = {
     "takes one socket": ({"2.8"}, set()),
     "drops a crowd": ({"2.9"}, set()),
     "shuts the socket down": ({"3.1", "3.2", "5.2", "5.3"}, {"2.3", "3.5"}),
-    "closes idle connections": ({"3.3", "3.4", "3.14"}, NOW),
+    "closes idle connections": ({"3.3", "3.4", "3.14"}, NOW | {"3.1", "5.2"}),
     "drops unread connections": ({"3.3", "3.4"}, NOW | {"3.1", "5.2"}),
     "drops new connections": ({"3.5"}, NOW | {"3.1", "5.2"}),
     "never says close": ({"3.3"}, {"3.2", "5.3"}),

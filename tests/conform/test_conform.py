@@ -1,0 +1,107 @@
+"""`gapless conform`: gapless serve passes every case, and for each case there is a wrong server that it catches."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gapless.conform.battery import CASES, FAMILIES, chosen, run
+from gapless.conform.case import Outcome
+from gapless.conform.manager import Facts
+from gapless.errors import GaplessError
+from tests.conform.faults import FAULTS, SERVER, judged
+from tests.process.test_json import documented
+
+SERVE = (sys.executable, "-m", "gapless", "serve")
+WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from gapless.__main__ import main; main()"
+ON_ASYNCIO = (sys.executable, "-c", WITHOUT_UVLOOP, "serve")
+OF_THE_LOOP = ("2.4", "2.9", "requests", "websockets")
+OF_THREADS = ("1.4", "requests", "4.2", "4.3", "4.5", "4.6")
+
+
+def conform(*argv: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gapless", "conform", *argv]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+
+
+@pytest.mark.parametrize(
+    ("server", "only"),
+    [
+        ((*SERVE, "app:app"), ()),
+        ((*ON_ASYNCIO, "app:app"), OF_THE_LOOP),
+        ((*SERVE, "app:wsgi"), OF_THREADS),
+    ],
+    ids=["all on uvloop", "asyncio", "WSGI"],
+)
+def test_gapless_serve_passes(server: tuple[str, ...], only: tuple[str, ...]) -> None:
+    """Invariants 1, 3, 4 and 6, a case each: what the battery asks of any server, ours does."""
+    results = run(server, chosen(only), Facts(seconds=3.0))
+    wrong = [f"{one.case.number} {one.case.title}: {one.evidence}" for one in results if one.outcome is Outcome.FAIL]
+    assert not wrong
+    assert len(results) == len(chosen(only))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_server_is_caught(fault: str) -> None:
+    """A proof that cannot fail proves nothing: of each fault, every case that is about it fails."""
+    must = FAULTS[fault][0]
+    results = judged(fault, [one for one in CASES if one.number in must])
+    assert {one.case.number for one in results if one.outcome is Outcome.FAIL} == must, results
+
+
+def test_each_case_has_a_wrong_server() -> None:
+    """No case is without a fault that it must find."""
+    assert {one.number for one in CASES} == set.union(*(must for must, _ in FAULTS.values()))
+
+
+def test_the_table_of_a_server() -> None:
+    """It names verdict, case and evidence, counts them, and its status is 0 when nothing failed."""
+    done = conform("--only", "1.1", "--only", "4.1", "--", sys.executable, str(SERVER))
+    assert done.returncode == 0, done.stderr
+    first, evidence, *_, last = done.stdout.splitlines()
+    assert first.split()[:2] == ["pass", "1.1"]
+    assert evidence.strip().startswith("READY=1 after ")
+    assert last.startswith("2 pass, 0 fail, 0 not applicable: ")
+
+
+def test_a_case_that_fails(tmp_path: Path) -> None:
+    """The exit status is 1; the document and the page have the evidence."""
+    page = tmp_path / "page.html"
+    wrong = ("env", "FAULT=calls listen(2)", sys.executable, str(SERVER))
+    done = conform("--only", "2.2", "--json", "--report", str(page), "--", *wrong)
+    assert done.returncode == 1, done.stderr
+    document = json.loads(done.stdout)
+    documented("conform", document)
+    assert [document[name] for name in ("pass", "fail", "not_applicable")] == [0, 1, 0]
+    [case] = document["cases"]
+    assert (case["number"], case["outcome"]) == ("2.2", "fail")
+    assert "the backlog was 3000, and is 100" in case["evidence"]
+    assert case["evidence"] in page.read_text()
+
+
+def test_what_there_is_to_choose() -> None:
+    """A case goes by its number, a family by its number or name; --list runs nothing."""
+    done = conform("--list", "--json", "--only", "drain")
+    assert [one["number"] for one in json.loads(done.stdout)["cases"]] == [one.number for one in chosen(["4"])]
+    assert {one.number.partition(".")[0] for one in CASES} == {str(at) for at in range(1, len(FAMILIES) + 1)}
+    assert len({one.number for one in CASES}) == len(CASES)
+
+
+def test_a_case_that_there_is_not() -> None:
+    """Its error says how to see those that there are, and that works."""
+    with pytest.raises(GaplessError, match=r"cannot choose the case .9\.9.") as raised:
+        chosen(["9.9"])
+    assert raised.value.hint == "`gapless conform --list`"
+    assert "1.1   says READY=1" in conform("--list").stdout
+
+
+def test_a_command_that_serves_nothing() -> None:
+    """It is told from a server that fails: nothing was tested; a server that keeps to what the hint says is."""
+    done = conform("--only", "1.1", "--", "false")
+    assert done.returncode == 1
+    assert "Error: cannot test false: it ended" in done.stderr
+    assert "docs/conform.md" in done.stderr
