@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gapless.conform.battery import CASES, run
-from gapless.conform.case import Case, Outcome, Result
+from gapless.conform.case import Outcome
 from gapless.conform.manager import Facts
 
 SERVER = Path(__file__).parent / "server.py"
@@ -60,17 +60,22 @@ FAULTS: dict[str, tuple[set[str], set[str]]] = {
 }
 
 
-def judged(fault: str, cases: Sequence[Case]) -> list[Result]:
-    """What cases find of the server with this fault."""
-    command = ["env", f"FAULT={fault}", sys.executable, str(SERVER)]
-    return run(command, cases, Facts(notifies=fault != "never says READY=1", seconds=1.0))
+def command(fault: str) -> list[str]:
+    """How the server with this fault is started."""
+    return ["env", f"FAULT={fault}", sys.executable, str(SERVER)]
+
+
+def facts(fault: str) -> Facts:
+    """What the battery would learn of it."""
+    return Facts(notifies=fault != "never says READY=1", seconds=1.0)
 
 
 def main(faults: Sequence[str]) -> int:
+    """Return how many faults fail other cases than they should."""
     wrong = 0
     for fault in faults:
         must, may = FAULTS[fault]
-        results = {one.case.number: one for one in judged(fault, CASES)}
+        results = {one.case.number: one for one in run(command(fault), CASES, facts(fault))}
         failed = {number for number, one in results.items() if one.outcome is Outcome.FAIL}
         more, missed = failed - must - may, must - failed
         wrong += bool(more or missed)

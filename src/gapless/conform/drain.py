@@ -6,8 +6,8 @@ import resource
 import time
 
 from gapless.conform.case import case, check
+from gapless.conform.expect import ends, good, needs_keep_alive
 from gapless.conform.manager import ENDS, LINGER, REQUESTS, STREAMS, Manager
-from gapless.conform.requests import ends, good, needs_keep_alive
 from gapless.conform.started import wait_for
 from gapless.conform.visitor import Lost, head
 

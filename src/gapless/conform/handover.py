@@ -6,8 +6,8 @@ import asyncio
 import time
 
 from gapless.conform.case import Failed, case
+from gapless.conform.expect import Traffic, ends, fine, good, void
 from gapless.conform.manager import Manager
-from gapless.conform.requests import Traffic, ends, fine, good, void
 from gapless.conform.started import Started
 from gapless.conform.visitor import head
 from gapless.prove.kinds import Kind, Result

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from gapless.conform.case import NotApplicable, case, check
+from gapless.conform.expect import Traffic, fine, void
 from gapless.conform.manager import Manager
-from gapless.conform.requests import Traffic, fine, void
 from gapless.conform.started import READY, STARTS, wait_for
 
 BOOT = 1.5  # seconds that the app takes to load here

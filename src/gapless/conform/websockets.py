@@ -8,8 +8,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
 from gapless.conform.case import NotApplicable, case, check
+from gapless.conform.expect import ends
 from gapless.conform.manager import ENDS, Manager
-from gapless.conform.requests import ends
 from gapless.conform.visitor import head
 
 COMES_BACK = (1001, 1012)  # going away, service restart: what a client opens its next one after
