@@ -203,8 +203,9 @@ def request(sock, file):
     body = taken(file, headers)
     if body is None:
         return False
-    keeps = version == ("HTTP/1.1" if FAULT != "keeps HTTP/1.0 open" else version) and headers.get("connection", "").lower() != "close"
-    return answer(sock, path, seconds, body, keeps)
+    keeps = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
+    stays = version == "HTTP/1.0" and FAULT == "keeps HTTP/1.0 open"
+    return answer(sock, path, seconds, body, keeps) or stays
 
 
 def taken(file, headers):

@@ -106,6 +106,8 @@ def try_case(command: Sequence[str], case: Case, facts: Facts) -> Result:
             outcome, evidence = Outcome.FAIL, str(why)
         except OSError as error:
             outcome, evidence = Outcome.FAIL, f"a connection failed: {error.strerror or error}"
+        except ValueError as error:
+            outcome, evidence = Outcome.FAIL, f"it answered what is no HTTP: {error}"
         finally:
             manager.close()
     return Result(case, outcome, evidence, time.monotonic() - began)

@@ -70,8 +70,7 @@ def hurries(manager: Manager) -> str:
 @case("4.5", "work after a response (a background task, close() of WSGI) is done before the end")
 def finishes_background_work(manager: Manager) -> str:
     old = manager.start()
-    visitor = manager.visitor().send(head("/after?2"))
-    good(visitor.response())
+    good(manager.get("/after?2"))
     manager.retire(old)
     ends(old)
     check("after: done" in old.output, "it ended in the middle of the app's work")

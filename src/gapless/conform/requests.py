@@ -12,6 +12,7 @@ from gapless.conform.manager import LINGER, Manager
 from gapless.conform.visitor import Lost, Visitor, head
 
 HUGE = 16 << 20  # bytes; what the kernel keeps on the way is less
+IDLE = 0.2  # seconds by which a server has seen that a connection is idle
 LATER = 1.0  # seconds after SIGTERM: well within every budget
 
 
@@ -50,6 +51,7 @@ def idle_connection(manager: Manager) -> str:
     old = manager.start()
     visitor = manager.visitor()
     good(visitor.post(BODY), BODY)
+    time.sleep(IDLE)
     manager.retire(old)
     time.sleep(LATER)
     response = good(visitor.post(BODY), BODY)
@@ -211,6 +213,7 @@ def lingers(manager: Manager) -> str:
     old = manager.start()
     visitor = manager.visitor()
     visitor.get()
+    time.sleep(IDLE)
     at = manager.retire(old)
     while time.monotonic() - at < LATER:
         check(
