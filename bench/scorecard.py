@@ -52,6 +52,7 @@ class Server:
 
 
 ENDS = "--graceful-timeout 6"
+GUNICORN = f"{ENDS} --control-socket gunicorn.ctl"  # else it is in our home, and the releases share it
 SERVERS = (
     Server("gapless serve, ASGI", "gapless", "gapless serve app:app"),
     Server("gapless serve, ASGI, 4 workers", "gapless", "gapless serve --workers 4 app:app"),
@@ -59,10 +60,12 @@ SERVERS = (
     Server("gapless serve, WSGI, 4 workers", "gapless", "gapless serve --workers 4 app:wsgi"),
     Server("uvicorn", "uvicorn", "uvicorn app:app --fd 3 --timeout-graceful-shutdown 6"),
     Server("hypercorn", "hypercorn", f"hypercorn app:app --bind fd://3 {ENDS}"),
-    Server("gunicorn sync", "gunicorn", f"gunicorn app:wsgi {ENDS}"),
-    Server("gunicorn gthread", "gunicorn", f"gunicorn app:wsgi -k gthread --threads 8 {ENDS}"),
-    Server("gunicorn asgi", "gunicorn", f"gunicorn app:app -k asgi {ENDS}"),
-    Server("gunicorn, uvicorn's worker", "uvicorn-worker", f"gunicorn app:app -k uvicorn_worker.UvicornWorker {ENDS}"),
+    Server("gunicorn sync", "gunicorn", f"gunicorn app:wsgi {GUNICORN}"),
+    Server("gunicorn gthread", "gunicorn", f"gunicorn app:wsgi -k gthread --threads 8 {GUNICORN}"),
+    Server("gunicorn asgi", "gunicorn", f"gunicorn app:app -k asgi {GUNICORN}"),
+    Server(
+        "gunicorn, uvicorn's worker", "uvicorn-worker", f"gunicorn app:app -k uvicorn_worker.UvicornWorker {GUNICORN}"
+    ),
     Server("waitress", "waitress", f'python -c "{WAITRESS}"', "its command takes no descriptor, its function does"),
     Server("daphne", "daphne", "daphne --fd 3 app:app"),
     Server("puma", "puma", "puma --config puma.rb", 'puma.rb says `bind_to_activated_sockets "only"`'),

@@ -77,9 +77,9 @@ def connect_pause_send(manager: Manager) -> str:
 def accepted_unread(manager: Manager) -> str:
     old = manager.start()
     manager.start()
-    before = [manager.visitor().send(head()) for _ in range(40)]
+    before = [manager.visitor().send(head(Connection="close")) for _ in range(40)]
     old.tell()
-    visitors = before + [manager.visitor().send(head()) for _ in range(40)]
+    visitors = before + [manager.visitor().send(head(Connection="close")) for _ in range(40)]
     for visitor in visitors:
         good(visitor.response())
     ends(old)

@@ -13,7 +13,7 @@ from pathlib import Path
 from gapless.conform.case import NotApplicable, case, check
 from gapless.conform.manager import BACKLOG, ENDS, Manager, backlog, listening, name_of
 from gapless.conform.started import Started, wait_for
-from gapless.conform.visitor import Lost, Visitor
+from gapless.conform.visitor import Lost, Visitor, head
 
 DELAYED = 0.025  # seconds: less than the 40 ms that the kernel delays an acknowledgement
 O_CLOEXEC = os.O_CLOEXEC
@@ -155,7 +155,7 @@ def empties_the_queue(manager: Manager) -> str:
 
     def ask(one: Visitor) -> None:
         with contextlib.suppress(Lost):
-            results.append(one.get().status)
+            results.append(one.send(head(Connection="close")).response().status)
 
     threads = [threading.Thread(target=ask, args=(one,)) for one in crowd]
     for thread in threads:
