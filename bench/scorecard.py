@@ -24,7 +24,7 @@ from gapless.conform.battery import CASES
 ROOT = Path(__file__).parents[1]
 PLACE = ROOT / ".scorecard"  # the field's own environment
 BIN = PLACE / "bin"
-PAGE, KEPT = ROOT / "docs" / "scorecard.md", ROOT / "docs" / "scorecard.json"
+ELSEWHERE = ("gapless", "node", "puma")  # what is not from there
 PACKAGES = ("uvicorn[standard]", "uvicorn-worker", "hypercorn", "gunicorn", "waitress", "daphne")
 
 WAITRESS = "import socket, sys, waitress; sys.path[:0] = ['']; from app import wsgi; "
@@ -84,22 +84,22 @@ def install() -> None:
     subprocess.run([*pip, *PACKAGES], check=True)
 
 
-def judge(server: Server) -> dict[str, Any]:
+def judge(server: Server, cases: Sequence[str]) -> dict[str, Any]:
     """The document of `gapless conform` on a server; "error" in it where it cannot be tested at all."""
     words = shlex.split(server.command)
     if words[0] == "gapless":
         words = [sys.executable, "-m", *words]
     elif (BIN / words[0]).exists():
         words[0] = str(BIN / words[0])
-    argv = [sys.executable, "-m", "gapless", "conform", "--json", "--", *words]
+    argv = [sys.executable, "-m", "gapless", "conform", "--json", *(f"--only={one}" for one in cases), "--", *words]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600, cwd=ROOT)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def row(server: Server) -> dict[str, Any]:
+def row(server: Server, cases: Sequence[str]) -> dict[str, Any]:
     """What is kept of a server."""
-    found = judge(server)
+    found = judge(server, cases)
     command = server.command.replace(str(ROOT) + "/", "")
     kept = {
         "name": server.name,
@@ -186,18 +186,20 @@ def _cell(text: str) -> str:
 def main() -> int:
     """Judge the field, write the page, tell what changed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--only", action="append", metavar="NAME", help="servers whose name begins so; keeps the other rows"
-    )
-    only = parser.parse_args().only
-    install()
-    kept: list[dict[str, Any]] = json.loads(KEPT.read_text()) if KEPT.exists() else []
-    chosen = [one for one in SERVERS if not only or one.name.startswith(tuple(only))]
-    new = {one.name: row(one) for one in chosen}
+    parser.add_argument("--server", action="append", help="those whose name begins so; the others' rows stay")
+    parser.add_argument("--case", action="append", default=[], help="as --only of gapless conform")
+    parser.add_argument("--into", type=Path, default=ROOT / "docs", help="the directory of the page")
+    chosen = parser.parse_args()
+    servers = [one for one in SERVERS if not chosen.server or one.name.startswith(tuple(chosen.server))]
+    if any(one.package not in ELSEWHERE for one in servers):
+        install()
+    file = chosen.into / "scorecard.json"
+    kept: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    new = {one.name: row(one, chosen.case) for one in servers}
     old = {one["name"]: one for one in kept}
     rows = [new.get(one.name) or old[one.name] for one in SERVERS if one.name in new or one.name in old]
-    KEPT.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    PAGE.write_text(page(rows, {one.number: one.title for one in CASES}))
+    file.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    (chosen.into / "scorecard.md").write_text(page(rows, {one.number: one.title for one in CASES}))
     for line in changes(kept, list(new.values())):
         print(line)
     return 0
