@@ -122,6 +122,6 @@ def survives_a_crowd(manager: Manager) -> str:
         except Lost:
             return False
 
-    check(wait_for(answered, 5), "it does not answer though the silent clients are gone")
+    check(wait_for(answered, 10), "it does not answer though the silent clients are gone")
     manager.retire(started)
     return f"it answered; {ends(started)}" + (", and it sent WATCHDOG=1 all the while" if watched else "")

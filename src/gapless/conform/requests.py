@@ -9,6 +9,7 @@ import time
 from gapless.conform.case import NotApplicable, case, check
 from gapless.conform.expect import BODY, Traffic, ends, fine, good, needs_keep_alive, void
 from gapless.conform.manager import LINGER, Manager
+from gapless.conform.started import wait_for
 from gapless.conform.visitor import Lost, Visitor, head
 
 HUGE = 16 << 20  # bytes; what the kernel keeps on the way is less
@@ -201,8 +202,7 @@ def http_1_0(manager: Manager) -> str:
     time.sleep(0.2)
     manager.retire(old)
     good(visitor.response())
-    time.sleep(0.2)
-    check(visitor.is_closed(), "its connection is still open")
+    check(wait_for(visitor.is_closed, 2), "its connection is still open 2 s later")
     ends(old)
     return "answered, then closed"
 

@@ -16,7 +16,7 @@ from gapless.conform.started import Started, wait_for
 from gapless.conform.visitor import Lost, Visitor, head
 
 DELAYED = 0.025  # seconds: less than the 40 ms that the kernel delays an acknowledgement
-O_CLOEXEC = os.O_CLOEXEC
+PATIENT = 5.0  # seconds without an answer, by which a server stands still
 
 
 @case("2.1", "accepted connections have TCP_NODELAY: small writes wait for no acknowledgement", alone=True)
@@ -60,11 +60,11 @@ def survives_blocking(manager: Manager) -> str:
         flags = fcntl.fcntl(manager.sock, fcntl.F_GETFL)
         fcntl.fcntl(manager.sock, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
         for count in range(5):
-            with Visitor(manager.address, 3.0) as new:
+            with Visitor(manager.address, PATIENT) as new:
                 try:
                     new.get()
                     if manager.facts.keeps:
-                        kept.sock.settimeout(3.0)
+                        kept.sock.settimeout(PATIENT)
                         kept.get()
                 except Lost as lost:
                     what = f"request {count + 1} after O_NONBLOCK was cleared: {lost}"
@@ -182,5 +182,5 @@ def _descriptors(started: Started, sock: socket.socket) -> dict[str, bool]:
                 if os.readlink(link) == wanted:  # noqa: PTH115 -- no path
                     lines = Path(f"/proc/{pid}/fdinfo/{link.name}").read_text().splitlines()
                     flags = int(next(line for line in lines if line.startswith("flags:")).split()[1], 8)
-                    found[f"descriptor {link.name} of process {pid}"] = bool(flags & O_CLOEXEC)
+                    found[f"descriptor {link.name} of process {pid}"] = bool(flags & os.O_CLOEXEC)
     return found
