@@ -25,9 +25,9 @@ OF_THE_LOOP = ("2.4", "2.9", "requests", "websockets")
 OF_THREADS = ("1.4", "requests", "4.2", "4.3", "4.5", "4.6")
 
 
-def conform(*argv: str) -> subprocess.CompletedProcess[str]:
+def conform(*argv: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gapless", "conform", *argv]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=150, cwd=cwd)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,12 @@ def test_each_case_has_a_wrong_server() -> None:
     assert {one.number for one in CASES} == set.union(*(must for must, _ in FAULTS.values()))
 
 
-def test_the_table_of_a_server() -> None:
-    """It names verdict, case and evidence, counts them, and its status is 0 when nothing failed."""
-    done = conform("--only", "1.1", "--only", "4.1", "--", sys.executable, str(SERVER))
+def test_the_table_of_a_server(tmp_path: Path) -> None:
+    """It names verdict, case and evidence, counts them, and its status is 0; a program is found by its relative path."""
+    program = tmp_path / "server"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{SERVER}"\n')
+    program.chmod(0o755)
+    done = conform("--only", "1.1", "--only", "4.1", "--", "./server", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     first, evidence, *_, last = done.stdout.splitlines()
     assert first.split()[:2] == ["pass", "1.1"]

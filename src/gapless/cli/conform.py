@@ -46,6 +46,8 @@ def command(
         raise click.UsageError(
             "name the server's command after --, for example: gapless conform -- gapless serve app:app"
         )
+    if "/" in server[0]:  # it is not run where we are
+        server = (str(Path(server[0]).absolute()), *server[1:])
     began = time.time()
     facts = learn(server)
     results = run(server, cases, facts, lambda one: output.say(_line(one)))
