@@ -72,7 +72,7 @@ def test_each_case_has_a_wrong_server() -> None:
 
 
 def test_the_table_of_a_server(tmp_path: Path) -> None:
-    """It names verdict, case and evidence, counts them, and its status is 0; a program is found by its relative path."""
+    """It has verdict, case and evidence, and counts them; a program is found by its relative path."""
     program = tmp_path / "server"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{SERVER}"\n')
     program.chmod(0o755)
