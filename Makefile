@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SUITE ?= trixie
 V := .venv/bin
-.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak bench-wppackages restore wppackages docs lock clean release scorecard
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak field bench-wppackages restore wppackages docs lock clean release scorecard
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -17,8 +17,8 @@ compiled: $(V)/gapless
 demo: compiled
 	$(V)/gapless demo
 
-test: lint compiled  # the files of tests side by side: they wait more than they compute
-	$(V)/pytest -n 2 --dist loadfile --durations 40
+test: lint compiled  # the files of tests side by side, three on two processors: they wait more than they compute
+	$(V)/pytest -n 3 --dist loadfile --durations 40
 
 lint: $(V)/gapless
 	$(V)/ruff check .
@@ -31,9 +31,11 @@ test-debian: compiled  # as root: the host tests on another Debian, with the whe
 	tests/host/debian.sh $(SUITE) $(CURDIR)/.debian/$(SUITE)
 	LOWER=$(CURDIR)/.debian/$(SUITE) $(V)/pytest tests/host --ignore tests/host/test_servers.py \
 	  --ignore tests/host/test_build_tools.py --ignore-glob 'tests/host/test_*prox*' \
-	  --ignore tests/host/test_held_ports.py --ignore tests/host/test_wppackages.py \
-	  --deselect tests/host/test_libraries.py::test_node \
-	  --deselect tests/host/test_quick_forms.py::test_bench_hosts --deselect tests/host/test_quick_forms.py::test_wppackages
+	  --ignore tests/host/test_held_ports.py --ignore tests/host/test_wppackages.py --ignore tests/host/test_uploads.py \
+	  --ignore tests/host/test_examples.py --deselect tests/host/test_libraries.py::test_node \
+	  --deselect tests/host/test_quick_forms.py::test_bench_hosts --deselect tests/host/test_quick_forms.py::test_wppackages \
+	  --deselect tests/host/test_quick_forms.py::test_field \
+	  --deselect tests/host/test_hooks.py::test_metrics_through_node_exporters_directory_and_caddy
 
 bench: compiled
 	$(V)/python -m bench
@@ -64,6 +66,9 @@ scorecard: compiled  # installs the field into .scorecard; wants puma and node
 
 soak: compiled  # as root
 	$(V)/python -m bench.soak
+
+field: compiled  # as root, with the registries of pip and npm
+	$(V)/python -m bench.field
 
 lock:  # pin every version and hash; names no package host
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv

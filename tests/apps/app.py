@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+import traceback
 
 
 async def app(scope, receive, send):
@@ -67,6 +68,29 @@ async def fails_in_lifespan(scope, receive, send):
 async def says_failed(scope, receive, send):
     await receive()
     await send({"type": "lifespan.startup.failed", "message": "no migrations\nrun them first"})
+
+
+async def fails_at_length(scope, receive, send):
+    await receive()
+    try:
+        raise LookupError("no such host\n(more about this error elsewhere)")
+    except LookupError:
+        await send({"type": "lifespan.startup.failed", "message": traceback.format_exc()})
+
+
+class SlowToClose:
+    """The body of a WSGI response whose end takes a while."""
+
+    def __iter__(self):
+        yield b"no table"
+
+    def close(self):
+        time.sleep(3)
+
+
+def slow_to_close(environ, start_response):
+    start_response("500 Oops", [("Content-Length", "8")])
+    return SlowToClose()
 
 
 async def hangs_in_lifespan(scope, receive, send):

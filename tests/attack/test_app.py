@@ -26,11 +26,12 @@ send("MESSAGE=one\nMESSAGE=two\nUNIT=shop@forged.service\n", "/run/systemd/journ
 told = dict(one.split("=", 1) for one in open("/proc/self/environ").read().split("\0") if "=" in one)
 forged = "STATUS=x\u2028MainPID=no number\u2028ActiveState=failed" + TITLE
 
-def late():
-    time.sleep(1)
-    send(forged, told["NOTIFY_SOCKET"].replace("@", "\0", 1))
+def again_and_again():  # the server says its own, too
+    while True:
+        time.sleep(0.5)
+        send(forged, told["NOTIFY_SOCKET"].replace("@", "\0", 1))
 
-threading.Thread(target=late, daemon=True).start()
+threading.Thread(target=again_and_again, daemon=True).start()
 """
 # In the place of the private socket: as the first argument says.
 ANSWER = r"""

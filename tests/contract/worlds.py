@@ -186,28 +186,32 @@ class Embedded(Processes):
         wait_until(lambda: not self.apps(), what="everything is gone")
 
 
-def ask(address: tuple[str, int], path: str = "/") -> str:
-    """One request on a connection of its own: the answer, "<release> <pid>"."""
+def ask(address: tuple[str, int], path: str = "/", sent: threading.Event | None = None) -> str:
+    """One request on a connection of its own: the answer, "<release> <pid>"; `sent` is set once it is there."""
     connection = http.client.HTTPConnection(*address, timeout=30)
     with contextlib.closing(connection):
         connection.request("GET", path)
+        if sent:
+            sent.set()
         response = connection.getresponse()
         assert response.status == 200
         return response.read().decode()
 
 
 class Later(threading.Thread):
-    """A request under way; `result` waits for its answer."""
+    """A request that is in the queue of `address`, before every later one; `result` waits for its answer."""
 
     def __init__(self, address: tuple[str, int], path: str = "/") -> None:
         super().__init__(daemon=True)
         self._what = (address, path)
+        self._sent = threading.Event()
         self._answer: str | Exception = ""
         self.start()
+        assert self._sent.wait(30), self._answer
 
     def run(self) -> None:
         try:
-            self._answer = ask(*self._what)
+            self._answer = ask(*self._what, self._sent)
         except Exception as error:
             self._answer = error
 

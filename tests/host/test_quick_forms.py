@@ -45,6 +45,12 @@ def test_wppackages() -> None:
     assert re.search(r"^\| systemctl restart, held socket \| 1 \| 1 \| [1-9]", said, re.M), said
 
 
+def test_field() -> None:
+    """Invariants 1 and 6: a program as it is goes from `init` to a proof without a loss, by the lines that are said."""
+    said = program("bench.field", "go")
+    assert re.search(r"\| Go, net/http \| `./server` \| .* \| [1-9][\d,]* \| 0 \|$", said, re.M), said
+
+
 def test_chaos() -> None:
     """Invariants 1, 3, 5, 11 and 12: whatever is done to a host, nothing is lost but what was in killed hands."""
     said = program("bench.chaos", "--steps", "20", "--seed", "3", seconds=400)

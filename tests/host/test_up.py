@@ -165,6 +165,16 @@ def test_down_can_be_repeated_where_only_systemd_may(shop: Shop) -> None:
     assert shop.left() == ""
 
 
+def test_a_path_without_the_administrators_programs_is_enough(shop: Shop) -> None:
+    """`su` without `-` leaves root the path of whoever called it; accounts come and go all the same."""
+    path = {"PATH": "/usr/bin:/bin"}
+    shop.write()
+    shop.host.run(*GAPLESS, "up", cwd=shop.project, env=path)
+    assert shop.get()
+    shop.host.run(*GAPLESS, "down", "--data", "--yes", cwd=shop.project, env=path)
+    assert shop.left() == ""
+
+
 def test_only_root_installs_for_the_machine(shop: Shop) -> None:
     """Invariant 8: an ordinary user is told so, and nothing is half-made."""
 

@@ -46,12 +46,13 @@ async def app(scope, receive, send):
 SHARED = '[shared]\nmedia = "media"\n'
 UPLOADS = '[uploads]\n"/media" = "media"\n'
 MEDIA, VIEW = "/srv/shop/shared/media", "/srv/shop/uploads/media"
+UNIT = "shop.uploads.service"
 KEY = "/var/lib/caddy/key"
 
 
 @pytest.fixture(scope="module")
 def version() -> str:
-    """Debian's Caddy alone, the older one: tests/unit/test_caddyfile.py has a newer one judge the site."""
+    """Debian's Caddy alone: what the site says of uploads, the newer one knows, too."""
     return "debian"
 
 
@@ -111,8 +112,14 @@ def test_caddy_has_uploads_over_deploys_and_rollbacks(shop: Shop) -> None:
     assert host.run("stat", "-c", "%U:%G %a", MEDIA, f"{MEDIA}/page.html").stdout.split() == [
         *("shop:caddy", "2750", "shop:caddy", "640")
     ]
+    shop("exec", "--", "sh", "-c", 'cd "$GAPLESS_SHARED"; echo moved > m; mv m media/moved')
+    assert visit(host, path="/media/moved")[0] == 403
+    shop("exec", "--", "chmod", "644", "media/moved")
+    assert visit(host, path="/media/moved")[2] == "moved\n"
     assert loads(host) == count
     assert state(shop).startswith("ok")
+    host.run("systemctl", "disable", UNIT)
+    assert f"Enable {UNIT}." in shop("up").stdout
     assert "Already up" in shop("up").stdout
 
 
@@ -142,6 +149,7 @@ def test_the_directory_itself_made_a_link(shop: Shop) -> None:
     host.kill_power()
     host.boot()
     wait_until(lambda: visit(host, path="/")[0] == 200, 60)
+    wait_until(lambda: shop.show(UNIT, "ActiveState") == "failed", 60)
     for path in ("/media/key", "/media/early.txt"):
         assert visit(host, path=path)[0] == 404, path
     assert host.run("find", "/srv/shop/uploads", "-type", "f").stdout == ""
@@ -152,6 +160,7 @@ def test_the_directory_itself_made_a_link(shop: Shop) -> None:
     host.kill_power()
     host.boot()
     wait_until(lambda: visit(host, path="/")[0] == 200, 60)
+    wait_until(lambda: shop.show(UNIT, "ActiveState") == "active", 60)
     assert visit(host, path="/media/early.txt")[2] == "early"
     assert visit(host, path="/")[2].endswith(" []")
 

@@ -50,7 +50,6 @@ SERVE = [
     ("app", 'for example: gapless serve "shop.web:app"', "app:app"),
     ("app:nothing", "defined there: app, wsgi", "app:app"),
     ("--app-dir . app:app", "looked in", "app:app"),
-    ("MODULE:APP", "in the place of MODULE:APP", "app:app"),
     ("app:takes_anything", "say it: --interface asgi", "app:takes_anything --interface asgi"),
     ("app:app --interface wsgi", "use --interface asgi", "app:app --interface asgi"),
     (f"app:app --private {DEEP}", "use a shorter --private path", "app:app --private p"),

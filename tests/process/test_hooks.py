@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.process.conftest import Project
+from tests.process.test_json import documented
 from tests.support import wait_until
 
 TELL = "env > $GAPLESS_SHARED/env; cat > $GAPLESS_SHARED/facts; echo it is there"
@@ -34,6 +35,7 @@ def test_hooks_news_and_metrics_of_a_local_project(project: Project) -> None:
     assert written == project.home / "log" / f"{project.json('status')['current']}.log"  # the server's own, still
     facts = json.loads((project.home / "shared" / "facts").read_text())
     assert facts == json.loads(told.read_text())
+    documented("hooks and notify", facts)
     assert (facts["from"], facts["to"], facts["verb"]) == (first["to"], project.json("status")["current"], "deploy")
     env = (project.home / "shared" / "env").read_text().splitlines()
     assert {"GREETING=hello", f"GAPLESS_RELEASE={facts['to']}", "GAPLESS_EVENT=deployed"} <= {*env}

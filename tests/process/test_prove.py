@@ -230,6 +230,9 @@ def test_an_app_that_is_broken_already_is_not_switched(project: Project) -> None
     assert "refused" in said
     assert "in the phase `baseline`; nothing was touched" in said
     assert "if the app does not answer at that address, name the one where it does: --prove-url" in said
+    said = project("deploy", "--prove-url", "http://shop.invalid/", status=1)
+    assert "cannot look up shop.invalid" in said
+    assert "Traceback" not in said
     assert project.answers() == "one"
     assert pid(project) == before
     assert "needs --prove" in project("deploy", "--max-latency", "1s", status=2)

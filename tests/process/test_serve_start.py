@@ -109,6 +109,15 @@ def test_what_is_no_path_is_refused_before_the_app_is_loaded(run: start, option:
         assert "'nothere' is not a path in a URL: it begins with /" in one.output
 
 
+def test_no_cancelled_request_of_the_check_hides_the_apps_own_errors(run: start) -> None:
+    """Invariant 8: the last lines of a release that failed are its own, and no traceback of ours."""
+    with listening() as sock:
+        one = serve(run, sock, "app:slow_to_close", "--check", "/", "--interface", "wsgi", "--check-timeout", "2s")
+        assert one.status() != 0
+        assert "it answered 500" in one.output
+        assert "CancelledError" not in one.output
+
+
 FAILURES = [
     ("app:app", ("--check", "/status/500"), "it answered 500", "ok"),
     ("app:app", ("--check", "/status/302"), "it redirects (302) to /elsewhere", "answers itself, /elsewhere perhaps"),
@@ -118,6 +127,7 @@ FAILURES = [
     ("app:other_release", ("--release", "R1", "--check", "/"), "release R0 answered instead of R1", "does the app set"),
     ("app:fails_in_lifespan", (), "the database is not there", "RuntimeError"),
     ("app:says_failed", (), "run them first", "no migrations"),
+    ("app:fails_at_length", (), "the app: LookupError: no such host", "elsewhere"),
     ("app:hangs_in_lifespan", ("--check-timeout", "500ms"), "start-up did not end within 0.5 s", "[check] timeout"),
     ("app:blocks_in_lifespan", ("--check-timeout", "500ms"), "Timeout", "blocks_in_lifespan"),
     ("app:nothing", (), "app has no attribute 'nothing'", "defined there: app, wsgi"),

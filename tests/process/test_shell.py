@@ -76,6 +76,7 @@ def test_bash_completes_what_is_typed(bash: Bash, project: Project) -> None:
     bash.type("\x15gapless lock ac\t", "acquire ")
     bash.type("\x15gapless help lock rel\t", "release ")
     bash.type("\x15gapless deploy gapless.st\t", "gapless.staging.toml ")
+    bash.type("\x15gapless -C .gap\t", ".gapless/")
     assert completed(project.folder.parent, "-C", str(project.folder), "logs", "") == [
         f"plain,{one}" for one in reversed(RELEASES)
     ]

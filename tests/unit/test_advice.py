@@ -24,6 +24,7 @@ ADVICE = {
     "listen = []": "",
     'listen = ["127.0.0.1:1", "127.0.0.1:1"]': 'listen = ["127.0.0.1:1"]',
     "command = ''": "",
+    "command = 'gapless serve MODULE:APP'": "",
     "check = { host = 'a b' }": "",
     "check = { path = 'a b' }": "check = { path = '/a%20b' }",
     "timers = { tick = { command = 'a', calendar = ' ' } }": "",

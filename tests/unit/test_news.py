@@ -11,7 +11,7 @@ import pytest
 from gapless.errors import GaplessError
 from gapless.release.deploy import rollback
 from gapless.release.ledger import Outcome
-from gapless.release.preview import preview_deploy
+from gapless.release.preview import plan_rollback, preview_deploy
 from gapless.switch.manager import Readiness
 from tests.scripted import ScriptedManager
 from tests.unit.release_kit import configure, make_project
@@ -245,6 +245,10 @@ def test_the_plan_names_them(shop: Shop) -> None:
     steps = preview_deploy(shop.target, shop.project).steps
     found = [step.partition(": ")[2] for step in steps if "within" in step]
     assert found == ["one", "m", "two 2", "/bin/true x"]
+    configure(shop.project, '[notify]\ncommand = "/bin/true"\n')
+    shop.deploy()
+    shop.deploy()
+    assert plan_rollback(shop.target)[-1] == "Then run [notify] within 30 s: /bin/true"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from gapless import shared
+from gapless.doctor import leftovers
+from gapless.doctor.finding import Severity
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux.files import remove_tree
-from gapless.release.deploy import rollback
+from gapless.release.deploy import prune, rollback
 from gapless.release.preview import preview_deploy
 from tests.scripted import ScriptedManager
 from tests.unit.release_kit import commit, configure, git, make_project
@@ -40,6 +42,10 @@ def test_what_is_written_beside_the_code_outlives_its_release(shop: Shop) -> Non
     rollback(shop.target)
     assert (first / "media/photo").read_text() == "of the second"
     assert [*(first / "var/data").iterdir()] == []
+    remove_tree(shop.target.home.shared / "data")
+    assert leftovers.beside(shop.target.home.shared, ["data/deep", "media"]).state is Severity.FAILED
+    prune(shop.target, 5)
+    assert leftovers.beside(shop.target.home.shared, ["data/deep", "media"]).state is Severity.OK
     assert shop.observer.warnings == []
 
 

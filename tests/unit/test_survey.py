@@ -106,6 +106,7 @@ def test_whatever_the_app_is_called_and_wrapped_in(tmp_path: Path, text: str, ap
         ("from bottle import run\nrun()", "`app = bottle.default_app()`"),
         ("import streamlit as st\nst.write(1)", "cannot be handed a socket"),
         ("from fastmcp import FastMCP\nmcp = FastMCP('x')", "`app = mcp.http_app()`"),
+        ("from mcp.server.mcpserver import MCPServer\nm = MCPServer()", "`app = m.streamable_http_app()`"),
         ("def main():\n    app = FastAPI()", "web.py, line 2: no server can import this FastAPI"),
     ],
 )
@@ -330,9 +331,41 @@ def test_fastify_drops_a_descriptor_that_its_own_listen_is_given(tmp_path: Path)
 def test_settings_for_visitors_go_before_those_for_local_work(tmp_path: Path) -> None:
     """As Wagtail's generator makes them: wsgi.py names `dev`, whose key and hosts the others lack."""
     module = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings.dev")'
-    files = {"manage.py": module, "shop/wsgi.py": module, "shop/settings/base.py": "INSTALLED_APPS = []"}
+    files = {
+        "manage.py": module,
+        "shop/wsgi.py": module,
+        "shop/settings/base.py": "DATABASES = {'d': {'NAME': BASE_DIR / 'a'}}",
+    }
     files |= {f"shop/settings/{name}.py": "from .base import *" for name in ("dev", "production")}
     found = look(tmp_path, **files)
     assert found.env["DJANGO_SETTINGS_MODULE"] == "shop.settings.production"
     assert any('production.py: no key is set: `SECRET_KEY = os.environ["SECRET_KEY"]`' in one for one in found.todo)
     assert any("without DEBUG nobody is answered" in one for one in found.todo)
+    assert any(one.startswith("shop/settings/base.py: the database is in the release") for one in found.todo)
+
+
+@pytest.mark.parametrize(
+    ("files", "app", "kind", "page"),
+    [
+        (
+            {"wsgi.py": "from shop import create_app as make\napp = make()", "shop.py": FLASKR.format(arguments="a")},
+            "wsgi:app", "", "/",
+        ),
+        ({"wsgi.py": "from shop import create_app\napp = create_app()", "shop.py": FLASKR.format(arguments="a")},
+         "wsgi:app", "Flask", "/"),
+        ({"app.py": "def make():\n    it = FastAPI()\n    return it\napp = make()"},
+         "app:app", "FastAPI", "/openapi.json"),
+        ({"web.py": "from jobs import app", "jobs/app.py": "import celery\napp = celery.Celery()"}, "", "", None),
+        ({"app.py": "app = wrap(1)", "tools/mock.py": "mock = Flask(__name__)"}, "app:app", "", "/"),
+        ({"app.py": "shop = Flask(__name__)", "tools/mock.py": "app = wrap(1)"}, "app:shop", "Flask", ""),
+        ({"app.py": "import gradio\napp = gradio.mount_gradio_app(FastAPI(), it)"}, "app:app", "", "/"),
+        ({"app.py": "from nicegui import app, ui\nui.run()"}, "", "", None),
+        ({"run.py": "if __name__ == '__main__':\n    app = Flask(__name__)"}, "", "", None),
+    ],
+)  # fmt: skip
+def test_an_app_that_its_own_factory_makes(
+    tmp_path: Path, files: dict[str, str], app: str, kind: str, page: str | None
+) -> None:
+    """What has an app's name goes before what has another one; what only a program has, no server can import."""
+    found = look(tmp_path, **files)
+    assert (found.app, found.kind, found.page) == (app, kind, page)

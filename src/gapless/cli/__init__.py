@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from gapless.cli import completion
 from gapless.cli.output import Output
 from gapless.errors import GaplessError, in_words
 from gapless.linux import standard
@@ -165,7 +166,9 @@ def _only(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) 
     "-C",
     "--project",
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    type=click.Path(path_type=Path),
+    shell_complete=completion.directories,
     help="As after the verb: the directory with gapless.toml.",
 )
 @click.option(

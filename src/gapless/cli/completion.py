@@ -39,6 +39,11 @@ def files(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Item
     return [CompletionItem(incomplete, type="file")]
 
 
+def directories(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
+    """Complete the name of a directory, as the shell does itself."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
 def verbs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
     """Complete a verb, or one of the verbs of that before."""
     shown = ctx.find_root()

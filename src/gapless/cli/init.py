@@ -14,6 +14,7 @@ import click
 from gapless.cli.options import Project, anywhere, dry_run
 from gapless.cli.output import Output
 from gapless.config import FILE, parse
+from gapless.config.problems import PLACEHOLDER
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.linux.upwards import writers
@@ -71,7 +72,7 @@ def command(output: Output, /, project: Project, dry_run: bool) -> None:
     ours, packed = wheel.requirement() if found.installs else ("", "")
     name = re.sub(r"[^a-z0-9-]+", "-", project.directory.name.lower()).strip("-0123456789")[:32].rstrip("-") or "app"
     text = render(name, found, ours)
-    parse(text, path)
+    parse(text.replace(PLACEHOLDER, "app:app"), path)  # which is refused everywhere else
     if not dry_run:
         try:
             with path.open("x") as file:  # also where it is a link that leads nowhere yet
@@ -96,7 +97,7 @@ def _refuse_others(directory: Path) -> None:
 def _said(path: Path, found: Findings, packed: str, text: str) -> list[str]:
     guess = f"the app is {found.app or found.command}"
     if not found.app and not found.command:
-        guess = "put your app in place of MODULE:APP"
+        guess = f"put your app in place of {PLACEHOLDER}"
     kind = f" ({found.kind})" if found.kind else ""
     lines = [f"{'Would write' if text else 'Wrote'} {path}: {guess}{kind}."]
     if packed:
@@ -110,7 +111,7 @@ def _said(path: Path, found: Findings, packed: str, text: str) -> list[str]:
 
 def render(name: str, found: Findings, ours: str) -> str:
     """Write the gapless.toml of what was found; `ours` is gapless as a build asks for it."""
-    command = found.command or " ".join(["gapless serve", *found.options, found.app or "MODULE:APP"])
+    command = found.command or " ".join(["gapless serve", *found.options, found.app or PLACEHOLDER])
     lines = [*found.installs.lines, f'{found.installs.add} "{ours}"'] if found.installs else []
     own = "              # each release has its own virtual environment" if found.installs else ""
     parts = [BUILD.format(own=own, run="\n".join(lines + found.build))] if lines + found.build else []

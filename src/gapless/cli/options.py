@@ -217,7 +217,9 @@ def _in(find: Callable[[Path], Project]) -> Callable[[Function], Function]:
     where = click.option(
         "-C",
         "--project",
-        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIRECTORY",
+        type=click.Path(path_type=Path),
+        shell_complete=completion.directories,
         callback=project,
         help=f"The directory with {FILE}; default: here or the nearest above.",
     )

@@ -11,7 +11,7 @@ import msgspec
 from gapless.address import clash
 from gapless.config import files
 from gapless.config.files import INSIDE, NOTHING
-from gapless.config.settings import REPLICA, Certificate, Config, Database, argv
+from gapless.config.settings import REPLICA, Certificate, Command, Config, Database, argv
 from gapless.visitor import TARGET
 
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
@@ -32,6 +32,7 @@ TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")  # the value of a header
 FRAMING = {"host", "connection", "content-length", "transfer-encoding"}  # of a request, said by who sends it
 MEMORY = re.compile("[1-9][0-9]*[KMGT]?|([1-9][0-9]?|100)%")  # systemd.resource-control(5)
 PROGRAM = re.compile(r"[A-Za-z0-9_./][^\x00-\x1f\x7f]*")
+PLACEHOLDER = "MODULE:APP"  # of `gapless init`
 HOOKS = ("before_deploy", "deployed", "failed", "turned_back")
 
 
@@ -40,6 +41,7 @@ def problem(config: Config) -> tuple[str, str]:
     checks = (
         _of_texts,
         _of_commands,
+        _of_names,
         _of_check,
         _of_serve,
         _of_places,
@@ -106,21 +108,34 @@ def _of_commands(config: Config) -> tuple[str, str]:
     commands |= {key: one for key, one in others.items() if isinstance(one, list) and one}
     commands |= {"notify.command": config.notify.command} if config.notify.command else {}
     for key, command in commands.items():
-        try:
-            words = argv(command)
-        except ValueError as error:
-            return f"`{key}`: {error}", "close its quotes"
-        if not words:
-            return f"`{key}` is empty", 'for example: command = "gapless serve app:app"'
-        if not PROGRAM.fullmatch(words[0]):
-            hint = "a program's name or path begins with a letter, a digit, _, . or /"
-            return f"`{key}`: {words[0]!r} is not the name or path of a program", hint
+        if (found := _of_command(key, command)) != NOTHING:
+            return found
     if config.notify.command and not config.notify.argv[0].startswith("/"):
         cause = f"`notify.command`: {config.notify.argv[0]!r} is no absolute path, and it is no program of the release"
         return cause, 'for example: command = "/usr/local/lib/shop/tell-chat"'
     for key, seconds in (("hooks.timeout", config.hooks.timeout), ("notify.timeout", config.notify.timeout)):
         if seconds <= 0:
             return f"`{key}` is 0: nothing is that quick", 'for example: timeout = "30s"'
+    return NOTHING
+
+
+def _of_command(key: str, command: Command) -> tuple[str, str]:
+    try:
+        words = argv(command)
+    except ValueError as error:
+        return f"`{key}`: {error}", "close its quotes"
+    if not words:
+        return f"`{key}` is empty", 'for example: command = "gapless serve app:app"'
+    if PLACEHOLDER in words:
+        cause = f"`{key}` has {PLACEHOLDER}, where `gapless init` found no app"
+        return cause, 'for example: command = "gapless serve app:app"'
+    if not PROGRAM.fullmatch(words[0]):
+        hint = "a program's name or path begins with a letter, a digit, _, . or /"
+        return f"`{key}`: {words[0]!r} is not the name or path of a program", hint
+    return NOTHING
+
+
+def _of_names(config: Config) -> tuple[str, str]:
     if "rehearsal" in config.processes.keys() | config.timers.keys():
         return "`rehearsal` is the name of gapless's own unit", "choose another name for that process or timer"
     if both := config.processes.keys() & config.timers.keys():

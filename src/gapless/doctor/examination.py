@@ -49,6 +49,7 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
         if current is None or (home.releases / current).is_dir():
             found += _guarded("programs", lambda: [_programs(config, project, home, current)])
         found += _guarded("assets", lambda: _assets(target, current))
+        found += _guarded("beside", lambda: _beside(home, current))
         found += _guarded("leftovers", lambda: _leftovers(target, app, current))
     found += _guarded("notify", lambda: _notify(home.config(current) if current else config, home))
     found += _guarded("replica", lambda: database.examine(config, home if isinstance(home, SystemdHome) else None))
@@ -132,6 +133,12 @@ def _assets(target: Target, current: str | None) -> list[Finding]:
     if not current or not paths:
         return []
     return [leftovers.assets(target.home.public, Assets(target.home).missing(current, paths))]
+
+
+def _beside(home: Home, current: str | None) -> list[Finding]:
+    config = home.config(current) if current else None
+    wanted = [*config.shared.values(), *config.uploads.values()] if config else []
+    return [leftovers.beside(home.shared, wanted)] if wanted else []
 
 
 def _notify(config: Config, home: Home) -> list[Finding]:

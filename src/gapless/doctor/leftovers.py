@@ -30,6 +30,15 @@ def commit(file: Path, named: str | None, current: str | None) -> Finding:
     )  # as each command that changes something, it writes it
 
 
+def beside(shared: Path, directories: Sequence[str]) -> Finding:
+    """Whether the `directories` in `shared` are there that the current release counts on. Raises OSError."""
+    gone = [name for name in directories if not (shared / name).is_dir()]
+    if not gone:
+        return Finding("beside", Severity.OK, f"what the current release has beside its code is in {shared}")
+    what = f"the current release finds nothing beside its code: there is no {', '.join(gone)} in {shared}"
+    return Finding("beside", Severity.FAILED, what, "gapless prune")
+
+
 def assets(public: Path, missing: Sequence[str]) -> Finding:
     """Whether the tree `public` has every public file of the current release."""
     if not missing:

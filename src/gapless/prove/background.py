@@ -29,6 +29,7 @@ class BackgroundProbe:
     def __init__(self, workload: Workload, on_progress: Progress, max_latency_seconds: float | None = None) -> None:
         """Send the `workload`; `on_progress` is called in a thread, every half second."""
         self.alarm: Sample | None = None
+        self._trouble = ""  # why there is no result
         self._url = workload.url
         self._on_progress = on_progress
         context = multiprocessing.get_context("spawn")  # a fork would copy our event loop
@@ -52,7 +53,8 @@ class BackgroundProbe:
         self._process.join()
         self._pipe.close()
         if not hasattr(self, "result"):
-            raise GaplessError("load", self._url, f"the load ended with status {self._process.exitcode}")
+            cause = self._trouble or f"the load ended with status {self._process.exitcode}"
+            raise GaplessError("load", self._url, cause)
         return self.result
 
     def _hear(self) -> None:
@@ -67,6 +69,8 @@ class BackgroundProbe:
                     return
                 case Sample():
                     self.alarm = said
+                case str():
+                    self._trouble = said
                 case _:
                     self._on_progress(*said)
 
@@ -93,7 +97,10 @@ def _run(workload: Workload, max_latency_seconds: float | None, pipe: Connection
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to the parent, who stops us
     os.setsid()
     priority.autogroup(os.getpid(), -10)  # a clock that waits for the processor measures itself (root only)
-    pipe.send(asyncio.run(_probe(workload, max_latency_seconds, pipe)))
+    try:
+        pipe.send(asyncio.run(_probe(workload, max_latency_seconds, pipe)))
+    except GaplessError as error:
+        pipe.send(str(error))
 
 
 async def _probe(workload: Workload, max_latency_seconds: float | None, pipe: Connection) -> Result:

@@ -66,7 +66,7 @@ class LiveProbe:
             return ""
         if self._load.alarm:
             return self._told(self._load.alarm)
-        if not self._load.runs and self._result is None:
+        if not self._load.runs and self._result is None and not self._trouble:
             self.stop()
         return self._trouble
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gapless.errors import GaplessError
 from gapless.linux.files import replace
+from gapless.switch.systemd import units
 from gapless.switch.systemd.home import SystemdHome
 
 COMMENT = "made by gapless"  # in the passwd entry of a user of ours
@@ -110,7 +111,8 @@ class Account:
 
 
 def _run(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    path = {"PATH": units.PATH}  # `su` without `-` leaves root one without /usr/sbin
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=os.environ | path)
     if done.returncode != 0:
         cause = done.stderr.strip() or f"it exited with status {done.returncode}"
         raise GaplessError("run", argv[0], cause, "run it as root" if os.geteuid() else "")

@@ -48,6 +48,8 @@ class Uploads:
             sentences += [] if self._is_open(path) else [f"Let Caddy read {path}."]
             shown = self._is_open(path) and uploads.is_shown(self.home, prefix, directory)
             sentences += [] if shown else [f"Show {path} to Caddy, for {prefix} ({uploads.place(self.home, prefix)})."]
+        if not sentences and not (self.home.units / f"{self.home.socket}.wants" / self._unit.name).is_symlink():
+            sentences.append(f"Enable {self._unit.name}.")
         return sentences
 
     def make(self) -> None:

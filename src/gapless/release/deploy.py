@@ -123,7 +123,7 @@ def prune(target: Target, keep: int) -> list[str]:
     with locked(target, "prune"):
         gone = remove_old(target, keep)
         try:
-            _mend_assets(target)
+            _mend_beside(target)
         except GaplessError as error:  # what it was called for is done
             target.observer.warning(str(error))
         return gone
@@ -217,10 +217,11 @@ def _publish(target: Target, attempt: Attempt, config: Config) -> None:
             target.observer.warning(f"{some(links)} in {attempt.release}: links are not published ([assets])")
 
 
-def _mend_assets(target: Target) -> None:
-    """Put back public files of the current release, should somebody have removed any, and let old ones go."""
+def _mend_beside(target: Target) -> None:
+    """Put back what of the current release's somebody removed beside it, and let old public files go."""
     if current := target.manager.current():
         config = target.home.config(current)
+        making.make_shared(target.home, config)
         if paths := config.assets.paths:
             Assets(target.home, target.clock).publish(current, paths, current)
         _expire(target, config)

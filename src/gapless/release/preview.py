@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gapless import environment, timeouts
-from gapless.config.settings import Command
+from gapless.config.settings import Command, Config
 from gapless.linux.files import not_too_deep
 from gapless.release import content, difference, making, missing, recovery
 from gapless.release.attempt import Target
@@ -59,10 +59,7 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
         plan.append(f"Migrate within {config.release.timeout:g} s: {_shown(config.release.migrate)}")
     plan += [f"Publish {directory} as {prefix}." for prefix, directory in config.assets.paths.items()]
     plan += _switch(release, current, config.check.timeout, watch)
-    if config.hooks.deployed:
-        plan.append(f"Then run deployed within {config.hooks.timeout:g} s: {_shown(config.hooks.deployed)}")
-    if config.notify.command:
-        plan.append(f"Then run [notify] within {config.notify.timeout:g} s: {shlex.join(config.notify.argv)}")
+    plan += _tell(config)
     in_use = {*target.manager.in_use(), *filter(None, [current])}
     present = [*target.store.names(), release]
     for old in superfluous(target.ledger, present, release, in_use, config.release.keep):
@@ -83,7 +80,8 @@ def plan_rollback(target: Target, to: str | None = None, watch: Watch | None = N
     release = pick(target, current, to)
     if release == current:
         return []
-    return _switch(release, current, target.home.config(release).check.timeout, watch)
+    config = target.home.config(release)
+    return [*_switch(release, current, config.check.timeout, watch), *_tell(config)]
 
 
 def _switch(release: str, current: str | None, timeout: float, watch: Watch | None) -> list[str]:
@@ -99,6 +97,15 @@ def _switch(release: str, current: str | None, timeout: float, watch: Watch | No
         f"Make {release} the current release instead of {current}, which then stands by for {watch.seconds:g} s.",
         f"Turn back to {current} if {', '.join(causes[:-1])} or {causes[-1]}; otherwise {current} then drains.",
     ]
+
+
+def _tell(config: Config) -> list[str]:
+    plan = []
+    if config.hooks.deployed:
+        plan.append(f"Then run deployed within {config.hooks.timeout:g} s: {_shown(config.hooks.deployed)}")
+    if config.notify.command:
+        plan.append(f"Then run [notify] within {config.notify.timeout:g} s: {shlex.join(config.notify.argv)}")
+    return plan
 
 
 def _shown(command: Command) -> str:

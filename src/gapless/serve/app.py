@@ -16,8 +16,6 @@ from gapless.serve.interface import Interface, guess, is_async
 from gapless.serve.settings import Settings
 from gapless.serve.wsgi import Wsgi
 
-PLACEHOLDER = "MODULE"  # as `gapless init` writes it where it finds no app
-
 log = logging.getLogger("gapless.serve")
 
 ASGIApp = Callable[[Any, Any, Any], Any]
@@ -52,8 +50,6 @@ def _import(name: str, app_dir: str) -> Any:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _raised("load", name, error) from error  # a module that the app itself imports
         hint = f"looked in {app_dir} first; use --app-dir, or install the app into this environment"
-        if name == PLACEHOLDER:
-            hint = "in gapless.toml, put your app in the place of MODULE:APP"
         raise GaplessError("load", f"the module {name!r}", "there is no such module", hint) from None
     except (Exception, SystemExit) as error:
         raise _raised("load", name, error) from error

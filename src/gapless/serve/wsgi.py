@@ -56,6 +56,10 @@ class Wsgi:
         environ = {**environ_of(scope), **self.constants, "wsgi.input": io.BufferedReader(exchange, READ_AHEAD)}
         try:
             error = await self._threads.run(lambda: exchange.run(environ))
+        except asyncio.CancelledError:
+            if not exchange.is_over():
+                raise
+            return  # it only cleared up after itself, and the app's own errors would drown in ours
         finally:
             exchange.gone = True  # whoever still works on it in the thread, works for nobody
         if error is not None:
@@ -77,6 +81,10 @@ class _Exchange(io.RawIOBase):
         self._only = False  # the body is one piece
         self._body = memoryview(b"")
         self._more_body = True
+
+    def is_over(self) -> bool:
+        """Whether nobody waits for more of the response."""
+        return any(getattr(self._cycle, name, False) for name in ("response_complete", "disconnected"))
 
     def run(self, environ: dict[str, Any]) -> BaseException | None:
         """Call the app, send what it says, close its iterable; return what it raised."""

@@ -34,5 +34,6 @@ def of(directory: Path) -> Findings:
 def _checked(found: Findings) -> Findings:
     """What was found; where that has no page to check, this is the author's to name."""
     if (found.app or found.command) and not found.page:
-        found.todo.append("no page was found that everybody may see: `[check] path` names one")
+        perhaps = f", {' or '.join(found.pages[:3])} perhaps" if found.pages else ""
+        found.todo.append(f"no page was found that everybody may see: `[check] path` names one{perhaps}")
     return found

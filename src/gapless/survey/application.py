@@ -16,6 +16,8 @@ FRAMEWORKS = ("FastAPI", "Starlette", "Litestar", "Quart", "Flask", "Sanic", "Fa
 WRAPPERS = ("ASGIApp", "WSGIApp", "Middleware", "ProxyFix")  # how the names of what wraps an app end
 # What is called `app` and serves no requests, by the package that it comes from.
 OTHERS = {
+    "aiohttp",
+    "tornado",
     "typer",
     "click",
     "cyclopts",
@@ -47,6 +49,7 @@ class _Found:
     body: list[ast.stmt]
     name: str
     made: ast.expr | None = None  # the call of a framework; None: it is one by its name alone
+    usual: bool = True  # whether it has a name that apps have
 
 
 def find(found: Findings, modules: list[Source], served: tuple[Source, str, bool] | None = None) -> None:
@@ -62,7 +65,7 @@ def find(found: Findings, modules: list[Source], served: tuple[Source, str, bool
     if one.source.root:
         found.options += [APP_DIR, one.source.root]
     found.kind = name_of(one.made) if name_of(one.made) in FRAMEWORKS else ""
-    found.page = pages.find(one.made, one.body)
+    found.page, found.pages = pages.find(one.made, one.body), pages.others(one.body)
     if not found.page and name_of(one.made) in pages.MCP:
         found.todo.append(f"{one.source.path}: {HEALTH}")
 
@@ -78,17 +81,19 @@ def _said(found: Findings, source: Source, name: str, factory: bool) -> _Found:
 
 
 def _object(found: Findings, modules: list[Source]) -> _Found | None:
-    strong = [one for source in modules if (one := _made(source))]
-    if strong:
-        first, depth = strong[0], len(strong[0].source.path.parts)
-        others = [f"{one.source.module}:{one.name}" for one in strong[1:] if len(one.source.path.parts) == depth]
-        if others:
-            found.todo.append(
-                f"{first.source.module}:{first.name} was taken for the app; if another one is to be served, `command`"
-                f" names it: {', '.join(others[:4])}"
-            )
-        return first
-    return next((one for source in modules if (one := _named(source))), None)
+    made = [one for source in modules if (one := _made(source))]
+    strong = [one for one in made if one.usual]
+    named = next((one for source in modules if (one := _named(source, modules))), None)
+    if not strong:  # what comes first of what nothing else speaks for
+        return min([*made, *([named] if named else [])], key=lambda one: modules.index(one.source), default=None)
+    first, depth = strong[0], len(strong[0].source.path.parts)
+    others = [f"{one.source.module}:{one.name}" for one in strong[1:] if len(one.source.path.parts) == depth]
+    if others:
+        found.todo.append(
+            f"{first.source.module}:{first.name} was taken for the app; if another one is to be served, `command`"
+            f" names it: {', '.join(others[:4])}"
+        )
+    return first
 
 
 def _made(source: Source) -> _Found | None:
@@ -98,33 +103,48 @@ def _made(source: Source) -> _Found | None:
     if not ours:
         return None
     ours.sort(key=lambda name: OBJECTS.index(name) if name in OBJECTS else len(OBJECTS))
-    name, app = ours[0], made[ours[0]]
+    name, app, usual = ours[0], made[ours[0]], ours[0] in OBJECTS
     if name_of(app) == "Dash":
         server = next((key for key, value in made.items() if ast.unparse(value) == f"{name}.server"), "")
-        return _Found(source, source.tree.body, server or f"{name}.server", app)
+        return _Found(source, source.tree.body, server or f"{name}.server", app, usual)
     for key, value in made.items():
         wraps = isinstance(value, ast.Call) and any(name_of(one) == name for one in _arguments(value))
         if key != name and wraps and (key in PLAIN or name_of(value).endswith(WRAPPERS)):
             name = key
-    return _Found(source, source.tree.body, name, app)
+    return _Found(source, source.tree.body, name, app, usual)
 
 
 def _arguments(call: ast.expr) -> list[ast.expr]:
     return [*call.args, *(one.value for one in call.keywords)] if isinstance(call, ast.Call) else []
 
 
-def _named(source: Source) -> _Found | None:
-    """What has an app's name, and is not known to be something else."""
+def _named(source: Source, modules: list[Source]) -> _Found | None:
+    """What has an app's name, and is not known to be something else; of a factory's, what that makes."""
     made = dict(assigned(source.tree.body))
     functions = [one.name for one in source.tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
     for name in PLAIN:
         value = made.get(name)
-        taken = value is not None and source.package(value) not in OTHERS | OWN_SERVER.keys() - {"bottle"}
+        taken = value is not None and source.package(value) not in OTHERS
         if taken or (name in functions and name != "api"):
-            return _Found(source, source.tree.body, name, value)
-        if name in source.imports and value is None and name != "api" and source.imports[name] not in OTHERS:
+            body = _of_factory(source, value, modules) or source.tree.body
+            values = [each for _, each in assigned(body) if name_of(each) in FRAMEWORKS]
+            return _Found(source, body, name, next(iter(values), value))
+        package = source.imports.get(name, "") if value is None and name != "api" else ""
+        if package and package not in OTHERS | OWN_SERVER.keys() | {one.module.partition(".")[0] for one in modules}:
             return _Found(source, source.tree.body, name)
     return None
+
+
+def _of_factory(source: Source, call: ast.expr | None, modules: list[Source]) -> list[ast.stmt]:
+    """The body of the project's own function that is called; nothing where there is none."""
+    if not isinstance(call, ast.Call):
+        return []
+    near = [one for one in modules if one.module.partition(".")[0] == source.package(call)]
+    for one in (source, *near):
+        for each in one.tree.body:
+            if isinstance(each, ast.FunctionDef) and each.name == name_of(call):
+                return each.body
+    return []
 
 
 def _factory(found: Findings, modules: list[Source]) -> _Found | None:
@@ -150,7 +170,7 @@ def _say_why_none(found: Findings, modules: list[Source]) -> None:
     """Name what is the nearest to an app, and what makes it one."""
     for source in modules:
         for name, value in assigned(source.tree.body):
-            if name_of(value) == "FastMCP":
+            if name_of(value) in ("FastMCP", "MCPServer"):
                 wanted = f"{name}.{MCP.get(source.package(value), 'http_app')}()"
                 found.todo.append(
                     f"{source.path}: over HTTP an MCP server is an app: `app = {wanted}`; {HEALTH}; {AGAIN}"

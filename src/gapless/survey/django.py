@@ -51,12 +51,13 @@ class _Settings:
         self.directory = directory
         self.module = module
         self.base = base
-        self.file = self._file(module)
         self.values: dict[str, ast.expr] = {}
+        self._files: dict[str, Path] = {}
         self._read(module, 0)
 
-    def __str__(self) -> str:
-        return str(self.file.relative_to(self.directory))
+    def file(self, name: str) -> str:
+        """Where a value is written, or could be: below the project's directory."""
+        return str(self._files.get(name, self._file(self.module)).relative_to(self.directory))
 
     def truth(self, name: str) -> bool:
         """Whether it is True, as it stands there."""
@@ -100,7 +101,9 @@ class _Settings:
                     module.split(".")[: -one.level] if one.level and file.name != "__init__.py" else module.split(".")
                 )
                 self._read(".".join([*(parent if one.level else []), *filter(None, [one.module])]), depth + 1)
-            self.values.update(assigned([one]))
+            found = dict(assigned([one]))
+            self.values.update(found)
+            self._files.update(dict.fromkeys(found, file))
 
 
 def _said_by(*files: Path) -> str:
@@ -119,36 +122,41 @@ def _production(base: Path, module: str) -> str:
 
 def _of_visitors(found: Findings, settings: _Settings) -> None:
     """Whom the app answers, and how."""
+    at = settings.file
     if settings.truth("DEBUG"):
-        found.todo.append(f'{settings}: visitors would see what is inside: `DEBUG = os.environ.get("DEBUG") == "1"`')
+        found.todo.append(f'{at("DEBUG")}: visitors would see what is inside: `DEBUG = os.environ.get("DEBUG") == "1"`')
     if text_of(settings.values.get("SECRET_KEY")):
         wanted = 'os.environ.get("SECRET_KEY", "for local work")'
         found.todo.append(
-            f"{settings}: the key is for nobody to read: `SECRET_KEY = {wanted}`, and an `env_file` with another"
+            f"{at('SECRET_KEY')}: the key is for nobody to read: `SECRET_KEY = {wanted}`, and an `env_file`"
+            " with another"
         )
     elif "SECRET_KEY" not in settings.values:
         found.todo.append(
-            f'{settings}: no key is set: `SECRET_KEY = os.environ["SECRET_KEY"]`, and an `env_file` with one'
+            f'{at("SECRET_KEY")}: no key is set: `SECRET_KEY = os.environ["SECRET_KEY"]`, and an `env_file` with one'
         )
     hosts = settings.texts("ALLOWED_HOSTS") if "ALLOWED_HOSTS" in settings.values else []
     if hosts == []:
         wanted = 'ALLOWED_HOSTS = ["localhost", "127.0.0.1"]'
-        found.todo.append(f"{settings}: without DEBUG nobody is answered: `{wanted}`, and your domain")
+        found.todo.append(f"{at('ALLOWED_HOSTS')}: without DEBUG nobody is answered: `{wanted}`, and your domain")
     elif hosts and not LOCAL & set(hosts):
         found.host = hosts[0].lstrip(".")
     found.https = settings.truth("SECURE_SSL_REDIRECT")
     if found.https and "SECURE_PROXY_SSL_HEADER" not in settings.values:
         wanted = 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
-        found.todo.append(f"{settings}: behind a proxy each request would be sent away again: `{wanted}`")
+        found.todo.append(
+            f"{at('SECURE_SSL_REDIRECT')}: behind a proxy each request would be sent away again: `{wanted}`"
+        )
 
 
 def _of_files(found: Findings, settings: _Settings, run: str, prefix: str) -> None:
     """Where style sheets, the database and uploads are."""
+    at = settings.file
     if "django.contrib.staticfiles" in (settings.texts("INSTALLED_APPS") or []):
         root = settings.values.get("STATIC_ROOT")
         if root is None or (isinstance(root, ast.Constant) and not root.value):
             found.todo.append(
-                f'{settings}: without DEBUG there are no style sheets: `STATIC_ROOT = BASE_DIR / "staticfiles"`'
+                f'{at("STATIC_ROOT")}: without DEBUG no style sheets: `STATIC_ROOT = BASE_DIR / "staticfiles"`'
             )
         below = "staticfiles" if root is None else settings.below(root)
         found.build.append(f"{run} collectstatic --noinput")
@@ -161,7 +169,9 @@ def _of_files(found: Findings, settings: _Settings, run: str, prefix: str) -> No
             if text_of(key) == "NAME" and (below := settings.below(value)):
                 found.env["DATABASE"] = f"$GAPLESS_SHARED/{Path(below).name}"
                 wanted = f'"NAME": os.environ.get("DATABASE", {ast.unparse(value)})'
-                found.todo.append(f"{settings}: the database is in the release, which nobody can write: `{wanted}`")
+                found.todo.append(
+                    f"{at('DATABASES')}: the database is in the release, which nobody can write: `{wanted}`"
+                )
     below = settings.below(settings.values.get("MEDIA_ROOT"))
     if PLAIN.fullmatch(below) and f"{prefix}{below}" not in found.assets.values():
         found.shared[f"{prefix}{below}"] = Path(below).name

@@ -28,6 +28,7 @@ class Findings:
     build: list[str] = field(default_factory=list)  # after what installs
     migrate: str = ""
     page: str | None = None  # what a check can ask for; None: nobody looked
+    pages: list[str] = field(default_factory=list)  # among which the author may find one
     host: str = ""  # that the app expects
     https: bool = False  # whether the app insists on it
     env: dict[str, str] = field(default_factory=dict)

@@ -30,6 +30,11 @@ def find(made: ast.expr | None, body: list[ast.stmt]) -> str:
     return "" if closed else SCHEMA.get(kind, "")
 
 
+def others(body: list[ast.stmt]) -> list[str]:
+    """The pages without parameters that are declared."""
+    return sorted({page for page in _pages(body) if page.startswith("/") and not set(page) & set("{<:*")})
+
+
 def _pages(body: list[ast.stmt]) -> Iterator[str]:
     for one in body:
         if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -48,6 +53,8 @@ def _page(call: ast.expr) -> str:
         return ""
     methods = next((word.value for word in call.keywords if word.arg == "methods"), None)
     taken = [text_of(word) for word in getattr(methods, "elts", [])]
+    if name_of(call) == "add_url_rule" and len(call.args) < 3 and all(one.arg != "view_func" for one in call.keywords):
+        return ""  # another name for a page that is declared elsewhere
     guarded = any(word.arg == "dependencies" for word in call.keywords)
     if guarded or (methods and "GET" not in taken):
         return ""

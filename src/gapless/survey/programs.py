@@ -96,7 +96,9 @@ def _first(directory: Path, names: tuple[str, ...]) -> str:
 
 
 def _text(path: Path) -> str:
-    """The text of a file, its beginning where it is large; "" where there is none."""
+    """The text of a file, its beginning where it is large; "" where there is none, or a pipe."""
+    if not path.is_file():
+        return ""
     try:
         with path.open("rb") as file:
             return file.read(LARGEST).decode("utf-8", "replace")

@@ -138,5 +138,10 @@ def assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
             yield from ((target.id, one.value) for target in one.targets if isinstance(target, ast.Name))
         elif isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and one.value:
             yield one.target.id, one.value
-        elif isinstance(one, ast.If | ast.Try | ast.With):
+        elif isinstance(one, ast.If | ast.Try | ast.With) and not _is_main(one):
             yield from assigned(one.body)
+
+
+def _is_main(one: ast.stmt) -> bool:
+    """Whether it is what a module does only where it is the program: a server that imports it has none of that."""
+    return isinstance(one, ast.If) and "__name__" in ast.unparse(one.test)
