@@ -17,6 +17,7 @@ from gapless.errors import GaplessError
 from tests.conform import faults
 from tests.conform.faults import FAULTS, SERVER
 from tests.process.test_json import documented
+from tests.support import wait_until
 
 SERVE = (sys.executable, "-m", "gapless", "serve")
 WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from gapless.__main__ import main; main()"
@@ -121,3 +122,17 @@ def test_a_command_that_serves_nothing() -> None:
     assert done.returncode == 1
     assert "Error: cannot test false: it ended" in done.stderr
     assert "docs/conform.md" in done.stderr
+
+
+def test_nothing_of_it_stays_when_it_is_told_to_end(tmp_path: Path) -> None:
+    """SIGTERM is as Ctrl-C: status 130, and what it started is gone."""
+    noted = tmp_path / "pids"
+    script = 'echo $$ >> "$1"; shift; exec "$@"'
+    server = ("sh", "-c", script, "sh", str(noted), sys.executable, str(SERVER))
+    with subprocess.Popen([sys.executable, "-m", "gapless", "conform", "--only", "4.2", "--", *server]) as process:
+        wait_until(
+            lambda: noted.exists() and len(noted.read_text().split()) == 2
+        )  # one to learn of it, one for the case
+        process.terminate()
+        assert process.wait(60) == 130
+    assert [pid for pid in noted.read_text().split() if Path(f"/proc/{pid}").exists()] == []

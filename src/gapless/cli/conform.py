@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 import time
 from collections import Counter
@@ -48,6 +49,7 @@ def command(
         )
     if "/" in server[0]:  # it is not run where we are
         server = (str(Path(server[0]).absolute()), *server[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs by then is ended
     began = time.time()
     facts = learn(server)
     results = run(server, cases, facts, lambda one: output.say(_line(one)))
