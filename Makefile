@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SUITE ?= trixie
 V := .venv/bin
-.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak field bench-wppackages restore wppackages docs lock clean release
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak field bench-wppackages restore wppackages docs lock clean release scorecard
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -61,6 +61,9 @@ host-kills: compiled  # as root
 chaos: compiled  # as root
 	$(V)/python -m bench.chaos
 
+scorecard: compiled  # installs the field into .scorecard; wants puma and node
+	$(V)/python -m bench.scorecard
+
 soak: compiled  # as root
 	$(V)/python -m bench.soak
 
@@ -80,9 +83,10 @@ release: test  # builds and checks what is published; publishing stays a decisio
 	@echo "Check CHANGELOG.md and the version, then: python -m twine upload dist/*, and git tag the version."
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .scorecard .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 docs: $(V)/gapless
 	$(V)/python docs/commands.py > docs/commands.md
 	$(V)/python docs/man.py > docs/gapless.1
+	$(V)/python docs/cases.py
 	$(V)/python docs/exposure.py

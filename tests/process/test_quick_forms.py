@@ -70,3 +70,19 @@ def test_demo(tmp_path: Path) -> None:
     assert "requests without a loss" in said
     assert str(report) in said
     assert report.read_text().startswith("<!doctype html>")
+
+
+def test_scorecard(tmp_path: Path) -> None:
+    """A row has version, date, counts and what failed; what is no longer as in the kept table is told."""
+    only = ("--server", "gapless serve, WSGI", "--case", "4.1", "--into", str(tmp_path))
+    said = program("bench.scorecard", *only)
+    assert said.endswith("gapless serve, WSGI: new\ngapless serve, WSGI, 4 workers: new\n"), said
+    page = (tmp_path / "scorecard.md").read_text()
+    assert re.search(
+        r"^\| gapless serve, WSGI, 4 workers \| [\d.]+ \| \d{4}-\d\d-\d\d \| 1 \| 0 \| 0 \|  \|$", page, re.M
+    ), page
+    kept = tmp_path / "scorecard.json"
+    kept.write_text(kept.read_text().replace('"pass"', '"fail"', 1))
+    told = [line for line in program("bench.scorecard", *only).splitlines() if "→" in line]
+    assert len(told) == 1
+    assert told[0].startswith("gapless serve, WSGI 4.1: fail → pass (")

@@ -25,6 +25,12 @@ def test_every_command_is_documented_as_it_is(script: str, page: str) -> None:
     assert (ROOT / "docs" / page).read_text() == render()
 
 
+def test_the_page_of_the_battery_has_every_case() -> None:
+    """docs/conform.md lists the cases as they are; `make docs` renews it."""
+    cases = runpy.run_path(str(ROOT / "docs" / "cases.py"))
+    assert cases["BEGIN"] + cases["table"]() + cases["END"] in (ROOT / "docs" / "conform.md").read_text()
+
+
 def test_the_guide_installs_this_version() -> None:
     """docs/guide.md names the directory of the version that it belongs to."""
     assert set(re.findall(r"/opt/gapless/([\d.]+)/", (ROOT / "docs" / "guide.md").read_text())) == {VERSION}

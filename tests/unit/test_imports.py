@@ -40,6 +40,7 @@ MAY_IMPORT = {
         *("switch.engine", "switch.job", "switch.manager", "switch.orders", "switch.pause", "switch.symptoms"),
     },
     "prove": {*BASE, "version"},
+    "conform": {*BASE, "prove", "variables", "version"},
     "survey": set[str](),
     "provision": {*APP, "switch", "switch.systemd"},
     "doctor": {*APP, "provision", "release", "switch", "switch.embedded", "switch.systemd"},

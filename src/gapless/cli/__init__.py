@@ -40,6 +40,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "down": "Remove what up and deploys made; data only if asked to.",
     "config": "Show the settings in force, or an example of all of them.",
     "probe": "Load a URL on schedule and prove that nothing was lost.",
+    "conform": "Test whether a server loses requests when it is handed over.",
     "help": "Show the help of a command.",
 }
 # Units, releases, the ledger: everybody may read them, whatever the umask of whoever types the command. The other verbs
@@ -47,7 +48,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
 FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "pause", "resume", "prune", "down", "database"}
 
 # These do nothing but tell: an answer that cannot be written is a failure. What the others do is done, told or not.
-TELL = {"status", "doctor", "releases", "logs", "audit", "config", "probe", "help"}
+TELL = {"status", "doctor", "releases", "logs", "audit", "config", "probe", "conform", "help"}
 
 # What somebody may be allowed who may not decide what root makes on the host: with --app, in a rule of sudo.
 OF_AN_OPERATOR = {

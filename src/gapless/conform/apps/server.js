@@ -1,0 +1,42 @@
+// The app under test, on Node's own http server as its documentation ends it: server.close() at SIGTERM.
+"use strict";
+const { execFile } = require("node:child_process");
+const http = require("node:http");
+const fs = require("node:fs");
+
+const until = Date.now() + Number(process.env.CONFORM_BOOT || 0) * 1000;
+while (Date.now() < until); // loading takes its time
+if (process.env.CONFORM_BROKEN) throw new Error("the app cannot load, as it was told to");
+
+const later = (seconds, then) => setTimeout(then, seconds * 1000);
+
+const server = http.createServer((request, response) => {
+  const [path, query] = request.url.split("?");
+  const seconds = Number(query || 0);
+  response.setHeader("gapless-release", process.env.GAPLESS_RELEASE || "");
+  if (path === "/slow") later(seconds, () => response.end("ok"));
+  else if (path === "/echo") {
+    const parts = [];
+    request.on("data", (part) => parts.push(part));
+    request.on("end", () => response.end(Buffer.concat(parts)));
+  } else if (path === "/large") response.end(Buffer.alloc(8 << 20, "x"));
+  else if (path === "/begin") {
+    response.write("begun ");
+    later(seconds, () => response.end("ok"));
+  } else if (path === "/events") {
+    response.write("data: tick\n\n");
+    const ticks = setInterval(() => response.write("data: tick\n\n"), 100);
+    response.on("close", () => clearInterval(ticks));
+  } else if (path === "/after") {
+    response.end("ok");
+    later(seconds, () => fs.writeSync(1, "after: done\n"));
+  } else {
+    response.statusCode = path === "/" ? 200 : 404;
+    response.end("ok");
+  }
+});
+
+server.listen({ fd: 3 }, () => {
+  if (process.env.NOTIFY_SOCKET) execFile("systemd-notify", ["--ready"], () => {});
+});
+process.on("SIGTERM", () => server.close());

@@ -1,0 +1,127 @@
+"""Cases about how a release ends: when it has nothing to do, and when somebody does not come to an end."""
+
+from __future__ import annotations
+
+import resource
+import time
+
+from gapless.conform.case import case, check
+from gapless.conform.expect import ends, good, needs_keep_alive
+from gapless.conform.manager import ENDS, LINGER, REQUESTS, STREAMS, Manager
+from gapless.conform.started import wait_for
+from gapless.conform.visitor import Lost, head
+
+PROMPT = 3.0  # seconds for an end for which nothing has to be waited
+WATCHDOG = "WATCHDOG=1"
+NEVER = 60  # seconds: longer than any budget here
+
+
+@case("4.1", f"SIGTERM without a connection: ends within {PROMPT:g} s")
+def ends_when_idle(manager: Manager) -> str:
+    old = manager.start()
+    manager.get()
+    at = manager.retire(old)
+    check(old.ended(PROMPT) is not None, f"it still runs {PROMPT:g} s after SIGTERM, and nobody is there")
+    seconds = time.monotonic() - at
+    return f"{ends(old)}, after {seconds:.2f} s"
+
+
+@case("4.2", f"an endless response: ends within {ENDS:g} s all the same")
+def ends_at_its_deadline(manager: Manager) -> str:
+    old = manager.start()
+    visitor = manager.visitor().send(head("/events"))
+    visitor.begun()
+    at = manager.retire(old)
+    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM: the manager kills it")
+    return f"it ended after {time.monotonic() - at:.1f} s; $GAPLESS_STREAMS is {STREAMS:g} s"
+
+
+@case("4.3", "a request that takes longer than any budget: its client is told 5xx")
+def cuts_with_an_answer(manager: Manager) -> str:
+    old = manager.start()
+    visitor = manager.visitor().send(head(f"/slow?{NEVER}"))
+    time.sleep(0.2)
+    at = manager.retire(old)
+    visitor.sock.settimeout(ENDS)
+    try:
+        status = visitor.begun().status
+    except Lost as lost:
+        raise Lost(f"no answer, {time.monotonic() - at:.1f} s after SIGTERM: {lost}") from None
+    seconds = time.monotonic() - at
+    check(status >= 500, f"status {status}")
+    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM")
+    return f"status {status} after {seconds:.1f} s; $GAPLESS_REQUESTS is {REQUESTS:g} s"
+
+
+@case("4.4", "a second SIGTERM ends it at once, or it ends as at the first")
+def hurries(manager: Manager) -> str:
+    old = manager.start()
+    manager.visitor().send(head("/begin?2.5")).begun()
+    began = manager.retire(old)
+    check(old.runs, "it ended at the first SIGTERM, and did not wait for a response that had begun")
+    at = old.tell()
+    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after the second SIGTERM")
+    now = time.monotonic()
+    if now - began > 2:
+        return f"it took no notice of it, and ended {now - began:.1f} s after the first"
+    return f"it ended {now - at:.1f} s after the second SIGTERM"
+
+
+@case("4.5", "work after a response (a background task, close() of WSGI) is done before the end")
+def finishes_background_work(manager: Manager) -> str:
+    old = manager.start()
+    good(manager.get("/after?2"))
+    manager.retire(old)
+    ends(old)
+    check("after: done" in old.output, "it ended in the middle of the app's work")
+    return "the app came to the end of it"
+
+
+@case("4.6", "a client that does not read for 3 s gets the rest of its response")
+def waits_for_a_reader(manager: Manager) -> str:
+    old = manager.start()
+    visitor = manager.visitor().send(head("/large"))
+    begun = visitor.begun()
+    manager.retire(old)
+    time.sleep(3)
+    size = len(visitor.rest(begun).body)
+    check(size == 8 << 20, f"{size:,} of {8 << 20:,} bytes came")
+    ends(old)
+    return "all of 8 MiB came"
+
+
+@case("4.7", f"a connection that stays idle does not keep it longer than {ENDS:g} s")
+def idle_does_not_pin(manager: Manager) -> str:
+    needs_keep_alive(manager)
+    old = manager.start()
+    manager.visitor().get()
+    manager.visitor()  # and one that never says a word
+    at = manager.retire(old)
+    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM, for connections without a request")
+    return f"it ended after {time.monotonic() - at:.1f} s; $GAPLESS_LINGER is {LINGER:g} s"
+
+
+@case("4.8", "out of descriptors, because of silent clients: it survives, and answers again when they are gone")
+def survives_a_crowd(manager: Manager) -> str:
+    started = manager.start(WATCHDOG_USEC="2000000")
+    pids = started.pids()
+    for pid in pids:  # a limit of its own, not below what it has
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (150, 150))
+    crowd = [manager.visitor() for _ in range(150 * len(pids) + 50)]
+    watched = wait_for(lambda: started.says(WATCHDOG), 1.5)
+    started.heard.clear()
+    alive = wait_for(lambda: started.says(WATCHDOG), 1.8)
+    check(alive or not watched, "it sent WATCHDOG=1 before, and does no more: its manager kills it")
+    check(started.runs, f"it ended with {started.process.returncode}: {started.last_words}")
+    for visitor in crowd:
+        visitor.sock.close()
+
+    def answered() -> bool:
+        try:
+            return manager.get().status == 200
+        except Lost:
+            return False
+
+    check(wait_for(answered, 10), "it does not answer though the silent clients are gone")
+    manager.retire(started)
+    return f"it answered; {ends(started)}" + (", and it sent WATCHDOG=1 all the while" if watched else "")
