@@ -17,7 +17,9 @@ from gapless.cli.types import SPAN
 from gapless.cli.watch import wanted_watch, watch_options
 from gapless.provision.identity import Identity
 from gapless.release import deploy, receiving
+from gapless.release.attempt import Target
 from gapless.release.preview import preview_deploy
+from gapless.release.sources import Source
 from gapless.switch.engine import Outcome
 from gapless.switch.systemd.home import SystemdHome
 
@@ -61,7 +63,7 @@ def command(
     target = project.target(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
     target = replace(target, backup=None) if without_backup else target
     on = wanted_watch(project, watch, prove, prove_url, max_latency)
-    made_of = receiving.receive(target, project.config, sys.stdin.fileno()) if source == "-" else source
+    made_of = taken(target, project, source)
     if dry_run:
         seen = preview_deploy(target, project.directory, made_of, on)
         lines = [f"Changes: {one}." for one in seen.changes] or [f"Nothing changes: {seen.current} is the same."]
@@ -90,6 +92,14 @@ def command(
     document, lines = switched(result)
     output.result(document, *lines)
     _warn_of_other_address(output, project)
+
+
+def taken(target: Target, project: Project, source: str | None) -> str | Source | None:
+    """Take what comes on standard input, where `source` is that. Raises GaplessError."""
+    if source != "-":
+        return source
+    received = receiving.receiving(target, project.config, sys.stdin.fileno())
+    return click.get_current_context().with_resource(received)
 
 
 def _warn_of_other_address(output: Output, project: Project) -> None:

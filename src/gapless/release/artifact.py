@@ -40,7 +40,7 @@ class Head(msgspec.Struct, forbid_unknown_fields=True):
 
 def write(tree: Path, head: Head, have: Mapping[str, str], out: BinaryIO) -> None:
     """Write the artifact of `tree`; of files whose hash is the one in `have` only that. Raises OSError."""
-    comment = {"comment": msgspec.json.encode(head).decode()}
+    comment = {"comment": said(head)}
     with (
         gzip.GzipFile("", "wb", LEVEL, out, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, pax_headers=comment) as archive,
@@ -66,6 +66,11 @@ def _add(archive: tarfile.TarFile, path: Path, name: str, held: str | None) -> N
         member.size = status.st_size
         with path.open("rb") as file:
             archive.addfile(member, file)
+
+
+def said(head: Head) -> str:
+    """Write what an artifact says of itself."""
+    return msgspec.json.encode(head).decode()
 
 
 def head(archive: tarfile.TarFile) -> Head | None:

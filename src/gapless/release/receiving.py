@@ -7,6 +7,8 @@ import select
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -21,25 +23,31 @@ from gapless.release.budget import PART, Budget
 
 IDLE = 120.0  # seconds without a byte
 LONGEST = 3600.0  # seconds in all
-GZIP = 16 + zlib.MAX_WBITS
+GZIP, MAGIC = 16 + zlib.MAX_WBITS, b"\x1f\x8b"
 NAME = "the artifact on standard input"
 SEND = "`gapless pack | ssh HOST gapless deploy - -C DIRECTORY`"
 SEND_AGAIN = "see what the sender said, and send it again"
 
 
-def receive(target: Target, config: Config, stream: int) -> sources.Source:
-    """Read an artifact from the descriptor `stream` to its end; returns the Source of a release of the app in `config`.
+@contextmanager
+def receiving(target: Target, config: Config, stream: int) -> Iterator[sources.Source]:
+    """Read an artifact from the descriptor `stream` to its end; gives the Source of a release of the app in `config`.
 
-    Nothing is left of it when the process is killed. Raises GaplessError.
+    Nothing is left of it after the block, or when the process is killed. Raises GaplessError.
     """
     if os.isatty(stream):
         raise GaplessError("receive", NAME, "that is a terminal", SEND, status=2)
     root = target.home.root
-    try:
-        spool = tempfile.TemporaryFile(dir=root if root.is_dir() else None)  # noqa: SIM115 -- it goes with the Source
-        _spool(stream, spool)
-    except OSError as error:
-        raise refusal("receive", NAME, error) from error
+    with ExitStack() as stack:
+        try:
+            spool = stack.enter_context(tempfile.TemporaryFile(dir=root if root.is_dir() else None))
+            _spool(stream, spool)
+        except OSError as error:
+            raise refusal("receive", NAME, error) from error
+        yield _source(target, config, spool)
+
+
+def _source(target: Target, config: Config, spool: IO[bytes]) -> sources.Source:
     with open_tar(spool, NAME) as archive:
         head = artifact.head(archive)
     if head is None:
@@ -64,16 +72,17 @@ def _spool(stream: int, spool: IO[bytes]) -> None:
     while part := _part(stream, deadline):
         if unpacked.eof:
             raise GaplessError("receive", NAME, "something follows its end", SEND_AGAIN)
+        if not came and not part.startswith(MAGIC[: len(part)]):
+            raise _no_artifact()
         came += len(part)
         try:
-            while part:
+            whole = b""
+            while part or len(whole) == PART:  # then there may be more, though nothing is left to read
                 whole = unpacked.decompress(part, PART)
                 budget.spend(len(whole))
                 spool.write(whole)
                 part = unpacked.unconsumed_tail
         except zlib.error as error:
-            if came < PART and not spool.tell():
-                raise _no_artifact() from error
             raise GaplessError("receive", NAME, f"it is damaged: {error}", SEND_AGAIN) from error
         if unpacked.unused_data:
             raise GaplessError("receive", NAME, "something follows its end", SEND_AGAIN)

@@ -187,7 +187,7 @@ def _archive(path: Path) -> Source:
     with open_archive(path) as archive:  # what is no archive is refused before anything starts
         head = artifact.head(archive)
     if head:
-        return Source(f"the artifact {path}", head.short, head.revision, lambda target: _unpack_artifact(path, target))
+        return _artifact(path, head)
     with path.open("rb") as file:
         short = hashlib.file_digest(file, "sha256").hexdigest()[:7]
 
@@ -201,12 +201,12 @@ def _archive(path: Path) -> Source:
     return Source(f"the archive {path}", short, path.name, install)
 
 
-def _unpack_artifact(path: Path, target: Path) -> None:
-    with open_archive(path) as archive:
-        head = artifact.head(archive)
-        if head is None:
-            raise GaplessError("read", str(path), "it is another file now", "repeat this when nobody changes it")
-        artifact.install(archive, head, target)
+def _artifact(path: Path, head: artifact.Head) -> Source:
+    def install(target: Path) -> None:
+        with open_archive(path) as archive:
+            artifact.install(archive, head, target)
+
+    return Source(f"the artifact {path}", head.short, head.revision, install)
 
 
 def _revision(project: Path, named: str) -> Source:
