@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.host.advice import hint
-from tests.host.host import PROJECT, REQUIREMENTS, Host
+from tests.host.host import PROJECT, REQUIREMENTS, SEARCHED, Host
 from tests.host.lan import Lan
 from tests.host.life import APP, CONFIG, Shop
 from tests.host.traffic import traffic
@@ -62,10 +62,10 @@ class Laptop:
         argv = ("bash", "-o", "pipefail", "-c", line)
         return self.lan.run(*argv, check=check, cwd=self.checkout, env={"PATH": path})
 
-    def commit(self, text: str) -> None:
-        """The next release, whose answers end with `text`."""
+    def commit(self, text: str, boot: float = 0.0) -> None:
+        """The next release: it takes `boot` seconds to load, and ends its answers with `text`."""
         (self.checkout / "app.py").write_text(
-            APP.format(boot=0, more="assert os.environ['WHERE'] == 'here'", text=text)
+            APP.format(boot=boot, more="assert os.environ['WHERE'] == 'here'", text=text)
         )
         git = f"git -c user.name=a -c user.email=a@example.com commit -qm {shlex.quote(text)}"
         self(f"git init -q; git add --all; {git}")
@@ -90,7 +90,9 @@ class Laptop:
 def laptop(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     """The app is up on a host that never saw its repository: by the first lines of the guide."""
     subprocess.run([REQUIREMENTS, "fleet"], check=True, timeout=300)
-    host.run("ln", "-s", str(Path(sys.executable).with_name("gapless")), "/usr/local/bin/gapless")
+    host.write(
+        "/etc/ssh/sshd_config.d/gapless.conf", f"SetEnv PATH={SEARCHED}\n"
+    )  # not in /usr/local/bin, as elsewhere
     host.write(f"{THERE}/shop.env", "WHERE=here\n", 0o600)
     folder = tmp_path_factory.mktemp("laptop")
     with Lan() as lan:
@@ -140,15 +142,14 @@ def test_over_ssh_takes_little_longer_than_there(laptop: Laptop) -> None:
     began = time.monotonic()
     laptop(HAVE)
     over = time.monotonic() - began
-    last = json.loads(laptop.shop("audit", "--json").stdout)["deploys"][0]
-    inside = sum(one["seconds"] for one in last["phases"])
+    inside = sum(laptop.shop.phases(laptop.shop.current()).values())
     figure(f"a deploy over SSH: {over:.2f} s, of which its phases {inside:.2f} s")
 
 
 def test_a_connection_that_breaks_anywhere(laptop: Laptop) -> None:
     """Invariant 5: cut before all has come, nothing changes and nothing is left; cut after that, the deploy is done."""
     shop = laptop.shop
-    laptop.commit("cut")
+    laptop.commit("cut", boot=2)
     laptop("gapless pack > ../shop.artifact")
     stream = (laptop.checkout.parent / "shop.artifact").read_bytes()
     before = shop.current()
@@ -167,8 +168,11 @@ def test_a_connection_that_breaks_anywhere(laptop: Laptop) -> None:
             assert shop.current() == before
             assert shop.host.run(*LISTING).stdout == files, length
         ssh = sending(laptop, stream)
+        assert ssh.stdin is not None
+        ssh.stdin.close()  # now it has come to the end, sooner or later
+        wait_until(lambda: shop.status()["locked_by"] or shop.current() != before, what="a deploy that has begun")
         ssh.kill()
-        ssh.communicate()
+        ssh.wait()
         over(shop)
         assert shop.current() != before
         shop.settled()
