@@ -90,9 +90,7 @@ class Laptop:
 def laptop(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     """The app is up on a host that never saw its repository: by the first lines of the guide."""
     subprocess.run([REQUIREMENTS, "fleet"], check=True, timeout=300)
-    host.write(
-        "/etc/ssh/sshd_config.d/gapless.conf", f"SetEnv PATH={SEARCHED}\n"
-    )  # not in /usr/local/bin, as elsewhere
+    host.write("/etc/ssh/sshd_config.d/gapless.conf", f"SetEnv PATH={SEARCHED}\n")
     host.write(f"{THERE}/shop.env", "WHERE=here\n", 0o600)
     folder = tmp_path_factory.mktemp("laptop")
     with Lan() as lan:
@@ -158,21 +156,19 @@ def test_a_connection_that_breaks_anywhere(laptop: Laptop) -> None:
     with traffic(shop.host, 8000) as seen:
         for number in range(6):
             length = secrets.randbelow(len(stream))
-            ssh = sending(laptop, stream[:length])
-            if number % 2:
-                ssh.kill()  # the connection
-            else:
-                shop.host.run("kill", "-KILL", *shop.host.run(*RECEIVING).stdout.split())
-            ssh.communicate()
+            with sending(laptop, stream[:length]) as ssh:
+                if number % 2:
+                    ssh.kill()  # the connection
+                else:
+                    shop.host.run("kill", "-KILL", *shop.host.run(*RECEIVING).stdout.split())
             over(shop)
             assert shop.current() == before
             assert shop.host.run(*LISTING).stdout == files, length
-        ssh = sending(laptop, stream)
-        assert ssh.stdin is not None
-        ssh.stdin.close()  # now it has come to the end, sooner or later
-        wait_until(lambda: shop.status()["locked_by"] or shop.current() != before, what="a deploy that has begun")
-        ssh.kill()
-        ssh.wait()
+        with sending(laptop, stream) as ssh:
+            assert ssh.stdin is not None
+            ssh.stdin.close()  # that was all
+            wait_until(lambda: shop.status()["locked_by"] or shop.current() != before, what="a deploy that has begun")
+            ssh.kill()
         over(shop)
         assert shop.current() != before
         shop.settled()
@@ -186,7 +182,7 @@ def test_a_connection_that_breaks_anywhere(laptop: Laptop) -> None:
 def sending(laptop: Laptop, part: bytes) -> subprocess.Popen[bytes]:
     """An ssh that has a deploy on the host, and has been given `part` of what that is to get."""
     argv = [f"{laptop.checkout.parent}/bin/ssh", "root@shop.example.com", "gapless", "deploy", "-", "-C", THERE]
-    ssh = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    ssh = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert ssh.stdin is not None
     wait_until(lambda: laptop.shop.host.run(*RECEIVING, check=False).stdout, what="a deploy that receives")
     ssh.stdin.write(part)
