@@ -154,7 +154,7 @@ def test_a_connection_that_breaks_anywhere(laptop: Laptop) -> None:
     shop.settled()
     files = shop.host.run(*LISTING).stdout
     with traffic(shop.host, 8000) as seen:
-        for number in range(6):
+        for number in range(4):
             length = secrets.randbelow(len(stream))
             with sending(laptop, stream[:length]) as ssh:
                 if number % 2:

@@ -11,11 +11,13 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gapless import config
+from gapless import destination as destinations
 from gapless.errors import GaplessError
 from gapless.release import artifact, budget, content, packing, receiving, sources
 from gapless.release.archive import HELD
@@ -323,6 +325,27 @@ def test_the_artifact_of_another_project(shop: Shop, tmp_path: Path) -> None:
     stream = packed(twin)
     refused(lambda: deployed(shop, stream), "of another project", "pass `-C` with the other project's directory there")
     assert deployed(Shop(twin, ScriptedManager(twin / ".gapless")), stream)
+
+
+def test_a_destination_has_its_settings_from_the_artifact(shop: Shop) -> None:
+    """With -d the overlay in the artifact counts, whatever the host's own directory says; the id is the packer's."""
+    over = shop.project / "gapless.staging.toml"
+    over.write_text('name = "staging"\nlisten = "127.0.0.1:8001"\nenv = { WHERE = "packed" }\n')
+    commit(shop.project)
+    stream = packed(shop.project)
+    over.write_text('name = "staging"\nlisten = "127.0.0.1:8002"\n')
+    target = replace(shop.target, destination="staging")
+    settings = destinations.load(shop.project, "staging")
+    with tempfile.TemporaryFile() as file:
+        file.write(stream)
+        file.seek(0)
+        with receiving.receiving(target, settings, file.fileno()) as source:
+            release = deploy(target, shop.project, source).release
+            identity = shop.target.home.content(release).read_text()
+    assert target.home.config(release).env == {"WHERE": "packed"}
+    over.write_text('name = "staging"\nlisten = "127.0.0.1:8001"\nenv = { WHERE = "packed" }\n')
+    with packing.packing(shop.project, None) as one:
+        assert one.head.id == identity
 
 
 def test_a_list_of_files_that_is_none() -> None:

@@ -11,6 +11,7 @@ from gapless.cli import completion
 from gapless.cli.options import Project, common, dry_run, stop_like_ctrl_c
 from gapless.cli.output import Output, in_a_line
 from gapless.errors import GaplessError
+from gapless.linux.disk import refusal
 from gapless.release import artifact
 from gapless.release.packing import listed, packing
 
@@ -46,5 +47,10 @@ def command(output: Output, /, project: Project, source: str | None, have: Binar
             document = {"id": head.id, "revision": head.revision, "files": packed.files, "warnings": packed.warnings}
             output.result(document, f"{head.id}  {head.revision}", *(f"  {in_a_line(one)}" for one in packed.files))
             return
-        artifact.write(packed.tree, packed.head, there, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        try:
+            artifact.write(packed.tree, packed.head, there, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # whoever reads says why
+            raise
+        except OSError as error:
+            raise refusal("write", "the artifact", error) from error
