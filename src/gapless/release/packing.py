@@ -38,10 +38,7 @@ def packing(project: Path, named: str | None) -> Iterator[Packed]:
 
     Files of variables and secrets, whichever destination's, stay where they are. Raises GaplessError.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="gapless-pack-") as folder,
-        not_too_deep("read", str(project)),
-    ):
+    with tempfile.TemporaryDirectory(prefix="gapless-pack-") as folder, not_too_deep("read", str(project)):
         tree = Path(folder)
         try:
             found = sources.find(project, named)
