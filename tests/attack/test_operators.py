@@ -104,6 +104,22 @@ def test_what_decides_for_the_host_is_not_the_operators(shop: Shop, change: str,
     assert now == first | {key: now[key] for key in ("status", "memory")}
 
 
+def test_an_operator_sends_an_artifact(shop: Shop) -> None:
+    """Invariant 9: what comes on standard input is a release as any other, and decides no more for the host."""
+    host, first = shop.host, shop.current()
+    line = f"{COMMAND} pack | sudo -n {COMMAND} --app shop deploy -"
+    host.run("sh", "-c", line, cwd="/home/alice/shop", user="alice")
+    second = shop.current()
+    assert second != first
+    host.run("sh", "-c", "echo '[sandbox]\nwritable = [\"/etc\"]' >> gapless.toml", cwd="/home/alice/shop")
+    line = f"{COMMAND} pack > ../new; cp {shop.project}/gapless.toml ."
+    host.run("sh", "-c", line, cwd="/home/alice/shop", user="alice")
+    line = f"sudo -n {COMMAND} --app shop deploy - < ../new"
+    done = host.run("sh", "-c", line, cwd="/home/alice/shop", user="alice", check=False)
+    assert "[sandbox] writable changes from [] to ['/etc']" in done.stderr
+    assert shop.current() == second
+
+
 def test_news_that_an_operator_would_have_told(shop: Shop) -> None:
     """Invariant 9: a program of root's choice alone is run as root, also to tell that the operator's was refused."""
     evil = "touch /root/told"

@@ -50,6 +50,8 @@ def test_every_key_is_documented(project: Project, tmp_path: Path) -> None:
     documented("status", project.json("status"))
     documented("doctor", project.json("doctor"))
     documented("releases", project.json("releases"))
+    documented("releases", project.json("releases", "--files"))
+    documented("pack", project.json("pack", "-n"))
     documented("logs", project.json("logs"))
     documented("lock", project.json("lock", "acquire", "--why", "a reason"))
     documented("lock", project.json("lock", "status"))

@@ -24,6 +24,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "serve": "Serve an ASGI or WSGI app: prove it, accept, drain.",
     "up": "Install the app on this host under systemd; deploy it the first time.",
     "deploy": "Make a release, prove it, switch over to it.",
+    "pack": "Write what a release is made of as one stream, for `gapless deploy -`.",
     "rollback": "Switch back to an earlier release, proven first.",
     "status": "Show each instance: role, release, connections and requests.",
     "doctor": "Check the app's host, and say how to mend what is wrong.",
@@ -49,6 +50,7 @@ FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "pause", "resume", "prune",
 
 # These do nothing but tell: an answer that cannot be written is a failure. What the others do is done, told or not.
 TELL = {"status", "doctor", "releases", "logs", "audit", "config", "probe", "conform", "help"}
+TELL = {"pack", "status", "doctor", "releases", "logs", "audit", "config", "probe", "help"}
 
 # What somebody may be allowed who may not decide what root makes on the host: with --app, in a rule of sudo.
 OF_AN_OPERATOR = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 
 import click
@@ -15,8 +16,10 @@ from gapless.cli.progress import Progress
 from gapless.cli.types import SPAN
 from gapless.cli.watch import wanted_watch, watch_options
 from gapless.provision.identity import Identity
-from gapless.release import deploy
+from gapless.release import deploy, receiving
+from gapless.release.attempt import Target
 from gapless.release.preview import preview_deploy
+from gapless.release.sources import Source
 from gapless.switch.engine import Outcome
 from gapless.switch.systemd.home import SystemdHome
 
@@ -52,14 +55,17 @@ def command(
 ) -> None:
     """SOURCE is a directory, a tarball or a git revision; without it, the project itself as git sees it.
 
+    - is what `gapless pack` writes, on standard input: `gapless pack | ssh root@HOST gapless deploy - -C DIRECTORY`.
+
     A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
     """
     project.take_over = take_over
     target = project.target(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
     target = replace(target, backup=None) if without_backup else target
     on = wanted_watch(project, watch, prove, prove_url, max_latency)
+    made_of = taken(target, project, source)
     if dry_run:
-        seen = preview_deploy(target, project.directory, source, on)
+        seen = preview_deploy(target, project.directory, made_of, on)
         lines = [f"Changes: {one}." for one in seen.changes] or [f"Nothing changes: {seen.current} is the same."]
         plan: dict[str, object] = {
             "plan": seen.steps,
@@ -80,12 +86,20 @@ def command(
     stop_like_ctrl_c()
     go_on_without_terminal()
     os.nice(10)  # neither this nor a build may delay those who serve
-    result = deploy.deploy(target, project.directory, source, on)
+    result = deploy.deploy(target, project.directory, made_of, on)
     if isinstance(target.home, SystemdHome):
         Identity(project.config, target.home).make()
     document, lines = switched(result)
     output.result(document, *lines)
     _warn_of_other_address(output, project)
+
+
+def taken(target: Target, project: Project, source: str | None) -> str | Source | None:
+    """Take what comes on standard input, where `source` is that. Raises GaplessError."""
+    if source != "-":
+        return source
+    received = receiving.receiving(target, project.config, sys.stdin.fileno())
+    return click.get_current_context().with_resource(received)
 
 
 def _warn_of_other_address(output: Output, project: Project) -> None:

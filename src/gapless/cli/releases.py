@@ -9,21 +9,29 @@ import click
 
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
-from gapless.release import difference
+from gapless.linux.disk import refusal
+from gapless.release import content, difference
 from gapless.release.ledger import Deploy
 
 NAMED = 4  # differences that a row has room for
 
 
 @click.command()
+@click.option(
+    "--files", is_flag=True, help="List the files of the current release by their hashes, for `gapless pack`."
+)
 @common
 @click.pass_obj
-def command(output: Output, /, project: Project) -> None:
+def command(output: Output, /, project: Project, files: bool) -> None:
     """The newest first. A bad one failed its deploy: no rollback goes there.
 
     Of two that have one revision, the newer says what it has otherwise: files, settings, variables and secrets by name.
     """
     current, deploys = project.current, project.ledger.deploys()
+    if files:
+        there = _files(project, current)
+        output.result({"current": current, "files": there}, *(f"{one}  {name}" for name, one in there.items()))
+        return
     documents = list[dict[str, object]]()
     rows = list[tuple[str, ...]]()
     names = project.store.names()
@@ -35,6 +43,7 @@ def command(output: Output, /, project: Project) -> None:
         before = _before(release, names, deploys)
         differs = difference.between(project.app.home, before, release) if before else None
         told: dict[str, object] = {"release": release, "state": state, "revision": revision, "deployed_at": when}
+        told["id"] = difference.made_of(project.app.home, release)
         documents.append(told | {"differs_from": before, "differs": differs})
         rows.append((release, state, revision, ago(when), _named(before, differs)))
     headings: tuple[str, ...] = ("RELEASE", "STATE", "REVISION", "DEPLOYED", "DIFFERS")
@@ -42,6 +51,13 @@ def command(output: Output, /, project: Project) -> None:
         headings, rows = headings[:-1], [row[:-1] for row in rows]
     lines = output.table(headings, rows) if rows else ["There are no releases yet."]
     output.result({"current": current, "releases": documents}, *lines)
+
+
+def _files(project: Project, current: str | None) -> dict[str, str]:
+    try:
+        return content.files(project.store.path(current)) if current else {}
+    except OSError as error:
+        raise refusal("read", f"release {current}", error) from error
 
 
 def _before(release: str, names: Sequence[str], deploys: Mapping[str, Deploy]) -> str | None:

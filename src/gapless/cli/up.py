@@ -8,7 +8,7 @@ import click
 
 from gapless import address, timeouts
 from gapless.cli import completion
-from gapless.cli.deploy import lock_wait, switched, take_over
+from gapless.cli.deploy import lock_wait, switched, take_over, taken
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
@@ -80,7 +80,8 @@ def command(
         missing.insert(0, f"Write {app.manager.commit} again: it is to name {current}.")
     if current and not close_socket:  # before the first release nobody is refused who was served
         _refuse_to_close(installation.socket)
-    steps = preview_deploy(target, project.directory, source).steps if first else []  # refused before anything is made
+    made_of = taken(target, project, source) if first else None
+    steps = preview_deploy(target, project.directory, made_of).steps if first else []  # refused before anything is made
     if dry_run:
         plan = [*missing, *steps]
         _tell(output, installation, plan, current, _changes(target, project, current))
@@ -95,7 +96,7 @@ def command(
     document: dict[str, object] = {"changed": missing, "deployed": None}
     lines = ["Already up: nothing to change." if not missing else f"{home.name} is up."]
     if first:
-        document["deployed"], lines = switched(deploy.deploy(target, project.directory, source))
+        document["deployed"], lines = switched(deploy.deploy(target, project.directory, made_of))
     elif _differs(home, current, project):
         lines.append("Other settings reach the next release: `gapless deploy`.")
     _answer(output, document, lines, installation.site.blocked)

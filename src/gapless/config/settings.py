@@ -257,6 +257,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return argv(self.command)
 
     @property
+    def kept_apart(self) -> list[str]:
+        """The files of the project that are for one host and one release alone: variables and secrets."""
+        return [one for one in (self.env_file, self.database.credentials, *self.secrets.values()) if one]
+
+    @property
     def rehearses(self) -> bool:
         """Whether a candidate is first rehearsed: `gapless serve` checks itself."""
         return not self.served_by_us if self.check.rehearse == "auto" else self.check.rehearse

@@ -5,6 +5,7 @@ Python 3.11.2 (Debian 12) has no tarfile.data_filter, so each member is checked 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import lzma
 import os
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from gapless.errors import GaplessError
+from gapless.release import copying
 from gapless.release.budget import DEEPEST, Budget
 from gapless.release.copying import mode
 from gapless.release.xz import GreedyError, XzFile
@@ -23,7 +25,9 @@ from gapless.release.xz import GreedyError, XzFile
 if TYPE_CHECKING:
     from typing import Self
 
+HELD = b"H"  # the type of a member that is a hash alone: see artifact.py
 MAX_HEADER = 1 << 20  # bytes; the longest path has 4 KiB
+AGAIN = "make the archive again"
 DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, RecursionError)
 
 
@@ -93,10 +97,20 @@ def open_archive(path: Path) -> tarfile.TarFile:
         raise GaplessError("unpack", str(path), str(error), hint, status=2) from error
 
 
-def unpack(archive: tarfile.TarFile, directory: Path, name: str) -> None:
+def open_tar(file: IO[bytes], name: str) -> tarfile.TarFile:
+    """`file` as a tar archive that is not compressed. Raises GaplessError (status 2)."""
+    file.seek(0)
+    try:
+        return _Archive(name, "r", fileobj=file)
+    except (OSError, *DAMAGE) as error:
+        raise GaplessError("unpack", name, str(error), AGAIN, status=2) from error
+
+
+def unpack(archive: tarfile.TarFile, directory: Path, name: str, held: Path | None = None) -> None:
     """Write the members into the empty `directory`; raises GaplessError when one is unsafe or damaged.
 
-    Existing links are never written through. The directories are for whoever unpacks alone: see `sources.find`.
+    Existing links are never written through. The directories are for whoever unpacks alone: see `sources.find`. What
+    only has its hash in there comes from `held`, the tree of a release.
     """
     budget = Budget(lambda cause: GaplessError("unpack", name, cause, "make the archive without what is too much"))
     known = {directory}
@@ -106,12 +120,15 @@ def unpack(archive: tarfile.TarFile, directory: Path, name: str) -> None:
                 raise _unsafe(name, member, "has less than no bytes")
             if "\0" in member.name + member.linkname:
                 raise _unsafe(name, member, "has a zero byte in its name")
-            _write(archive, member, directory, name, budget, known)
+            if member.type == HELD:
+                _write_held(member, directory, name, budget, known, held)
+            else:
+                _write(archive, member, directory, name, budget, known)
     except DAMAGE as error:
-        raise GaplessError("unpack", name, f"it is damaged: {error}", "make the archive again") from error
+        raise GaplessError("unpack", name, f"it is damaged: {error}", AGAIN) from error
     except OSError as error:
         if error.errno is None:  # gzip and bz2 say so of damaged data; the system's own errors have a number
-            raise GaplessError("unpack", name, f"it is damaged: {error}", "make the archive again") from error
+            raise GaplessError("unpack", name, f"it is damaged: {error}", AGAIN) from error
         raise
 
 
@@ -150,6 +167,32 @@ def _write(
         _write_file(archive, member, path)
     else:
         raise _unsafe(name, member, "is a device or a pipe")
+
+
+def _write_held(
+    member: tarfile.TarInfo, directory: Path, name: str, budget: Budget, known: set[Path], held: Path | None
+) -> None:
+    """Copy the file of that name from the release `held`, if it is the one that is meant."""
+    path = _inside(member, member.name, directory, name, known)
+    if path == directory or os.path.lexists(path):
+        raise _unsafe(name, member, "is there twice")
+    relative = str(path.relative_to(directory))
+    budget.enter(relative)
+    _make_parents(path, known)
+    hint = "pack without --have, or with what `gapless releases --files --json` says there now"
+    other = GaplessError("unpack", name, f"the current release has not the `{relative}` that is to stay as it is", hint)
+    if held is None:
+        raise other
+    try:
+        with copying.opened(held, relative) as file, path.open("x+b") as copy:
+            budget.copy(file, copy)
+            os.fchmod(copy.fileno(), mode(member.mode))
+            copy.seek(0)
+            same = hashlib.file_digest(copy, "sha256").hexdigest() == member.linkname
+    except (FileNotFoundError, NotADirectoryError):
+        raise other from None
+    if not same:
+        raise other
 
 
 def _write_again(source: Path, path: Path, budget: Budget) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
-from gapless.release import making, operators, recovery
+from gapless.release import making, operators, recovery, sources
 from gapless.release.assets import Assets
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs, shell
@@ -42,8 +42,10 @@ class Result:
     report: str = ""
 
 
-def deploy(target: Target, project: Path, source: str | None = None, watch: Watch | None = None) -> Result:
-    """Make a new release of `source` (see `sources.find`) the current one; keep it if its `watch` finds it fit.
+def deploy(
+    target: Target, project: Path, source: str | sources.Source | None = None, watch: Watch | None = None
+) -> Result:
+    """Make a new release of `source` (see `making.find`) the current one; keep it if its `watch` finds it fit.
 
     Raises GaplessError; unless the commit happened, what served before goes on serving (invariant 3), and after
     a watch that found it unfit it serves again.

@@ -44,6 +44,14 @@ def of_settings(target: Target, current: str, config: Config, project: Path) -> 
     return settings + environment.differences(target.home.root, current, config, project, read)
 
 
+def made_of(home: Home, release: str) -> str | None:
+    """Read the digest of what a release was made of: an artifact's id; None where that cannot be seen."""
+    try:
+        return home.content(release).read_text("utf-8") or None
+    except OSError:  # an older gapless made the release, or only root may read that
+        return None
+
+
 def between(home: Home, before: str, after: str) -> list[str] | None:
     """Name the files, settings, variables and secrets in which two releases differ; None where that cannot be seen."""
     if not os.access(home.env, os.R_OK | os.X_OK):

@@ -29,21 +29,26 @@ NAMED = 3  # files that a warning names
 COMPILE_WITHIN = 300.0  # seconds
 
 
-def find(target: Target, project: Path, source: str | None) -> sources.Source:
+def find(target: Target, project: Path, source: str | sources.Source | None) -> sources.Source:
     """Find what `source` means (see `sources.find`), as the operator where there is one. Raises GaplessError."""
+    if isinstance(source, sources.Source):
+        return source
     if target.operator:
         return operators.find_as(target.operator, project, source)
     with not_too_deep("read", str(project)):
         return sources.find(project, source)
 
 
-def unpack(target: Target, found: sources.Source, tree: Path) -> tuple[Config, list[str]]:
+def unpack(target: Target, found: sources.Source, tree: Path) -> tuple[Config, list[str], str]:
     """Fill the empty `tree`, which is the caller's alone, with what a release is before its build.
 
-    Its settings, and the files in whose place it has a link into $GAPLESS_SHARED. A destination's settings and the
-    project's become one gapless.toml. Raises GaplessError, OSError.
+    Its settings, the files in whose place it has a link into $GAPLESS_SHARED, and the digest of all that came from the
+    source, on whichever host. A destination's settings and the project's become one gapless.toml.
+    Raises GaplessError, OSError.
     """
     found.install(tree)
+    sources.leave_out(tree, destinations.load(tree, target.destination).kept_apart)
+    digest = content.digest(tree)
     if target.destination:
         laid, file = destinations.lay_over(tree, target.destination), tree / FILE
         file.unlink()  # it may be a link
@@ -51,8 +56,7 @@ def unpack(target: Target, found: sources.Source, tree: Path) -> tuple[Config, l
     config = destinations.load(tree)
     if not target.operator:  # his must be as the current release's, and he is told nothing of root's files
         notifying.must_be_ours(config.notify, target.home)
-    sources.leave_out(tree, (config.env_file, config.database.credentials, *config.secrets.values()))
-    return config, persistent.link(tree, config.shared)
+    return config, persistent.link(tree, config.shared), digest
 
 
 def reader(target: Target, project: Path) -> Callable[[Path], bytes]:
@@ -71,12 +75,11 @@ def install(target: Target, project: Path, found: sources.Source, release: str) 
 
     def fill(tree: Path) -> None:
         nonlocal digest
-        config, replaced = unpack(target, found, tree)
+        config, replaced, digest = unpack(target, found, tree)
         if replaced:
             target.observer.warning(f"{some(replaced)}: in the release $GAPLESS_SHARED takes the place ([shared])")
         for text in missing.of(tree, config, project, found.left_out):
             target.observer.warning(text)
-        digest = content.digest(tree)
         _settle(target, tree)
 
     directory = target.store.add(release, fill)

@@ -10,7 +10,7 @@ from pathlib import Path
 from gapless import environment, timeouts
 from gapless.config.settings import Command, Config
 from gapless.linux.files import not_too_deep
-from gapless.release import content, difference, making, missing, recovery
+from gapless.release import difference, making, missing, recovery, sources
 from gapless.release.attempt import Target
 from gapless.release.deploy import pick
 from gapless.release.prune import superfluous
@@ -33,12 +33,13 @@ class Preview:
     warnings: list[str]
 
 
-def preview_deploy(target: Target, project: Path, source: str | None = None, watch: Watch | None = None) -> Preview:
+def preview_deploy(
+    target: Target, project: Path, source: str | sources.Source | None = None, watch: Watch | None = None
+) -> Preview:
     """What `deploy` would do; the source is read and unpacked, elsewhere. Raises GaplessError, as `deploy` would."""
     found = making.find(target, project, source)
     with tempfile.TemporaryDirectory(prefix="gapless-plan-") as scratch, not_too_deep("read", str(project)):
-        config, replaced = making.unpack(target, found, Path(scratch))
-        digest = content.digest(Path(scratch))
+        config, replaced, digest = making.unpack(target, found, Path(scratch))
         files = sorted(
             str(one.relative_to(scratch)) for one in Path(scratch).rglob("*") if one.is_symlink() or one.is_file()
         )
@@ -68,8 +69,7 @@ def preview_deploy(target: Target, project: Path, source: str | None = None, wat
     if current:
         changes = difference.of_files(target, current, digest)
         changes += difference.of_settings(target, current, config, project)
-    own = (config.env_file, config.database.credentials, *config.secrets.values())
-    left_out |= {name: "it is for one release alone, and kept apart" for name in own if name}
+    left_out |= dict.fromkeys(config.kept_apart, "it is for one release alone, and kept apart")
     left_out |= dict.fromkeys(replaced, "$GAPLESS_SHARED takes its place ([shared])")
     return Preview(plan, current, changes, files, left_out, warnings)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from gapless.config import FILE
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
-from gapless.release import copying, git
+from gapless.release import artifact, copying, git
 from gapless.release.archive import check_links, open_archive, strip, unpack
 from gapless.release.budget import Budget
 from gapless.release.checkout import checkout
@@ -90,7 +90,7 @@ def reader_in(project: Path) -> Callable[[Path], bytes]:
 
 def leave_out(tree: Path, names: Iterable[str]) -> None:
     """Remove the files `names` from `tree`; what is not in `tree`, if only by way of a link, stays. Raises OSError."""
-    for path in (tree / name for name in names if name):
+    for path in (tree / name for name in names):
         if path.parent.resolve().is_relative_to(tree.resolve()) and (path.is_symlink() or path.is_file()):
             path.unlink()
 
@@ -184,7 +184,10 @@ def _digest(directory: Path, listed: Mapping[str, int]) -> str:
 
 
 def _archive(path: Path) -> Source:
-    open_archive(path).close()  # what is no archive is refused before anything starts
+    with open_archive(path) as archive:  # what is no archive is refused before anything starts
+        head = artifact.head(archive)
+    if head:
+        return _artifact(path, head)
     with path.open("rb") as file:
         short = hashlib.file_digest(file, "sha256").hexdigest()[:7]
 
@@ -196,6 +199,14 @@ def _archive(path: Path) -> Source:
         refuse_pointers(target, str(path), lambda _: PACK)
 
     return Source(f"the archive {path}", short, path.name, install)
+
+
+def _artifact(path: Path, head: artifact.Head) -> Source:
+    def install(target: Path) -> None:
+        with open_archive(path) as archive:
+            artifact.install(archive, head, target)
+
+    return Source(f"the artifact {path}", head.short, head.revision, install)
 
 
 def _revision(project: Path, named: str) -> Source:
