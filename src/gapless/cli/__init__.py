@@ -49,8 +49,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
 FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "pause", "resume", "prune", "down", "database"}
 
 # These do nothing but tell: an answer that cannot be written is a failure. What the others do is done, told or not.
-TELL = {"status", "doctor", "releases", "logs", "audit", "config", "probe", "conform", "help"}
-TELL = {"pack", "status", "doctor", "releases", "logs", "audit", "config", "probe", "help"}
+TELL = {"pack", "status", "doctor", "releases", "logs", "audit", "config", "probe", "conform", "help"}
 
 # What somebody may be allowed who may not decide what root makes on the host: with --app, in a rule of sudo.
 OF_AN_OPERATOR = {
