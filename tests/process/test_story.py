@@ -108,6 +108,7 @@ def test_build_and_migrate_run_in_the_release_before_it_starts(project: Project)
     project.configure('build = { run = "echo built > made" }\nrelease = { migrate = "cp made $GAPLESS_SHARED/" }')
     project.supervise()
     assert (project.folder / ".gapless" / "shared" / "made").read_text() == "built\n"
+    wait_until(lambda: project.json("audit")["deploys"][0]["outcome"] == "succeeded")  # it answers a moment before
     phases = project.json("audit")["deploys"][0]["phases"]
     assert [one["name"] for one in phases] == ["install", "build", "seal", "migrate", "switch over", "prune"]
 
