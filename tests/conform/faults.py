@@ -32,7 +32,7 @@ FAULTS: dict[str, tuple[set[str], set[str]]] = {
     "leaves the socket inheritable": ({"2.6"}, set()),
     "removes the Unix socket": ({"2.7"}, set()),
     "takes one socket": ({"2.8"}, set()),
-    "drops a crowd": ({"2.9"}, set()),
+    "drops a crowd": ({"2.9"}, {"3.1", "3.2", "5.1", "5.2", "4.8"}),
     "shuts the socket down": ({"3.1", "3.2", "5.2", "5.3"}, {"2.3", "3.5"}),
     "closes idle connections": ({"3.3", "3.4", "3.14"}, NOW | {"3.1", "5.2"}),
     "drops unread connections": ({"3.3", "3.4"}, NOW | {"3.1", "5.2"}),

@@ -25,6 +25,7 @@ lock = threading.Lock()
 terms = 0  # how often SIGTERM came
 began = 0.0  # when it came first
 loaded = threading.Event()
+taken_at = []  # when connections were
 after = []  # threads that work though their response is out
 
 
@@ -128,8 +129,8 @@ def start(sock):
     with lock:
         open_.add(sock)
         idle.add(sock)
-        crowd = len(open_)
-    if FAULT == "drops a crowd" and crowd > 120:
+        taken_at.append(time.monotonic())
+    if FAULT == "drops a crowd" and len(taken_at) > 150 and taken_at[-1] - taken_at[0] < 2:
         sock.shutdown(socket.SHUT_RDWR)
     threading.Thread(target=serve, args=(sock,), daemon=True).start()
 

@@ -6,7 +6,7 @@ import resource
 import time
 
 from gapless.conform.case import case, check
-from gapless.conform.expect import ends, good, needs_keep_alive
+from gapless.conform.expect import IDLE, ends, good, needs_keep_alive
 from gapless.conform.manager import ENDS, LINGER, REQUESTS, STREAMS, Manager
 from gapless.conform.started import wait_for
 from gapless.conform.visitor import Lost, head
@@ -19,7 +19,7 @@ NEVER = 60  # seconds: longer than any budget here
 @case("4.1", f"SIGTERM without a connection: ends within {PROMPT:g} s")
 def ends_when_idle(manager: Manager) -> str:
     old = manager.start()
-    manager.get()
+    time.sleep(IDLE)
     at = manager.retire(old)
     check(old.ended(PROMPT) is not None, f"it still runs {PROMPT:g} s after SIGTERM, and nobody is there")
     seconds = time.monotonic() - at

@@ -12,6 +12,7 @@ from gapless.conform.started import Started
 from gapless.conform.visitor import Lost, Response
 
 BODY = b"x" * 1000
+IDLE = 0.2  # seconds by which a server has seen that a connection is idle, or gone
 
 
 def good(response: Response, body: bytes = b"ok") -> Response:

@@ -63,9 +63,12 @@ class Manager:
         return found
 
     def start(self, sockets: Sequence[socket.socket] = (), **env: str | None) -> Started:
-        """Start a release, and wait until it is ready; raises Lost when it never is."""
+        """Start a release, and wait until it is ready, and answers, too; raises Lost when it never does."""
         started = self.launch(sockets, **env)
-        self.wait_ready(started, name_of(sockets[0]) if sockets else self.address)
+        address = name_of(sockets[0]) if sockets else self.address
+        self.wait_ready(started, address)
+        if not wait_for(lambda: answers(address) == started.release, STARTS):
+            raise Lost(f"it did not answer within {STARTS:g} s: {started.last_words}")
         return started
 
     def wait_ready(self, started: Started, address: Address) -> None:
@@ -96,7 +99,8 @@ class Manager:
 
     def replace(self, old: Started) -> Started:
         """Hand over: start the next release, wait until it is ready, and retire the old one."""
-        new = self.start()
+        new = self.launch()
+        self.wait_ready(new, self.address)  # what a manager goes by, true or not
         self.retire(old)
         return new
 

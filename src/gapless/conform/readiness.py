@@ -29,7 +29,8 @@ def says_ready(manager: Manager) -> str:
 @case("1.2", "READY=1 comes when the app has loaded: the first answer is prompt", alone=True)
 def is_truthful(manager: Manager) -> str:
     needs_ready(manager)
-    started = manager.start(CONFORM_BOOT=f"{BOOT:g}")
+    started = manager.launch(CONFORM_BOOT=f"{BOOT:g}")
+    manager.wait_ready(started, manager.address)
     ready = started.heard[READY]
     manager.get()
     took = time.monotonic() - ready

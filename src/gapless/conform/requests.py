@@ -7,13 +7,12 @@ import threading
 import time
 
 from gapless.conform.case import NotApplicable, case, check
-from gapless.conform.expect import BODY, Traffic, ends, fine, good, needs_keep_alive, void
+from gapless.conform.expect import BODY, IDLE, Traffic, ends, fine, good, needs_keep_alive, void
 from gapless.conform.manager import LINGER, Manager
 from gapless.conform.started import wait_for
 from gapless.conform.visitor import Lost, Visitor, head
 
 HUGE = 16 << 20  # bytes; what the kernel keeps on the way is less
-IDLE = 0.2  # seconds by which a server has seen that a connection is idle
 LATER = 1.0  # seconds after SIGTERM: well within every budget
 
 
@@ -82,7 +81,8 @@ def accepted_unread(manager: Manager) -> str:
     old.tell()
     visitors = before + [manager.visitor().send(head(Connection="close")) for _ in range(40)]
     for visitor in visitors:
-        good(visitor.response())
+        with visitor:
+            good(visitor.response())
     ends(old)
     return f"{len(visitors)} of {len(visitors)} answered"
 

@@ -44,7 +44,8 @@ def keeps_the_backlog(manager: Manager) -> str:
 
 @case("2.3", "keeps O_NONBLOCK, which it shares with all who have the socket")
 def keeps_nonblocking(manager: Manager) -> str:
-    started = manager.start()
+    started = manager.launch()
+    manager.wait_ready(started, manager.address)
     check(_nonblocking(manager.sock), "it cleared O_NONBLOCK: accept(2) of another release may block for ever")
     manager.retire(started)
     started.ended(ENDS)
@@ -150,11 +151,11 @@ def serves_on_many(manager: Manager) -> str:
 @case("2.9", "answers as many connections at once as wait in the queue")
 def empties_the_queue(manager: Manager) -> str:
     crowd = [manager.visitor() for _ in range(200)]
-    manager.start()
+    manager.wait_ready(manager.launch(), manager.address)
     results: list[int] = []
 
     def ask(one: Visitor) -> None:
-        with contextlib.suppress(Lost):
+        with contextlib.suppress(Lost), one:
             results.append(one.send(head(Connection="close")).response().status)
 
     threads = [threading.Thread(target=ask, args=(one,)) for one in crowd]

@@ -131,6 +131,8 @@ class Visitor:
 def _in_words(error: Exception) -> str:
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed"
+    if isinstance(error, http.client.IncompleteRead):
+        return f"after {len(error.partial):,} bytes"
     if isinstance(error, TimeoutError):
         return f"nothing came for {PATIENCE:g} s"
     if isinstance(error, OSError):
