@@ -305,7 +305,7 @@ def test_an_ordinary_user_has_an_app_of_their_own(host: Host) -> None:
     assert shop.get().split()[0] == first["release"]
     shop.settled()
     assert host.run("ls", f"/run/user/{uid}/gapless/stall.runtime").stdout.split() == [first["release"]]
-    shop("pause", "--at-most", "2s")
+    shop("pause", "--at-most", "8s")
     assert shop.status()["paused"]
     assert shop.get().split()[0] == first["release"]  # their manager's own timer has ended it
     assert shop.status()["paused"] is None
