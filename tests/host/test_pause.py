@@ -119,7 +119,7 @@ def test_a_server_that_hangs_when_its_pause_is_over(host: Host) -> None:
     """Invariant 5: it is told again and again, and serves once it can."""
     with app_up(host) as shop:
         pid = shop.live()["pid"]
-        shop("pause", "--at-most", "2s")
+        shop("pause", "--at-most", "4s")
         host.run("kill", "-STOP", str(pid))
         wait_until(lambda: "activating" in timers(shop), 30, "a second try")
         host.run("kill", "-CONT", str(pid))
