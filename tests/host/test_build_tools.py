@@ -162,7 +162,12 @@ def test_a_generated_project_comes_up_as_init_builds_it(shop: Shop, packed: Regi
 
 def test_a_node_project_comes_up_as_init_and_its_refusal_advise(shop: Shop, packed: Registry) -> None:
     """One that listens on a port of its own is refused with what to write instead; the example has that."""
-    files = {"package.json": tools.PACKAGE, "index.js": PORT, ".npmrc": f"registry={packed.url}/npm/\n"}
+    files = {
+        "package.json": tools.PACKAGE,
+        "build.js": tools.BUILD,
+        "index.js": PORT,
+        ".npmrc": f"registry={packed.url}/npm/\n",
+    }
     shop.host.run(packages.PYTHON, "-c", WRITE, shop.project, stdin=json.dumps(files))
     shop.host.run("npm", "install", "--silent", "--package-lock-only", cwd=shop.project)
     said = json.loads(shop("init", "--json").stdout)

@@ -127,6 +127,7 @@ def test_an_instance_finds_a_clean_process(world: Embedded) -> None:
         "WATCHDOG_USEC": "30000000",
         "GAPLESS_RELEASE": "r1",
         "GAPLESS_PRIVATE": ours["GAPLESS_PRIVATE"],
+        "GAPLESS_RUNTIME": ours["GAPLESS_RUNTIME"],
         "GAPLESS_SHARED": str(world.shared),
         "GAPLESS_CHECK": "",
         "GAPLESS_CHECK_HOST": "localhost",
