@@ -168,6 +168,14 @@ def test_programs_of_a_release(tmp_path: Path) -> None:
     assert found("no-such-tool x") == "there is no no-such-tool"
     assert found("./missing") == "there is no ./missing"
     assert found("./plain").endswith("is not executable")
+    for hook, what in (
+        ('["./plain"]', f"{tmp_path}/plain is not"),
+        ('["tool"]', "every"),
+        ('"./plain | cat"', "every"),
+    ):
+        read = shop(f"hooks = {{ deployed = {hook} }}", "tool x")
+        said = command.programs(read, tmp_path, units.PATH, sandboxed=True, homes_hidden=False)
+        assert said.what.startswith(what)
 
 
 def test_programs_that_the_sandbox_forbids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

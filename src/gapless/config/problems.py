@@ -33,7 +33,6 @@ FRAMING = {"host", "connection", "content-length", "transfer-encoding"}  # of a 
 MEMORY = re.compile("[1-9][0-9]*[KMGT]?|([1-9][0-9]?|100)%")  # systemd.resource-control(5)
 PROGRAM = re.compile(r"[A-Za-z0-9_./][^\x00-\x1f\x7f]*")
 PLACEHOLDER = "MODULE:APP"  # of `gapless init`
-HOOKS = ("before_deploy", "deployed", "failed", "turned_back")
 
 
 def problem(config: Config) -> tuple[str, str]:
@@ -104,7 +103,7 @@ def _of_commands(config: Config) -> tuple[str, str]:
     commands |= {f"processes.{name}.command": one.command for name, one in config.processes.items()}
     commands |= {f"timers.{name}.command": one.command for name, one in config.timers.items()}
     others = {"build.run": config.build.run, "release.migrate": config.release.migrate}
-    others |= {f"hooks.{name}": getattr(config.hooks, name) for name in HOOKS}
+    others |= {f"hooks.{name}": one for name, one in config.hooks.commands.items()}
     commands |= {key: one for key, one in others.items() if isinstance(one, list) and one}
     commands |= {"notify.command": config.notify.command} if config.notify.command else {}
     for key, command in commands.items():

@@ -206,6 +206,16 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     turned_back: Command = ""
     timeout: Seconds = Seconds(60)
 
+    @property
+    def commands(self) -> dict[str, Command]:
+        """What is run, by the moment at which it is."""
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name != "timeout"}
+
+    @property
+    def argvs(self) -> list[list[str]]:
+        """Those that no shell runs."""
+        return [one for one in self.commands.values() if isinstance(one, list) and one]
+
 
 class Notify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A program of the host that whoever deploys runs, as himself, to tell how a deploy ended; "" is none."""

@@ -75,7 +75,7 @@ def programs(config: Config, directory: Path, path: str, *, sandboxed: bool, hom
     anything. Raises PermissionError when the caller may not look into `directory`.
     """
     os.scandir(directory).close()
-    for argv in units.commands(config):
+    for argv in [*units.commands(config), *config.hooks.argvs]:
         program = units.program(argv[0], directory, path)
         found = _executable(argv[0], program, hidden=homes_hidden)
         if found is None and sandboxed and not config.sandbox.jit:
