@@ -60,8 +60,8 @@ def _fix(home: Path, release: str, config: Config, project: Path, read: Callable
     if config.build.env:
         _write(build_file(home, release), _text(home, release, config.build.env).encode())
     if config.check.headers:
-        text = assignment(variables.CHECK_HEADERS, _check_headers(config), release)
-        _write(check_file(home, release), text.encode())
+        headers = assignment(variables.CHECK_HEADERS, _check_headers(config), release)
+        _write(check_file(home, release), headers.encode())
     if config.secrets:
         directory = secrets(home, release)
         incoming = _scratch(directory.parent, f".{release}-")
@@ -236,7 +236,7 @@ def handed_over(home: Home, release: str) -> dict[str, str]:
     return {variables.RELEASE: release, variables.SHARED: str(home.shared.absolute())}
 
 
-def for_server(home: Home, config: Config, private: str, runtime: str = "") -> dict[str, str]:
+def for_server(home: Home, config: Config, private: str, runtime: str) -> dict[str, str]:
     """Name the variables that only the server of a release gets; without a `private` socket it is rehearsed."""
     return {
         variables.RUNTIME: runtime,

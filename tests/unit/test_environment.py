@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gapless import assignments, environment
-from gapless.config.settings import Config
+from gapless.config.settings import Check, Config
 from gapless.errors import GaplessError
 from gapless.release.store import Store
 from tests.unit.release_kit import CONFIG
@@ -230,3 +230,11 @@ def test_a_release_goes_with_its_environment(tmp_path: Path) -> None:
     store.path("r2").rename(store.releases / ".removing-r2")
     store.clean()
     assert written(store.home) == []
+
+
+def test_headers_of_the_check_are_beside_the_variables(tmp_path: Path) -> None:
+    """Invariant 10: they are in a file of their own, and the release keeps its variables."""
+    read = Config(name="shop", command="serve", env={"A": "1"}, check=Check(headers={"x-token": "secret"}))
+    environment.fix(tmp_path, "r1", read, tmp_path)
+    assert environment.read(tmp_path, "r1") == {"A": "1"}
+    assert "x-token=secret" in environment.check_file(tmp_path, "r1").read_text()
