@@ -42,7 +42,7 @@ PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}  # the host's own Python makes t
 WITHIN = 900.0  # seconds for a command: builds install a lot
 HEADINGS = [
     "application",
-    "init took",
+    "command",
     "left to its author",
     "without that",
     "settings",

@@ -132,17 +132,7 @@ def render(name: str, found: Findings, ours: str) -> str:
         parts.append("\n[sandbox]\njit = true           # makes machine code while it runs\n")
     if found.env:
         parts.append("\n[env]\n" + "".join(f"{key} = {_quoted(value)}\n" for key, value in found.env.items()))
-    for head, table in (
-        ("[assets]", found.assets),
-        (
-            "[shared]             # what outlives a release: a link in each to a directory in $GAPLESS_SHARED",
-            found.shared,
-        ),
-        (
-            "[uploads]            # in $GAPLESS_SHARED, too: everybody gets what is in there who has its URL",
-            found.uploads,
-        ),
-    ):
+    for head, table in (("[assets]", found.assets), (SHARED, found.shared), (UPLOADS, found.uploads)):
         if table:
             parts.append(f"\n{head}\n" + "".join(f"{_quoted(key)} = {_quoted(at)}\n" for key, at in table.items()))
     if found.todo:

@@ -55,7 +55,7 @@ def command(
     chosen = Lines(lines, since, grep)
     last = project.app.log(wanted, chosen)
     refused = recognise(last, project.app.home.sandbox(wanted))
-    advice = [{"line": _said(one), "hint": one.advice} for one in refused]
+    advice = [{"line": one.said, "hint": one.advice} for one in refused]
     output.result({"release": wanted, "lines": last, "advice": advice}, *last)
     told = _advise(output, refused, set())
     if follow:
@@ -75,10 +75,5 @@ def _advise(output: Output, refused: Sequence[Symptom], told: set[Kind]) -> set[
     """Say what to set, each once; returns what was said by now."""
     for one in refused:
         if one.kind not in told:
-            output.advise(f"{one.advice} (for: {_said(one)})")
+            output.advise(f"{one.advice} (for: {one.said})")
     return told | {one.kind for one in refused}
-
-
-def _said(one: Symptom) -> str:
-    """The line without the release before it."""
-    return one.line.partition(" | ")[2] or one.line

@@ -38,7 +38,7 @@ def needs_keep_alive(manager: Manager) -> None:
 class Traffic:
     """Visitors that go on, each in a thread, until the block ends; counts what they lost."""
 
-    def __init__(self, visit: Callable[[], None], count: int) -> None:
+    def __init__(self, visit: Callable[[], object], count: int) -> None:
         self.requests = 0
         self.lost: list[str] = []
         self._visit = visit
@@ -77,7 +77,3 @@ def fine(response: Response) -> Response:
     if response.status != 200:
         raise Lost(f"status {response.status}")
     return response
-
-
-def void(_: object) -> None:
-    """Take no notice."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from gapless.conform.case import Failed, case
-from gapless.conform.expect import Traffic, ends, fine, good, void
+from gapless.conform.expect import Traffic, ends, fine, good
 from gapless.conform.manager import Manager
 from gapless.conform.started import Started
 from gapless.conform.visitor import head
@@ -22,7 +22,7 @@ RATE = 100.0  # requests a second
 @case("5.1", "a candidate that dies while it loads costs the release that serves no request")
 def survives_a_dead_candidate(manager: Manager) -> str:
     manager.start()
-    with Traffic(lambda: void(fine(manager.get())), 4) as traffic:
+    with Traffic(lambda: fine(manager.get()), 4) as traffic:
         dead = manager.launch(CONFORM_BROKEN="1", CONFORM_BOOT="1")
         dead.ended(10)
     return traffic.none_lost()
@@ -36,7 +36,7 @@ def hands_over_while_draining(manager: Manager) -> str:
     second = manager.replace(first)
     other = manager.visitor().send(head("/slow?2"))
     time.sleep(0.2)
-    with Traffic(lambda: void(fine(manager.get())), 2) as traffic:
+    with Traffic(lambda: fine(manager.get()), 2) as traffic:
         manager.replace(second)
         good(other.response())
         good(visitor.response())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from gapless.conform.case import NotApplicable, case, check
-from gapless.conform.expect import Traffic, fine, void
+from gapless.conform.expect import Traffic, fine
 from gapless.conform.manager import Manager
 from gapless.conform.started import READY, STARTS, wait_for
 
@@ -63,7 +63,7 @@ def says_no_ready(manager: Manager) -> str:
 @case("1.5", "SIGTERM while the app loads: ends, and takes no connection with it")
 def ends_while_it_loads(manager: Manager) -> str:
     old = manager.start()
-    with Traffic(lambda: void(fine(manager.get())), 2) as traffic:
+    with Traffic(lambda: fine(manager.get()), 2) as traffic:
         new = manager.launch(CONFORM_BOOT="6")
         wait_for(lambda: new.says(READY), manager.facts.seconds / 2 + 0.3)  # it is in the middle of it
         at = new.tell()

@@ -7,7 +7,7 @@ import threading
 import time
 
 from gapless.conform.case import NotApplicable, case, check
-from gapless.conform.expect import BODY, IDLE, Traffic, ends, fine, good, needs_keep_alive, void
+from gapless.conform.expect import BODY, IDLE, Traffic, ends, fine, good, needs_keep_alive
 from gapless.conform.manager import LINGER, Manager
 from gapless.conform.started import wait_for
 from gapless.conform.visitor import Lost, Visitor, head
@@ -19,7 +19,7 @@ LATER = 1.0  # seconds after SIGTERM: well within every budget
 @case("3.1", "a handover while GETs come on new connections loses none")
 def new_connections(manager: Manager) -> str:
     old = manager.start()
-    with Traffic(lambda: void(fine(manager.get())), 4) as traffic:
+    with Traffic(lambda: fine(manager.get()), 4) as traffic:
         manager.replace(old)
         ends(old)
     return traffic.none_lost()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gapless import variables
+from gapless.linux import procfs
 
 # What a manager does between fork and exec, as a program: LISTEN_PID is known there alone, and beside threads nothing
 # of ours may run between the two.
@@ -120,13 +121,9 @@ class Started:
             return None
 
     def pids(self) -> list[int]:
-        """Its processes: those of its session."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                if int(path.read_text().rpartition(")")[2].split()[3]) == self.process.pid:
-                    found.append(int(path.parent.name))
-        return found
+        """Its processes: those of its session. The first is none of them once it has been waited for."""
+        runs = self.runs
+        return [pid for pid in procfs.session(self.process.pid) if runs or pid != self.process.pid]
 
     def close(self) -> None:
         """End all of it."""

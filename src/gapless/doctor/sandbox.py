@@ -16,7 +16,7 @@ COMPILERS = {"llvmlite": "numba"}  # packages that make code while they run, and
 def refused(lines: Sequence[str], sandbox: Sandbox) -> list[Finding]:
     """Judge the last lines of the log of the current release."""
     return [
-        Finding("sandbox", Severity.WARNING, f"it refused {one.kind}: {one.line.partition(' | ')[2]}", one.advice)
+        Finding("sandbox", Severity.WARNING, f"it refused {one.kind}: {one.said}", one.advice)
         for one in recognise(lines, sandbox)
     ]
 

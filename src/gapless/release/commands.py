@@ -51,7 +51,8 @@ class OwnJobs:
         with locked as kept, bounded:
             keep = [kept] if kept else []
             run(
-                *(kind, argv),
+                kind,
+                argv,
                 store=self.store,
                 release=release,
                 timeout=timeout,

@@ -52,6 +52,11 @@ class Symptom:
         """What to set, or to leave out."""
         return ADVICE[self.kind]
 
+    @property
+    def said(self) -> str:
+        """The line, without the release that a log has before it."""
+        return self.line.partition(" | ")[2] or self.line
+
 
 @dataclass(frozen=True)
 class _Signs:
