@@ -82,36 +82,45 @@ def run(
     What it leaves running ends with it. Raises GaplessError with the last 30 lines of the log.
     """
     log = store.log(release)
-    process: subprocess.Popen[bytes] | None = None
-    with nothing_left():
-        try:
-            options = _options(store, release, around, builds=kind.builds)
-            options["env"] |= told.variables
-            with said_to(told.text) as text, log.open("ab") as output, signals.held():
-                process = subprocess.Popen(
-                    argv,
-                    stdin=text if told.text else subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # a group of its own, and no terminal to ask for a password on
-                    pass_fds=pass_fds,
-                    **options,
-                )
-            status = process.wait(timeout)
-        except OSError as error:
-            raise refusal(f"start the {kind} of", release, error) from error
-        except BaseException as error:  # Ctrl-C came to this process only
-            if process is not None:
-                end(process)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise failure(kind, release, log, f"it took longer than {timeout:g} s", told.name) from None
-            raise
+    try:
+        options = _options(store, release, around, builds=kind.builds)
+        options["env"] |= told.variables
+        with log.open("ab") as output:
+            status = waited(argv, told.text, output, timeout, pass_fds=pass_fds, **options)
+    except OSError as error:
+        raise refusal(f"start the {kind} of", release, error) from error
+    except subprocess.TimeoutExpired:
+        raise failure(kind, release, log, f"it took longer than {timeout:g} s", told.name) from None
     if status:
         raise failure(kind, release, log, how_it_ended(status), told.name)
 
 
+def waited(argv: Sequence[str], text: str, output: BinaryIO, within: float, **options: Any) -> int:
+    """Run `argv` with `text` on its standard input, and wait; its status. What it leaves running ends with it.
+
+    Raises OSError, or subprocess.TimeoutExpired after `within` seconds: then it is ended, as by Ctrl-C.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    with nothing_left():
+        try:
+            with _said_to(text) as said, signals.held():
+                process = subprocess.Popen(
+                    argv,
+                    stdin=said if text else subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # a group of its own, and no terminal to ask for a password on
+                    **options,
+                )
+            return process.wait(within)
+        except BaseException:  # Ctrl-C came to this process only
+            if process is not None:
+                end(process)
+            raise
+
+
 @contextlib.contextmanager
-def said_to(text: str) -> Iterator[BinaryIO]:
+def _said_to(text: str) -> Iterator[BinaryIO]:
     """A file with `text`, for the standard input of a command: nobody waits until it is read. Raises OSError."""
     with tempfile.TemporaryFile() as file:
         file.write(text.encode())

@@ -16,11 +16,9 @@ from typing import BinaryIO
 from gapless.config.settings import Notify
 from gapless.errors import GaplessError
 from gapless.home import Home
-from gapless.linux import signals
 from gapless.linux.disk import refusal
-from gapless.linux.orphans import nothing_left
 from gapless.linux.upwards import writers, writers_above
-from gapless.release.commands import end, said_to
+from gapless.release.commands import waited
 from gapless.switch.job import Told, how_it_ended
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -31,30 +29,16 @@ LAST = 4096  # bytes of what it wrote last
 def tell(notify: Notify, home: Home, told: Told) -> None:
     """Run the program of `notify` and wait until it has ended. Raises GaplessError."""
     must_be_ours(notify, home)
-    program, process = notify.argv[0], None
-    with nothing_left(), tempfile.TemporaryFile() as output:
+    program = notify.argv[0]
+    with tempfile.TemporaryFile() as output:
         try:
             # The same for whoever deploys, from whatever shell.
             env = {"PATH": PATH, "HOME": pwd.getpwuid(os.geteuid()).pw_dir, "LANG": "C.UTF-8", **told.variables}
-            with said_to(told.text) as text, signals.held():
-                process = subprocess.Popen(
-                    notify.argv,
-                    stdin=text,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    cwd="/",
-                    env=env,
-                )
-            status = process.wait(notify.timeout)
+            status = waited(notify.argv, told.text, output, notify.timeout, cwd="/", env=env)
         except (OSError, KeyError) as error:
             raise refusal("run [notify]", program, error) from error
-        except BaseException as error:
-            if process is not None:
-                end(process)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise GaplessError("run [notify]", program, f"it took longer than {notify.timeout:g} s") from None
-            raise
+        except subprocess.TimeoutExpired:
+            raise GaplessError("run [notify]", program, f"it took longer than {notify.timeout:g} s") from None
         if status:
             raise GaplessError("run [notify]", program, f"{how_it_ended(status)}{_last(output)}")
 
