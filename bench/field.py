@@ -27,17 +27,8 @@ from bench.gateway import gateway
 
 PAGE = Path(__file__).parents[1] / "docs" / "applications.md"
 REQUIREMENTS = Path(__file__).parents[1] / "tests/host/requirements.sh"
-WRITE = """
-import json, pathlib, sys
-pathlib.Path(sys.argv[1]).mkdir(exist_ok=True)
-for name, text in json.load(sys.stdin).items():
-    path = pathlib.Path(sys.argv[1], name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-"""
 COMMIT = "git add -A && git -c user.name=a -c user.email=a@example.com commit -qm one"
 CHANGED = "date +%N > changed.txt && git add changed.txt"  # what the second release has
-PYTHON = "/usr/bin/python3"
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}  # the host's own Python makes the virtual environments
 WITHIN = 900.0  # seconds for a command: builds install a lot
 HEADINGS = [
@@ -78,13 +69,14 @@ def trial(host: Host, name: str, one: Application) -> Tried:
     tried, project = Tried(one), f"/opt/{name}"
     began = time.monotonic()
     try:
-        _write(host, project, one.files)
+        host.run("mkdir", "-p", project)
+        host.write_all(project, one.files)
         for line in (*one.made, "git init -q", COMMIT):
             _do(host, project, line)
         _do(host, project, "gapless init")
-        _write(host, project, one.written)
+        host.write_all(project, one.written)
         for name_of_file, parts in one.edited.items():
-            _write(host, project, {name_of_file: _edited(host.read(f"{project}/{name_of_file}"), parts)})
+            host.write_all(project, {name_of_file: _edited(host.read(f"{project}/{name_of_file}"), parts)})
         for line in (*one.then, COMMIT):
             _do(host, project, line)
         settings = tomllib.loads(host.read(f"{project}/gapless.toml"))
@@ -100,10 +92,6 @@ def trial(host: Host, name: str, one: Application) -> Tried:
         host.gapless("down", "--data", "--yes", cwd=project, timeout=WITHIN, check=False)
     tried.seconds = time.monotonic() - began
     return tried
-
-
-def _write(host: Host, project: str, files: dict[str, str]) -> None:
-    host.run(PYTHON, "-c", WRITE, project, stdin=json.dumps(files))
 
 
 def _edited(text: str, parts: dict[str, str]) -> str:

@@ -6,26 +6,21 @@ import contextlib
 import http.server
 import select
 import socket
-import threading
 from collections.abc import Iterator
 
 from tests.host.host import Host
+from tests.host.serving import HostServer
 
 CHUNK = 1 << 16
 WITHIN = 20.0  # seconds for a connection to somebody
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 
-class Gateway(http.server.ThreadingHTTPServer):
-    """A proxy that takes CONNECT alone; `url` is where those in the host reach it."""
-
-    daemon_threads = True
+class Gateway(HostServer):
+    """A proxy that takes CONNECT alone."""
 
     def __init__(self, host: Host) -> None:
-        super().__init__((host.address, 0), Tunnel, bind_and_activate=False)
-        self.socket.close()
-        self.socket = host.inside(lambda: socket.create_server((host.address, 0), backlog=128))
-        self.url = f"http://{host.address}:{self.socket.getsockname()[1]}"
+        super().__init__(host, Tunnel)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of clients that went away."""
@@ -67,10 +62,4 @@ def gateway(host: Host) -> Iterator[None]:
         host.write("/etc/pip.conf", f"[global]\nproxy = {one.url}\ncert = {AUTHORITIES}\n")
         for path in ("/etc/npmrc", "/usr/etc/npmrc"):  # Debian's npm, and npm's own
             host.write(path, f"proxy={one.url}\nhttps-proxy={one.url}\ncafile={AUTHORITIES}\nupdate-notifier=false\n")
-        thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.1})
-        thread.start()
-        try:
-            yield
-        finally:
-            one.shutdown()
-            thread.join()
+        yield

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gapless.conform.battery import CASES
+from gapless.conform.case import Outcome
 
 ROOT = Path(__file__).parents[1]
 PLACE = ROOT / ".scorecard"  # the field's own environment
@@ -120,7 +121,7 @@ def counts(kept: dict[str, Any]) -> str:
     if kept["error"]:
         return f"cannot be tested: {kept['error']}"
     outcomes = [outcome for outcome, _ in kept["cases"].values()]
-    return ", ".join(f"{outcomes.count(name)} {name}" for name in ("pass", "fail", "not applicable"))
+    return ", ".join(f"{outcomes.count(name)} {name}" for name in Outcome)
 
 
 def changes(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[str]:
@@ -157,7 +158,7 @@ def page(rows: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
     ]
     for one in rows:
         outcomes = [outcome for outcome, _ in one["cases"].values()]
-        numbers = [str(outcomes.count(name)) for name in ("pass", "fail", "not applicable")]
+        numbers = [str(outcomes.count(name)) for name in Outcome]
         fails = " ".join(number for number, (outcome, _) in one["cases"].items() if outcome == "fail")
         cells = [one["name"], one["version"], one["date"], *numbers, one["error"] or fails]
         lines.append("| " + " | ".join(cells) + " |")

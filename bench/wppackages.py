@@ -24,7 +24,7 @@ from tests.host.ansible import Playbooks, install_collection, installing, make_b
 from tests.host.host import REQUIREMENTS, Host, install_requirements
 from tests.host.lan import Lan
 from tests.host.proxies import logged
-from tests.host.registry import registry
+from tests.host.registry import Registry
 from tests.support import wait_until
 
 from bench.__main__ import put_between
@@ -114,7 +114,7 @@ def made(folder: Path) -> Iterator[tuple[list[Service], Clients]]:
     with Lan() as lan, Host() as server, Host() as visitors, contextlib.ExitStack() as stack:
         make_bare(server)
         address, other = lan.join(server, HOST), lan.join(visitors, "clients")
-        index = stack.enter_context(registry(INDEX, server))
+        index = stack.enter_context(Registry(INDEX, server))
         server.run("sh", "-c", PREPARE, timeout=120)
         server.write("/etc/pip.conf", f"[global]\nindex-url = {index.url}/simple\ntrusted-host = {server.address}\n")
         project = Project(folder / "wppackages", f"http://{other}:{UPSTREAM_PORT}")

@@ -6,6 +6,7 @@ In namespaces of its own, which takes Linux and root.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shlex
@@ -42,6 +43,14 @@ exec setpriv --reuid="$0" --regid="$(id -g "$0")" --init-groups --reset-env --pd
 """
 
 T = TypeVar("T")
+# A program of the host that writes files below its argument: JSON on standard input has their names and texts.
+WRITE = """
+import json, pathlib, sys
+for name, text in json.load(sys.stdin).items():
+    path = pathlib.Path(sys.argv[1], name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+"""
 
 
 def install_requirements() -> None:
@@ -240,6 +249,10 @@ class Host:
         """Write a file inside, root's, and the directories that it needs."""
         script = 'mkdir -p "$(dirname "$1")" && cat > "$1" && chmod "$2" "$1"'
         self.run("sh", "-c", script, "sh", str(path), f"{mode:o}", stdin=text)
+
+    def write_all(self, folder: str | Path, files: Mapping[str, str]) -> None:
+        """Write files below a folder inside, by their names there."""
+        self.run("/usr/bin/python3", "-c", WRITE, str(folder), stdin=json.dumps(dict(files)))
 
     def read(self, path: str | Path) -> str:
         """The text of a file inside."""

@@ -8,7 +8,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -199,32 +199,44 @@ class Visits:
 
 
 @contextlib.contextmanager
-def visits(shop: Shop) -> Iterator[Visits]:
-    """Four visitors inside the host: each makes one request after the other, on a new connection each."""
-    seen, over = Visits(), threading.Event()
+def again_and_again(host: Host, call: Callable[[], None], *, threads: int, pause: float) -> Iterator[None]:
+    """Have so many threads inside the host `call`, each with a `pause` (seconds) after it, while the block runs."""
+    over = threading.Event()
 
-    def visit() -> None:
+    def go_on() -> None:
         while not over.is_set():
-            began = time.monotonic()
-            try:
-                connection = http.client.HTTPConnection(Host.address, shop.port, timeout=30)
-                connection.request("GET", "/", headers={"Connection": "close"})
-                response = connection.getresponse()
-                text = response.read().decode()
-                assert response.status == 200, text
-                seen.answers.append((began, text))
-            except (OSError, http.client.HTTPException, AssertionError) as error:
-                seen.losses.append((began, time.monotonic(), repr(error)))
-            finally:
-                connection.close()
-            over.wait(0.01)
+            call()
+            over.wait(pause)
 
-    threads = [threading.Thread(target=shop.host.inside, args=(visit,)) for _ in range(4)]
-    for thread in threads:
+    running = [threading.Thread(target=host.inside, args=(go_on,)) for _ in range(threads)]
+    for thread in running:
         thread.start()
     try:
-        yield seen
+        yield
     finally:
         over.set()
-        for thread in threads:
+        for thread in running:
             thread.join()
+
+
+@contextlib.contextmanager
+def visits(shop: Shop) -> Iterator[Visits]:
+    """Four visitors inside the host: each makes one request after the other, on a new connection each."""
+    seen = Visits()
+
+    def visit() -> None:
+        began = time.monotonic()
+        try:
+            connection = http.client.HTTPConnection(Host.address, shop.port, timeout=30)
+            connection.request("GET", "/", headers={"Connection": "close"})
+            response = connection.getresponse()
+            text = response.read().decode()
+            assert response.status == 200, text
+            seen.answers.append((began, text))
+        except (OSError, http.client.HTTPException, AssertionError) as error:
+            seen.losses.append((began, time.monotonic(), repr(error)))
+        finally:
+            connection.close()
+
+    with again_and_again(shop.host, visit, threads=4, pause=0.01):
+        yield seen

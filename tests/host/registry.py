@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import http.server
 import re
-import socket
 import sys
-import threading
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from tests.host.host import Host
+from tests.host.serving import HostServer
 
 FOR_EVER = "max-age=365000000, immutable, public"  # as PyPI and npm's own say of a file
 
 
-class Registry(http.server.ThreadingHTTPServer):
+class Registry(HostServer):
     """Serves what is in `folder`: wheels, and npm's tarballs; `served` are the files that it gave away."""
 
     def __init__(self, folder: Path, host: Host) -> None:
         self.folder, self.served = folder, list[str]()
-        super().__init__((host.address, 0), Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = host.inside(lambda: socket.create_server((host.address, 0), backlog=128))
-        self.url = f"http://{host.address}:{self.socket.getsockname()[1]}"
+        super().__init__(host, Handler)
 
     def page(self, path: str) -> tuple[str, bytes]:
         """The kind and the content of what a client asks for. Raises FileNotFoundError."""
@@ -98,16 +92,3 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-@contextlib.contextmanager
-def registry(folder: Path, host: Host) -> Iterator[Registry]:
-    """A registry of what is in `folder`, on the loopback of `host`."""
-    with Registry(folder, host) as one:
-        thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield one
-        finally:
-            one.shutdown()
-            thread.join()

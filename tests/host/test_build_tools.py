@@ -14,7 +14,7 @@ from tests import generated
 from tests.host import packages, tools
 from tests.host.host import PROJECT, Host
 from tests.host.life import Shop
-from tests.host.registry import Registry, registry
+from tests.host.registry import Registry
 from tests.host.tools import RECIPES, TOOLS, UV, Tool
 from tests.starts import DJANGO, STARTS, compare, own_modules
 from tests.support import figure
@@ -33,13 +33,6 @@ const app = require("node:http").createServer((_, response) => response.end("hel
 require("is-number")("/")
 app.listen(3000)
 """
-WRITE = """
-import json, pathlib, sys
-for name, text in json.load(sys.stdin).items():
-    path = pathlib.Path(sys.argv[1], name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,7 +45,7 @@ def _packages(_bootable: None) -> None:
 @pytest.fixture(scope="module")
 def packed(host: Host) -> Iterator[Registry]:
     """The registry that the host's administrator has set up, and the tools from there."""
-    with registry(packages.FOLDER, host) as one:
+    with Registry(packages.FOLDER, host) as one:
         host.write("/etc/pip.conf", f"[global]\nindex-url = {one.url}/simple\ntrusted-host = {host.address}\n")
         host.run("sh", "-ec", INSTALL, one.url)
         yield one
@@ -72,7 +65,7 @@ def write(shop: Shop, tool: Tool, url: str = "") -> None:
     """A project that is built with `tool`, and locked."""
     files = {name: text.replace("@REGISTRY@", url) for name, text in tool.files.items()}
     files["gapless.toml"] = tool.config
-    shop.host.run(packages.PYTHON, "-c", WRITE, shop.project, stdin=json.dumps(files))
+    shop.host.write_all(shop.project, files)
     if tool.lock:
         shop.host.run(*tool.lock.replace("@REGISTRY@", url).split(), cwd=shop.project)
 
@@ -149,7 +142,7 @@ def test_a_generated_project_comes_up_as_init_builds_it(shop: Shop, packed: Regi
     assert packed
     generated.django(tmp_path)
     files = {str(one.relative_to(tmp_path)): one.read_text() for one in tmp_path.rglob("*.py")}
-    shop.host.run(packages.PYTHON, "-c", WRITE, shop.project, stdin=json.dumps(files | {"requirements.txt": "django"}))
+    shop.host.write_all(shop.project, files | {"requirements.txt": "django"})
     todo = json.loads(shop("init", "--json").stdout)["todo"]
     settings = f"{shop.project}/{generated.SETTINGS}"
     shop.host.write(settings, generated.as_advised(shop.host.read(settings), todo))
@@ -168,7 +161,7 @@ def test_a_node_project_comes_up_as_init_and_its_refusal_advise(shop: Shop, pack
         "index.js": PORT,
         ".npmrc": f"registry={packed.url}/npm/\n",
     }
-    shop.host.run(packages.PYTHON, "-c", WRITE, shop.project, stdin=json.dumps(files))
+    shop.host.write_all(shop.project, files)
     shop.host.run("npm", "install", "--silent", "--package-lock-only", cwd=shop.project)
     said = json.loads(shop("init", "--json").stdout)
     assert said["command"] == "node index.js"

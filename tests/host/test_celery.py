@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import subprocess
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.host import PROJECT, Host
-from tests.host.life import Shop, leaving_nothing
+from tests.host.life import Shop, again_and_again, leaving_nothing
 from tests.support import wait_until
 
 DEPLOYS = int(os.environ.get("DEPLOYS", "3"))
@@ -57,34 +56,23 @@ class Orders:
 @contextlib.contextmanager
 def orders(shop: Shop) -> Iterator[Orders]:
     """Two visitors inside the host who order one thing after the other, each on a new connection."""
-    seen, over, numbers = Orders(), threading.Event(), itertools.count(1)
+    seen, numbers = Orders(), itertools.count(1)
 
     def order() -> None:
-        while not over.is_set():
-            connection = http.client.HTTPConnection(Host.address, shop.port, timeout=30)
-            try:
-                name = str(next(numbers))
-                connection.request("POST", f"/orders/{name}", headers={"Connection": "close"})
-                response = connection.getresponse()
-                text = response.read().decode()
-                (seen.accepted if response.status == 202 else seen.failed).append(
-                    name if response.status == 202 else text
-                )
-            except (OSError, http.client.HTTPException) as error:
-                seen.failed.append(repr(error))
-            finally:
-                connection.close()
-            over.wait(0.3)
+        connection = http.client.HTTPConnection(Host.address, shop.port, timeout=30)
+        try:
+            name = str(next(numbers))
+            connection.request("POST", f"/orders/{name}", headers={"Connection": "close"})
+            response = connection.getresponse()
+            text = response.read().decode()
+            (seen.accepted if response.status == 202 else seen.failed).append(name if response.status == 202 else text)
+        except (OSError, http.client.HTTPException) as error:
+            seen.failed.append(repr(error))
+        finally:
+            connection.close()
 
-    threads = [threading.Thread(target=shop.host.inside, args=(order,)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
+    with again_and_again(shop.host, order, threads=2, pause=0.3):
         yield seen
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 def shipped(shop: Shop) -> list[tuple[str, str]]:

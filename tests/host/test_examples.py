@@ -16,7 +16,7 @@ import pytest
 from tests.host import packages
 from tests.host.host import PROJECT, Host
 from tests.host.life import Shop, leaving_nothing
-from tests.host.registry import registry
+from tests.host.registry import Registry
 from tests.host.test_postgres import server
 from tests.host.traffic import traffic
 from tests.support import wait_until
@@ -60,7 +60,7 @@ def _packages(_bootable: None) -> None:
 @contextlib.contextmanager
 def example(host: Host, folder: str, name: str) -> Iterator[Shop]:
     """The project of an example on a host that has a registry of its packages; nothing of it is left afterwards."""
-    with registry(packages.FOLDER, host) as one, leaving_nothing(Shop(host, name, 8000)) as shop:
+    with Registry(packages.FOLDER, host) as one, leaving_nothing(Shop(host, name, 8000)) as shop:
         host.write("/etc/pip.conf", f"[global]\nindex-url = {one.url}/simple\ntrusted-host = {host.address}\n")
         host.run("sh", "-c", f"mkdir -p {shop.project}; cp -r {EXAMPLES / folder}/. {shop.project}")
         yield shop

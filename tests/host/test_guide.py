@@ -10,7 +10,7 @@ from tests.host import debs, packages
 from tests.host.ansible import Playbooks, install_collection, installing, make_bare
 from tests.host.host import PROJECT, Host
 from tests.host.lan import Lan
-from tests.host.registry import registry
+from tests.host.registry import Registry
 from tests.support import wait_until
 
 GUIDE = (PROJECT / "docs" / "guide.md").read_text()
@@ -63,7 +63,7 @@ def test_the_guide_leads_from_an_empty_host_to_a_proven_deploy(fresh_host: Host)
     host.run("git", "config", "--global", f"url.{REPOSITORY}.insteadOf", "https://git.example.com/shop")
     host.run("sh", "-ec", COMMIT, cwd=REPOSITORY)
     said, kept, there = {}, "", "/"
-    with registry(folder, host) as index:
+    with Registry(folder, host) as index:
         host.run("rm", "-rf", "/etc/xdg/pip")
         host.write("/etc/pip.conf", f"[global]\nindex-url = {index.url}/simple\ntrusted-host = {host.address}\n")
         for line in commands():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import json
 import re
 import shlex
-import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +18,7 @@ from tests.host.conftest import _boot
 from tests.host.host import PROJECT, Host
 from tests.host.life import Shop, app_up
 from tests.host.proxies import install_caddy
+from tests.host.serving import HostServer
 from tests.support import GAPLESS, wait_until
 
 HOOKS_PAGE, MONITORING_PAGE = ((PROJECT / "docs" / f"{name}.md").read_text() for name in ("hooks", "monitoring"))
@@ -45,15 +43,12 @@ class Message:
     body: Any
 
 
-class Receiver(http.server.ThreadingHTTPServer):
-    """A server on the loopback of `host` that keeps what is posted to it."""
+class Receiver(HostServer):
+    """Keeps what is posted to it."""
 
     def __init__(self, host: Host) -> None:
         self.messages: list[Message] = []
-        super().__init__((host.address, 0), Posted, bind_and_activate=False)
-        self.socket.close()
-        self.socket = host.inside(lambda: socket.create_server((host.address, 0), backlog=16))
-        self.url = f"http://{host.address}:{self.socket.getsockname()[1]}"
+        super().__init__(host, Posted)
 
 
 class Posted(http.server.BaseHTTPRequestHandler):
@@ -69,18 +64,6 @@ class Posted(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing: what counts is in `messages`."""
-
-
-@contextlib.contextmanager
-def receiving(host: Host) -> Iterator[Receiver]:
-    with Receiver(host) as one:
-        thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield one
-        finally:
-            one.shutdown()
-            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +125,7 @@ def test_a_chat_is_told_by_the_program_of_the_page(shop: Shop) -> None:
     """A deploy, a failed one, and one that its watch turns back: root's program tells of each, by a secret address."""
     page = files(HOOKS_PAGE)
     shop.host.write(TELL_CHAT, page["tell-chat"], 0o755)
-    with receiving(shop.host) as chat:
+    with Receiver(shop.host) as chat:
         shop.host.write("/etc/gapless/chat-url", f"{chat.url}/hooks/secret\n", 0o600)
         shop.write(config=page["chat.toml"])
         release = shop.deploy()
@@ -169,7 +152,7 @@ def test_a_chat_is_told_by_the_program_of_the_page(shop: Shop) -> None:
 def test_sentry_is_told_by_the_hook_of_the_page(shop: Shop) -> None:
     """The release and its deploy, with the token of the app's own file of variables."""
     page = files(HOOKS_PAGE)
-    with receiving(shop.host) as sentry:
+    with Receiver(shop.host) as sentry:
         shop.host.write(f"{shop.project}/sentry.py", page["sentry.py"])
         shop.host.write(f"{shop.project}/.env", f"SENTRY_AUTH_TOKEN={TOKEN}\n", 0o600)
         shop.write(config=page["sentry.toml"].replace("https://sentry.io", sentry.url))

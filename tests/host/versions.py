@@ -14,7 +14,7 @@ from tests import older
 from tests.host import debs, packages
 from tests.host.host import PROJECT, Host
 from tests.host.life import Shop
-from tests.host.registry import registry
+from tests.host.registry import Registry
 
 [BLOCK] = re.findall(r"^```console\n(.*?)^```", (PROJECT / "docs" / "upgrade.md").read_text(), re.MULTILINE | re.DOTALL)
 INSTALL, RENEW = (BLOCK.splitlines()[:3], BLOCK.splitlines()[4:])  # in between is the way into the project
@@ -49,7 +49,7 @@ def versions(host: Host, folder: Path) -> Iterator[Versions]:
     for one in (older.WHEEL, *wheels.glob("*.whl")):
         shutil.copy(one, folder)
     assert {one.name.split("-")[1] for one in folder.glob("gapless-*")} == {VERSION, older.VERSION}
-    with registry(folder, host) as index:
+    with Registry(folder, host) as index:
         host.write("/etc/pip.conf", f"[global]\nindex-url = {index.url}/simple\ntrusted-host = {host.address}\n")
         yield Versions(host)
 
