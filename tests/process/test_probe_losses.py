@@ -146,7 +146,7 @@ def test_a_late_answer_is_not_given_to_the_next_request() -> None:
         Failure.TIMEOUT,
         *[None] * 4,
     ]
-    assert server.connections == 2
+    assert server.connections >= 2
 
 
 def test_malformed() -> None:

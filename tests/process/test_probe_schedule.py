@@ -73,10 +73,11 @@ def test_no_connection_is_left_open(cancelled: bool) -> None:
 
     async def check() -> None:
         ended = asyncio.Semaphore(0)
+        answering = True
 
         async def answering_at_first(peer: Peer) -> None:
             while await peer.request() is not None:
-                if peer.number <= 4:
+                if answering:
                     peer.send()
             ended.release()
 
@@ -92,14 +93,16 @@ def test_no_connection_is_left_open(cancelled: bool) -> None:
             assert task.cancelled() is cancelled
             for _ in range(server.connections):
                 await ended.acquire()
-            assert server.connections == 4
+            idle = server.connections
+            assert idle >= 4
 
+            answering = False
             hung = asyncio.create_task(probe(plan_for(server.url, Kind.NEW, duration_seconds=None)))
-            while server.connections < 8:
+            while server.connections < idle + 4:
                 await asyncio.wait((hung,), timeout=0.01)
             hung.cancel()
             await asyncio.wait((hung,))
-            for _ in range(server.connections - 4):
+            for _ in range(server.connections - idle):
                 await ended.acquire()
 
     asyncio.run(check())
