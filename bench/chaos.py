@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import bisect
 import contextlib
 import json
 import os
@@ -73,6 +74,7 @@ class Walk(Soak):
     def __init__(self, host: Host, way: OnHost, seed: int) -> None:
         super().__init__(host, way, seed)
         self.done: list[str] = []
+        self.began: list[float] = []  # when each step of `done` began, unix seconds
         self.kinds: dict[str, Callable[[], None]] = {
             "deploy": self.way.deploy,
             "rollback": self._rollback,
@@ -99,7 +101,7 @@ class Walk(Soak):
             if cut:
                 self.host.boot()
                 self.way.rebooted()
-                self.done.append(Victim.POWER)
+                self._begin(Victim.POWER)
                 self.host.inside(lambda: self._judge(f"{len(self.done)}: {Victim.POWER}"))
         self.way.stop()
         samples = [sample for result in results for sample in result.samples]
@@ -110,8 +112,7 @@ class Walk(Soak):
     async def _part(self, names: list[str], *, cut: bool) -> Result:
         async with load(self.plan) as running:
             for name in names:
-                self.done.append(name)
-                print(f"\r{len(self.done)} {name:<24}", end="", flush=True)
+                self._begin(name)
                 await asyncio.to_thread(self._step, name)
             cut_at = 0.0
             while cut and not cut_at:
@@ -119,6 +120,17 @@ class Walk(Soak):
         if cut:
             self.outcome.power.append((cut_at, time.time()))
         return running.result
+
+    def _begin(self, name: str) -> None:
+        self.done.append(name)
+        self.began.append(time.time())
+        print(f"\r{len(self.done)} {name:<24}", end="", flush=True)
+
+    def during(self, began: float, ended: float) -> str:
+        """Name the steps that went on from the one moment to the other, each with the seconds since it began."""
+        first = max(bisect.bisect(self.began, began) - 1, 0)
+        steps = range(first, max(bisect.bisect(self.began, ended), first + 1))
+        return ", ".join(f"{number + 1} {self.done[number]} + {ended - self.began[number]:.3f} s" for number in steps)
 
     def _step(self, name: str) -> None:
         what = f"{len(self.done)}: {name}"
@@ -233,7 +245,7 @@ def main() -> None:
     for line in walk.outcome.wrong:
         print(line)
     for one in measured.verdict.losses:
-        print(f"{one.kind} {one.failure} {one.detail}, at {one.ended_at - measured.verdict.started_at:.3f} s")
+        print(f"{one.kind} {one.failure} {one.detail}, in {walk.during(one.scheduled_at, one.ended_at)}")
     if options.steps >= STEPS:
         into_readme("chaos", text)
     sys.exit(bool(walk.outcome.wrong) or not measured.ok)

@@ -272,9 +272,9 @@ def test_out_of_descriptors_connections_wait_in_the_queue(run: start) -> None:
     one = run(*argv, sockets=[sock])
     one.says("serving")
     visitors = [socket.create_connection(sock.getsockname(), timeout=10) for _ in range(45)]
+    for visitor in visitors:  # with something to answer, each: who says nothing would have to go
+        visitor.sendall(REQUEST.replace(b"GET /", b"GET /slow").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     one.says("cannot accept: Too many open files")
-    for visitor in visitors:
-        visitor.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     for visitor in visitors:
         assert visitor.recv(1000).startswith(b"HTTP/1.1 200")
         visitor.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import heapq
 import logging
+import select
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -101,10 +102,10 @@ class Door:
 
     def make_room(self, connections: Collection[Any]) -> bool:
         """Close the oldest connections without a byte, and tell whether there were any."""
-        unread = [one for one in connections if one.is_unread and not one.turned_away]
-        for protocol in heapq.nsmallest(-(-len(unread) // CROWD), unread, key=lambda one: one.number):
+        silent = _silent([one for one in connections if one.is_unread and not one.turned_away])
+        for protocol in heapq.nsmallest(-(-len(silent) // CROWD), silent, key=lambda one: one.number):
             self.turn_away(protocol, Turned.UNREAD, [])
-        return bool(unread)
+        return bool(silent)
 
     def say(self) -> None:
         """Log, once a minute at most, how many were turned away since the last time."""
@@ -114,3 +115,13 @@ class Door:
         more = (f"{count - self._said[why]} {why}" for why, count in self.counts.items() if count > self._said[why])
         log.warning("turned away: %s", ", ".join(more).replace("_", " "))
         self._said, self._said_at = dict(self.counts), now
+
+
+def _silent(unread: Collection[Any]) -> list[Any]:
+    """The `unread` from whose clients not a byte has come: what we have not read may be in the kernel, and is asked."""
+    by_number = {protocol.transport.get_extra_info("socket").fileno(): protocol for protocol in unread}
+    poll = select.poll()
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    spoke = {number for number, _ in poll.poll(0)}
+    return [protocol for number, protocol in by_number.items() if number not in spoke]

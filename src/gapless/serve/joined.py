@@ -1,0 +1,54 @@
+"""A response's head and the first part of its body leave in one piece: one call, one segment, one wake-up less."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+SMALL = 1 << 16  # bytes: what is longer is not worth a copy
+
+
+class Joined:
+    """Stands before the `transport` of one response, which `cycle` sends, and keeps its head for a moment.
+
+    uvicorn writes the head by itself. Most apps have their body at hand then: what comes in the same step of the loop
+    goes with the head. Else the head leaves in the next step, so that a stream begins when its app says so.
+    """
+
+    __slots__ = ("_cycle", "_head", "_loop", "_seen", "_transport")
+
+    def __init__(self, transport: Any, cycle: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._cycle = cycle
+        self._loop = loop
+        self._head = b""
+        self._seen = False
+
+    def write(self, data: bytes) -> None:
+        """Write what the cycle has; its head soon, unless nothing follows a head (RFC 9110, 9.3.2)."""
+        if self._head:
+            if len(data) <= SMALL:
+                data = self._head + data
+            else:
+                self._transport.write(self._head)
+            self._head = b""
+        elif not self._seen and self._cycle.response_started:
+            self._seen = True
+            if self._cycle.scope["method"] != "HEAD":
+                self._head = data
+                self._loop.call_soon(self._flush)
+                return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Write what is left, and close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
