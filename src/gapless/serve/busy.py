@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import select
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +63,16 @@ def is_waiting(protocol: Any) -> bool:
     return kind in (Kind.UNREAD, Kind.IDLE) or (what is not None and what is getattr(protocol, "scope", None))
 
 
+def unheard(protocols: Collection[Any]) -> set[Any]:
+    """Those of `protocols` whose clients have sent something that we have not read yet: the kernel has it."""
+    here = (protocol for protocol in protocols if not protocol.transport.is_closing())  # else its number is another's
+    by_number = {protocol.transport.get_extra_info("socket").fileno(): protocol for protocol in here}
+    poll = select.poll()
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return {by_number[number] for number, _ in poll.poll(0)}
+
+
 @dataclass
 class Work:
     """One thing that a connection is busy with. Times are seconds of the drain, in which all work has begun by then."""
@@ -84,6 +96,21 @@ class Work:
                 work.body, work.length, work.moved = what.body, length, now
         return work
 
+    def is_over(self, protocol: Any, settings: Settings, now: float) -> bool:
+        """Whether its budget has ended, and no word of its client waits to be read that came within the budget.
+
+        The app may have held up the loop for longer than a budget: whoever sent something meanwhile did so in time.
+        """
+        if now < self.end(settings):
+            return False
+        if self.kind is Kind.STREAM or (self.kind is Kind.REQUEST and now >= self._last(settings)):
+            return True
+        return not unheard([protocol])
+
+    def _last(self, settings: Settings) -> float:
+        """When the budget of a request ends at the latest, whatever still comes."""
+        return self.since + max(settings.streams, settings.requests)
+
     def end(self, settings: Settings) -> float:
         """When its budget ends."""
         match self.kind:
@@ -92,7 +119,7 @@ class Work:
             case Kind.UNREAD:  # its client may be a slow sender, or a proxy's spare connection
                 return self.since + max(settings.linger, settings.requests)
             case Kind.REQUEST if getattr(self.what, "more_body", False):  # an upload, as long as it makes progress
-                return min(self.moved + settings.requests, self.since + max(settings.streams, settings.requests))
+                return min(self.moved + settings.requests, self._last(settings))
             case Kind.REQUEST:
                 return self.moved + settings.requests
             case Kind.STREAM:

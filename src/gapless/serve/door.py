@@ -8,11 +8,11 @@ from __future__ import annotations
 import enum
 import heapq
 import logging
-import select
 import time
 from collections.abc import Callable, Collection
 from typing import Any
 
+from gapless.serve.busy import unheard
 from gapless.serve.refusal import REQUEST_TIMEOUT, TOO_LARGE, refuse
 from gapless.serve.settings import Settings
 
@@ -102,7 +102,9 @@ class Door:
 
     def make_room(self, connections: Collection[Any]) -> bool:
         """Close the oldest connections without a byte, and tell whether there were any."""
-        silent = _silent([one for one in connections if one.is_unread and not one.turned_away])
+        left = (one for one in connections if not (one.turned_away or one.transport.is_closing()))
+        unread = {one for one in left if one.is_unread}
+        silent = unread - unheard(unread)
         for protocol in heapq.nsmallest(-(-len(silent) // CROWD), silent, key=lambda one: one.number):
             self.turn_away(protocol, Turned.UNREAD, [])
         return bool(silent)
@@ -115,13 +117,3 @@ class Door:
         more = (f"{count - self._said[why]} {why}" for why, count in self.counts.items() if count > self._said[why])
         log.warning("turned away: %s", ", ".join(more).replace("_", " "))
         self._said, self._said_at = dict(self.counts), now
-
-
-def _silent(unread: Collection[Any]) -> list[Any]:
-    """The `unread` from whose clients not a byte has come: what we have not read may be in the kernel, and is asked."""
-    by_number = {protocol.transport.get_extra_info("socket").fileno(): protocol for protocol in unread}
-    poll = select.poll()
-    for number in by_number:
-        poll.register(number, select.POLLIN)
-    spoke = {number for number, _ in poll.poll(0)}
-    return [protocol for number, protocol in by_number.items() if number not in spoke]

@@ -98,7 +98,7 @@ class Drain:
                 self._work |= {protocol: before[protocol]} if protocol in before else {}
                 continue
             work = self._work[protocol] = Work.seen(protocol, before.get(protocol), elapsed)
-            if self._hurried or elapsed >= work.end(self.settings):
+            if self._hurried or work.is_over(protocol, self.settings, elapsed):
                 self._end(protocol, work)
 
     def _end(self, protocol: Any, work: Work) -> None:
