@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gapless import environment
+from gapless import programs
 from gapless.config.settings import Config
 from gapless.home import Home
 from gapless.release.news import Facts
@@ -51,7 +51,7 @@ OF_UNIT = {
 # And LISTEN_*, which `gapless serve` does not keep.
 SERVER = {
     *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
-    *environment.for_server(Home(Path()), Config(name="shop", command="x"), "private", "runtime"),
+    *programs.for_server(Home(Path()), Config(name="shop", command="x"), "private", "runtime"),
 }
 HOOK = {f"GAPLESS_{name.upper()}" for name in Facts.__struct_encode_fields__}
 OF_BUILDERS = {"UV_PYTHON_INSTALL_DIR", "POETRY_VIRTUALENVS_IN_PROJECT"}

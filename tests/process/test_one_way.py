@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gapless import environment
+from gapless import programs
 from gapless.config.settings import Config
 from gapless.home import Home
 from tests.process.conftest import Project
@@ -39,7 +39,7 @@ async def app(scope, receive, send):
 # To the server alone; and LISTEN_*, which `gapless serve` does not keep.
 SERVER = {
     *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
-    *environment.for_server(Home(Path()), Config(name="shop", command="x"), "private", "runtime"),
+    *programs.for_server(Home(Path()), Config(name="shop", command="x"), "private", "runtime"),
 }
 BUILD = {"WORD", "UV_PYTHON_INSTALL_DIR", "POETRY_VIRTUALENVS_IN_PROJECT"}
 

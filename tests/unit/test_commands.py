@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from gapless.config.settings import Command
-from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.linux import signals
 from gapless.linux.files import tail
+from gapless.programs import Inherited
 from gapless.release import commands
 from gapless.release.store import Store
 from gapless.switch.job import Kind
@@ -101,7 +101,7 @@ def test_ctrl_c_ends_the_group(store: Store, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path;"
         "from gapless.release import commands; from gapless.release.store import Store;"
-        "from gapless.switch.job import Kind; from gapless.environment import Inherited;"
+        "from gapless.switch.job import Kind; from gapless.programs import Inherited;"
         "store = Store(Path(sys.argv[1]));"
         "commands.run(Kind.BUILD, commands.shell('echo up; exec cat never'), store=store, release='r1', timeout=60,"
         " around=Inherited.ours())"

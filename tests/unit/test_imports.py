@@ -11,7 +11,21 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "gapless"
 BASE = {"errors", "inert", "linux", "span", "timeouts", "visitor"}
-APP = {*BASE, "address", "assignments", "config", "environment", "home", "listen", "shared", "variables", "version"}
+APP = {
+    *BASE,
+    *(
+        "address",
+        "assignments",
+        "config",
+        "environment",
+        "home",
+        "listen",
+        "programs",
+        "shared",
+        "variables",
+        "version",
+    ),
+}
 # What each part may import beside itself; `switch` alone is its own files, without the two managers.
 MAY_IMPORT = {
     "errors": set[str](),
@@ -31,12 +45,13 @@ MAY_IMPORT = {
     "destination": {"config", "errors"},
     "assignments": {"config", "errors"},
     "environment": {"errors", "assignments", "config", "home", "linux", "variables"},
+    "programs": {"assignments", "config", "environment", "home", "linux", "variables"},
     "serve": {*BASE, "listen", "notify"},
     "switch": APP,
     "switch.embedded": {*APP, "switch"},
     "switch.systemd": {*APP, "switch"},
     "release": {
-        *(*BASE, "config", "destination", "environment", "home", "shared", "variables"),
+        *(*BASE, "config", "destination", "environment", "home", "programs", "shared", "variables"),
         *("switch.engine", "switch.job", "switch.manager", "switch.orders", "switch.pause", "switch.symptoms"),
     },
     "prove": {*BASE, "version"},

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gapless import environment
+from gapless import programs
 from gapless.home import Home
 from gapless.release.store import Store
 from tests.support import wait_until
@@ -42,7 +42,7 @@ def running(*argv: str, cwd: Path | str = "/", env: dict[str, str] | None = None
 
 
 def at_work(home: Path) -> set[str]:
-    return environment.at_work(Home(home))
+    return programs.at_work(Home(home))
 
 
 def test_a_process_uses_the_release_that_it_works_in_comes_from_or_was_started_for(home: Path) -> None:

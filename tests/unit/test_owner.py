@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.home import Home
+from gapless.programs import Inherited
 from gapless.release import owner
 from gapless.release.attempt import Target
 from gapless.release.commands import interact

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gapless import config as configuration
-from gapless import environment
+from gapless import environment, programs
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.switch.job import Kind
@@ -142,10 +142,10 @@ def test_the_path_of_the_app_comes_after_its_own_programs(tmp_path: Path) -> Non
     own = f"{tmp_path}/releases/R/.venv/bin"
     assert units.search_path(config, home, "R").startswith(f"{own}:/opt/tools:")
     assert environment.read(tmp_path, "R")["PATH"].startswith(f"{own}:/opt/tools:")
-    around = environment.Inherited({"PATH": "/of/manager", "A": "1"}, 0o22)
-    found = environment.of_program(home, "R", around)
+    around = programs.Inherited({"PATH": "/of/manager", "A": "1"}, 0o22)
+    found = programs.of_program(home, "R", around)
     assert found["PATH"] == environment.read(tmp_path, "R")["PATH"]
     assert found["A"] == "1"
-    assert environment.of_program(home, "R", around, builds=True)["PATH"].startswith(f"{own}:/opt/builders:")
+    assert programs.of_program(home, "R", around, builds=True)["PATH"].startswith(f"{own}:/opt/builders:")
     environment.forget(tmp_path, "R")
     assert list((tmp_path / "env").iterdir()) == []

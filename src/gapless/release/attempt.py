@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gapless.config.settings import Config
-from gapless.environment import Inherited
 from gapless.errors import GaplessError, in_words
 from gapless.home import Home
+from gapless.programs import Inherited
 from gapless.release.clock import CLOCK, Clock
 from gapless.release.following import followed
 from gapless.release.ledger import Backup, Finished, Ledger, Outcome, Phase

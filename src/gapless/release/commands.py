@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from gapless import environment
+from gapless import programs
 from gapless.config.settings import Command
-from gapless.environment import Inherited
 from gapless.home import Home
 from gapless.linux import attending, signals
 from gapless.linux.disk import refusal
 from gapless.linux.log_file import logged
 from gapless.linux.orphans import nothing_left
+from gapless.programs import Inherited
 from gapless.release.lock import DeployLock
 from gapless.release.store import Store
 from gapless.switch.job import NOT_EXECUTED, NOTHING, Kind, Told, failure, how_it_ended
@@ -156,7 +156,7 @@ def interact(argv: Sequence[str], *, store: Store, release: str, around: Inherit
 
 def _options(store: Store, release: str, around: Inherited, *, builds: bool = False) -> dict[str, Any]:
     """What makes Popen run a command as the release runs: its directory, its variables, its umask."""
-    env = environment.of_program(Home(store.home), release, around, builds=builds)
+    env = programs.of_program(Home(store.home), release, around, builds=builds)
     return {"cwd": store.path(release), "env": env, "umask": around.umask}
 
 

@@ -10,9 +10,9 @@ from typing import Literal, Protocol
 
 from gapless.address import Address
 from gapless.config.settings import Config
-from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.home import Home
+from gapless.programs import Inherited
 from gapless.switch.job import Jobs
 from gapless.switch.manager import Companion, Instance, Manager
 

@@ -14,9 +14,9 @@ import msgspec
 
 from gapless.address import Address
 from gapless.config.settings import Config
-from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.home import EMBEDDED
+from gapless.programs import Inherited
 from gapless.switch.app import Lines, Look, Unneeded
 from gapless.switch.embedded import records
 from gapless.switch.embedded.control import UnreachableError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from gapless import environment
+from gapless import programs
 from gapless.errors import GaplessError
 from gapless.switch import orders
 from gapless.switch.embedded import control
@@ -81,7 +81,7 @@ class EmbeddedManager:
     def in_use(self) -> Collection[str]:
         """The releases of which any process runs."""
         servers = {one.release for one in self.instances()}
-        return servers | environment.at_work(self._home)
+        return servers | programs.at_work(self._home)
 
     def tidy(self) -> None:
         """Do nothing: what this manager keeps of an instance goes with that."""

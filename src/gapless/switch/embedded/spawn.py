@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from gapless import environment as fixed
+from gapless import programs
 from gapless.config.settings import Config
 from gapless.switch.embedded import records
 from gapless.switch.embedded.home import EmbeddedHome
@@ -40,12 +40,12 @@ def environment(home: EmbeddedHome, record: Record, config: Config) -> dict[str,
 
     Raises GaplessError.
     """
-    return fixed.of_program(home, record.release, fixed.Inherited.ours()) | {
+    return programs.of_program(home, record.release, programs.Inherited.ours()) | {
         "LISTEN_FDS": str(len(record.sockets)),
         "LISTEN_FDNAMES": ":".join([config.name] * len(record.sockets)),
         "NOTIFY_SOCKET": "@" + home.notify(record.id)[1:],
         "WATCHDOG_USEC": str(int(WATCHDOG * 1_000_000)),
-        **fixed.for_server(home, config, record.private, home.runtime(record.id)),
+        **programs.for_server(home, config, record.private, home.runtime(record.id)),
     }
 
 

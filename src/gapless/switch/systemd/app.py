@@ -9,9 +9,9 @@ from typing import Literal
 
 from gapless.address import Address
 from gapless.config.settings import Config
-from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.linux.files import tail
+from gapless.programs import Inherited
 from gapless.switch.app import Lines, Look, Unneeded
 from gapless.switch.systemd import journal, litestream, units
 from gapless.switch.systemd.home import SystemdHome

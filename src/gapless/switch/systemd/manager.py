@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gapless import environment
+from gapless import programs
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
@@ -172,7 +172,7 @@ class SystemdManager:
         """The releases of which any unit or process runs."""
         shown = self.ctl.show(["Id", "ActiveState"], *self.home.patterns)
         alive = {release_of(self.home.instance(one["Id"])) for one in shown if one["ActiveState"] not in GONE}
-        return alive | environment.at_work(self.home)
+        return alive | programs.at_work(self.home)
 
     def tidy(self) -> None:
         """Remove the units of releases that are gone, and of commands whose callers were killed.

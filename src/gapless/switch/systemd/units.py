@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gapless import environment, timeouts, variables
+from gapless import environment, programs, timeouts, variables
 from gapless.address import Address
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
@@ -66,7 +66,7 @@ def service(config: Config, home: SystemdHome, instance: str, socket: str = "") 
     about = _common(config, home, release, config.argv)
     about["start_timeout"] = config.check.timeout + timeouts.MANAGER
     runtime = home.runtime(f"{instance}.rehearsal" if socket else instance)
-    for_server = environment.for_server(home, config, "" if socket else home.private(instance), runtime)
+    for_server = programs.for_server(home, config, "" if socket else home.private(instance), runtime)
     for_server[variables.CHECK_HEADERS] = ""  # they are in a file of root's
     about["variables_of_check"] = environment.check_file(home.root, release)
     about["for_server"] = for_server | (TRUST if socket else _trust(home))  # root alone connects to another socket
@@ -98,7 +98,7 @@ def job(
     if kind.builds:
         about |= {"builds": True, "account": home.builder, "writable": [about["directory"], str(home.cache)]}
         about |= {"memory": config.build.memory, "cpu": 0.0}
-    about["own"] = environment.for_build(home, release) if kind.builds else told.variables
+    about["own"] = programs.for_build(home, release) if kind.builds else told.variables
     about["stdin"] = base64.b64encode(told.text.encode()).decode()
     return render("job", kind=kind, timeout=timeout, log=home.log_of(release), **about)
 
