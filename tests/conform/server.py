@@ -14,13 +14,19 @@ import sys
 import threading
 import time
 
+from pretended import pretend
+
 FAULT = os.environ.get("FAULT", "")
 RELEASE = os.environ.get("GAPLESS_RELEASE", "")
 LINGER, REQUESTS, STREAMS = (float(os.environ[f"GAPLESS_{name}"]) for name in ("LINGER", "REQUESTS", "STREAMS"))
+HEAD_TIMEOUT = float(os.environ["GAPLESS_HEAD_TIMEOUT"])
 LARGE = 8 << 20
+MUCH = 1 << 20  # bytes of a head, or of a line of it
 
 open_ = set()  # connections
 idle = set()  # those without a request
+heads = {}  # those on which a head has begun, and when
+asked = set()  # those whose request has no answer yet
 lock = threading.Lock()
 terms = 0  # how often SIGTERM came
 began = 0.0  # when it came first
@@ -42,6 +48,7 @@ def main():
     if os.environ.get("CONFORM_BROKEN"):
         os._exit(0 if FAULT == "ends well though the app is broken" else 3)
     loaded.set()
+    threading.Thread(target=watch, daemon=True).start()
     signal.signal(signal.SIGTERM, on_term)
     if FAULT != "never says READY=1":
         notify("READY=1")
@@ -52,7 +59,7 @@ def main():
         os.unlink(sockets[0].getsockname())
     if FAULT == "clears O_NONBLOCK at its end":
         sockets[0].setblocking(True)
-    if FAULT == "shuts the socket down":
+    if FAULT == "shuts the socket down" or (FAULT == "owns what nobody spoke of" and not spoken_of()):
         sockets[0].shutdown(socket.SHUT_RDWR)
     for one in sockets:
         one.close()
@@ -65,11 +72,24 @@ def notify(text):
         sock.sendto(text.encode(), os.environ["NOTIFY_SOCKET"])
 
 
-def adopt():
+def spoken_of():
+    return "LISTEN_FDS" in os.environ or "SERVER_STARTER_PORT" in os.environ
+
+
+def numbers():
+    """The descriptors of our sockets, by LISTEN_FDS, as start_server has them, or the first."""
+    if os.environ.get("SERVER_STARTER_PORT"):
+        found = [int(one.rpartition("=")[2]) for one in os.environ["SERVER_STARTER_PORT"].split(";")]
+        return found[:1] if FAULT == "takes one socket of start_server's" else found
+    if "LISTEN_FDS" not in os.environ:
+        return [3]
     if os.environ.get("LISTEN_PID") != str(os.getpid()) and FAULT != "takes any LISTEN_PID":
         sys.exit("these sockets are for another process")
-    count = int(os.environ["LISTEN_FDS"])
-    found = [socket.socket(fileno=number) for number in range(3, 3 + (1 if FAULT == "takes one socket" else count))]
+    return range(3, 3 + (1 if FAULT == "takes one socket" else int(os.environ["LISTEN_FDS"])))
+
+
+def adopt():
+    found = [socket.socket(fileno=number) for number in numbers()]
     for one in found:
         one.setblocking(FAULT == "clears O_NONBLOCK")
         os.set_inheritable(one.fileno(), FAULT == "leaves the socket inheritable")
@@ -91,6 +111,24 @@ def on_term(*_):
             for one in idle:
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
+    if FAULT == "drops half a head":
+        with lock:
+            for one in heads:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+
+def watch():
+    """Have an end for each head that does not come whole."""
+    while FAULT != "waits for ever for a head":
+        time.sleep(0.05)
+        if terms and FAULT == "waits for ever for a head in a drain":
+            continue
+        with lock:
+            for one, since in list(heads.items()):
+                if time.monotonic() - since > HEAD_TIMEOUT:
+                    with contextlib.suppress(OSError):
+                        one.shutdown(socket.SHUT_RDWR)
 
 
 def accept(sockets):
@@ -141,14 +179,17 @@ def drain():
         time.sleep(60)
     while open_ or any(one.is_alive() for one in after if FAULT != "forgets work after a response"):
         spent = time.monotonic() - began
-        if terms > 1:
+        if terms > 1 and (not asked or FAULT == "cuts requests at a second SIGTERM"):
             return
         if spent > LINGER and FAULT != "keeps idle connections for ever":
             with lock:
                 for one in idle:
                     with contextlib.suppress(OSError):
                         one.shutdown(socket.SHUT_RDWR)
-        if spent > STREAMS and FAULT not in ("has no deadline", "keeps idle connections for ever"):
+        waits = (FAULT == "waits for ever for a head in a drain" and heads) or (
+            FAULT == "waits for ever for work after a response" and after
+        )
+        if spent > STREAMS and not waits and FAULT not in ("has no deadline", "keeps idle connections for ever"):
             return
         time.sleep(0.02)
 
@@ -170,6 +211,8 @@ def serve(sock):
         with lock:
             open_.discard(sock)
             idle.discard(sock)
+            heads.pop(sock, None)
+            asked.discard(sock)
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_WR)
         file.close()
@@ -178,20 +221,23 @@ def serve(sock):
 
 def request(sock, file):
     """Answer a request; whether another may follow."""
-    line = file.readline()
+    begins = file.peek(1)
     with lock:
         idle.discard(sock)
-    if not line:
+        heads[sock] = time.monotonic()
+    if not begins:
         return False
-    _, target, version = line.decode().split()
-    headers, size = {}, 0
-    while line := file.readline().strip():
-        name, _, value = line.decode().partition(":")
-        size += len(line)
-        if size > 1 << 20 and FAULT != "takes heads of any size":
-            sock.sendall(b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n")
-            return False
-        headers[name.lower()] = value.strip()
+    lines = head(file, FAULT == "takes heads of any size")
+    if lines is None:
+        sock.sendall(b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n")
+        return False
+    with lock:
+        heads.pop(sock, None)
+        asked.add(sock)
+    if not lines:
+        return False
+    _, target, version = lines[0].split()
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
     if FAULT == "drops unread connections" and terms:
         return False
     if headers.get("expect") and FAULT != "answers no Expect":
@@ -202,11 +248,26 @@ def request(sock, file):
         websocket(sock, file, path, headers["sec-websocket-key"])
         return False
     body = taken(file, headers)
+    if body is None and path == "/wsgi/upload" and FAULT == "answers nobody after a broken body":
+        loaded.clear()
     if body is None:
         return False
     keeps = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
     stays = version == "HTTP/1.0" and FAULT == "keeps HTTP/1.0 open"
     return answer(sock, path, seconds, body, keeps) or stays
+
+
+def head(file, any_size):
+    """The lines of a head, or of trailers; none when it breaks off, None when it is too large."""
+    lines, size = [], 0
+    while line := file.readline(-1 if any_size else MUCH):
+        size += len(line)
+        if size >= MUCH and not any_size:
+            return None
+        if not line.strip():
+            return lines
+        lines.append(line.decode().strip())
+    return []
 
 
 def taken(file, headers):
@@ -218,7 +279,8 @@ def taken(file, headers):
             length += size
             body += file.read(size)
             file.readline()
-        file.readline()
+        if head(file, FAULT == "takes trailers of any size") is None:
+            return None
     else:
         length = int(headers.get("content-length", 0))
         body = file.read(length)
@@ -228,12 +290,16 @@ def taken(file, headers):
 
 
 def answer(sock, path, seconds, body, keeps):
+    if path.startswith("/wsgi/"):
+        return pretend(sock, path)
     status = "200 OK" if path in ("/", "/slow", "/echo", "/large", "/begin", "/events", "/after") else "404 Not Found"
     if path == "/slow":
         status = slow(seconds)
     body = body if path == "/echo" else b"x" * LARGE if path == "/large" else b"ok"
     said = keeps and not (terms and FAULT != "never says close")
     head = f"HTTP/1.1 {status}\r\ngapless-release: {RELEASE}\r\nConnection: {'keep-alive' if said else 'close'}\r\n"
+    with lock:
+        asked.discard(sock)
     if path in ("/begin", "/events"):
         sock.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n6\r\nbegun \r\n".encode())
         if path == "/begin":
@@ -261,7 +327,7 @@ def answer(sock, path, seconds, body, keeps):
 def slow(seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if terms and time.monotonic() - began > REQUESTS and FAULT != "cuts without a word":
+        if terms and (terms > 1 or time.monotonic() - began > REQUESTS) and FAULT != "cuts without a word":
             return "503 Service Unavailable"
         if terms and FAULT == "fails requests under way":
             return "500 Internal Server Error"
@@ -279,6 +345,14 @@ def websocket(sock, file, path, key):
         time.sleep(1.5)
         if FAULT == "drops handshakes" and terms:
             return
+    while path == "/ws-never":
+        time.sleep(0.01)
+        if terms and time.monotonic() - began > REQUESTS:
+            if FAULT != "cuts handshakes without a word":
+                sock.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+            return
+    with lock:
+        asked.discard(sock)
     digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()  # noqa: S324 -- RFC 6455
     upgrade = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
     sock.sendall(upgrade.encode() + base64.b64encode(digest) + b"\r\n\r\n")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gapless.conform import drain, handover, readiness, requests, sockets, websockets
+from gapless.conform import drain, handover, heads, readiness, requests, sockets, websockets, wsgi
 from gapless.conform.case import Case, Failed, NotApplicable, Outcome, Result
 from gapless.conform.manager import Facts, Manager, answers
 from gapless.conform.started import READY, STARTS, wait_for
@@ -18,16 +18,23 @@ from gapless.conform.visitor import Lost
 from gapless.errors import GaplessError
 
 FAMILIES = {
-    "readiness": readiness,
-    "sockets": sockets,
-    "requests": requests,
-    "drain": drain,
-    "handover": handover,
-    "websockets": websockets,
+    "readiness": (readiness,),
+    "sockets": (sockets,),
+    "requests": (requests, heads),
+    "drain": (drain,),
+    "handover": (handover,),
+    "websockets": (websockets,),
+    "wsgi": (wsgi,),
 }
 CASES: tuple[Case, ...] = tuple(
     sorted(
-        (one for module in FAMILIES.values() for one in vars(module).values() if isinstance(one, Case)),
+        (
+            one
+            for modules in FAMILIES.values()
+            for each in modules
+            for one in vars(each).values()
+            if isinstance(one, Case)
+        ),
         key=lambda one: one.order,
     )
 )

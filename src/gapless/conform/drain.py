@@ -125,3 +125,45 @@ def survives_a_crowd(manager: Manager) -> str:
     check(wait_for(answered, 10), "it does not answer though the silent clients are gone")
     manager.retire(started)
     return f"it answered; {ends(started)}" + (", and it sent WATCHDOG=1 all the while" if watched else "")
+
+
+@case("4.9", f"half a head, of which the rest never comes, does not keep it longer than {ENDS:g} s")
+def half_a_head_does_not_pin(manager: Manager) -> str:
+    old = manager.start()
+    manager.visitor().send(head()[:-2])
+    time.sleep(IDLE)
+    at = manager.retire(old)
+    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM, for half a head")
+    return f"it ended after {time.monotonic() - at:.1f} s"
+
+
+@case("4.10", "a second SIGTERM: who has no answer yet gets one, or 5xx; what has begun is complete, or plainly is not")
+def hurries_with_an_answer(manager: Manager) -> str:
+    old = manager.start()
+    stream = manager.visitor().send(head("/begin?2.5"))
+    begun = stream.begun()
+    request = manager.visitor().send(head("/slow?2.5"))
+    time.sleep(IDLE)
+    manager.retire(old)
+    check(old.runs, "it ended at the first SIGTERM, and did not wait for a response that had begun")
+    at = old.tell()
+    try:
+        status = request.response().status
+    except Lost as lost:
+        raise Lost(f"no answer, {time.monotonic() - at:.1f} s after the second SIGTERM: {lost}") from None
+    check(status == 200 or status >= 500, f"status {status}")
+    try:
+        good(stream.rest(begun), b"begun ok")
+        told = "what had begun was complete"
+    except Lost as lost:
+        told = str(lost)
+    return f"status {status}; {told}; {ends(old)}"
+
+
+@case("4.11", f"work after a response that never ends does not keep it longer than {ENDS:g} s")
+def work_does_not_pin(manager: Manager) -> str:
+    old = manager.start()
+    good(manager.get(f"/after?{NEVER}"))
+    at = manager.retire(old)
+    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM, for work that no client waits for")
+    return f"it ended after {time.monotonic() - at:.1f} s"

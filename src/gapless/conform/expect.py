@@ -13,6 +13,7 @@ from gapless.conform.visitor import Lost, Response
 
 BODY = b"x" * 1000
 IDLE = 0.2  # seconds by which a server has seen that a connection is idle, or gone
+LATER = 1.0  # seconds after SIGTERM: well within every budget
 
 
 def good(response: Response, body: bytes = b"ok") -> Response:

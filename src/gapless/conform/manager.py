@@ -19,7 +19,9 @@ BACKLOG = 3000  # no server's own, so that any listen(2) shows; below the kernel
 
 # The budgets of a drain that every server is told, in seconds, as docs/servers.md says; and what comes on top.
 LINGER, REQUESTS, STREAMS = 4.0, 5.0, 6.0
+HEAD = 4.0  # and for the head of a request, whether it drains or not
 BUDGETS = {variables.LINGER: f"{LINGER:g}", variables.REQUESTS: f"{REQUESTS:g}", variables.STREAMS: f"{STREAMS:g}"}
+BUDGETS |= {variables.HEAD_TIMEOUT: f"{HEAD:g}"}
 ENDS = max(LINGER, REQUESTS, STREAMS) + 6  # seconds from SIGTERM to the end of everything
 SETTLES = 0.3  # seconds that a signal may take to have its effect
 

@@ -7,13 +7,10 @@ import threading
 import time
 
 from gapless.conform.case import NotApplicable, case, check
-from gapless.conform.expect import BODY, IDLE, Traffic, ends, fine, good, needs_keep_alive
+from gapless.conform.expect import BODY, IDLE, LATER, Traffic, ends, fine, good, needs_keep_alive
 from gapless.conform.manager import LINGER, Manager
 from gapless.conform.started import wait_for
 from gapless.conform.visitor import Lost, Visitor, head
-
-HUGE = 16 << 20  # bytes; what the kernel keeps on the way is less
-LATER = 1.0  # seconds after SIGTERM: well within every budget
 
 
 @case("3.1", "a handover while GETs come on new connections loses none")
@@ -222,27 +219,3 @@ def lingers(manager: Manager) -> str:
         time.sleep(0.02)
     ends(old)
     return f"open {LATER:g} s after SIGTERM; {old.release} ended in time"
-
-
-@case("3.15", f"a head of {HUGE >> 20} MiB is refused, with 4xx or by closing, before all of it was taken")
-def huge_head(manager: Manager) -> str:
-    started = manager.start()
-    visitor = manager.visitor().send(head()[:-2])
-    sent = 0
-    try:
-        while sent < HUGE and not visitor.has_news():
-            visitor.send(b"a: " + BODY + b"\r\n")
-            sent += len(BODY)
-    except Lost as lost:
-        said = str(lost)
-    else:
-        check(sent < HUGE, f"it took all of {sent:,} bytes")
-        try:
-            said = f"status {visitor.response().status}"
-        except Lost as lost:
-            said = str(lost)
-    check(not said.startswith("status 2"), f"it answered {said} to half a head")
-    good(manager.get())
-    manager.retire(started)
-    ends(started)
-    return f"after {sent:,} bytes: {said}"

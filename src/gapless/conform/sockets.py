@@ -8,10 +8,12 @@ import os
 import socket
 import statistics
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from gapless.conform.case import NotApplicable, case, check
-from gapless.conform.manager import BACKLOG, ENDS, Manager, backlog, listening, name_of
+from gapless.conform.expect import ends
+from gapless.conform.manager import BACKLOG, ENDS, Manager, answers, backlog, listening, name_of
 from gapless.conform.started import Started, wait_for
 from gapless.conform.visitor import Lost, Visitor, head
 
@@ -166,6 +168,39 @@ def empties_the_queue(manager: Manager) -> str:
     good = results.count(200)
     check(good == len(crowd), f"{good} of {len(crowd)} connections that waited for it were answered")
     return f"{good} connections that waited for it, of a backlog of {BACKLOG}, answered"
+
+
+def _without_listen_fds(
+    manager: Manager, sockets: Sequence[socket.socket], named: Sequence[socket.socket], **env: str
+) -> str:
+    """Hand over from one release to the next in a way that says nothing in LISTEN_*; raises NotApplicable."""
+    old = manager.launch(sockets, LISTEN_FDS=None, **env)
+    first = name_of(named[0])
+    wait_for(lambda: not old.runs or answers(first) == old.release, manager.facts.seconds + 3)
+    served = [answers(name_of(one)) == old.release for one in named]
+    if not any(served):
+        raise NotApplicable(f"it does not take sockets in this way: {old.last_words}")
+    check(all(served), f"it serves on {served.count(True)} of the {len(named)} sockets that are named")
+    new = manager.launch(sockets, LISTEN_FDS=None, **env)
+    manager.wait_ready(new, first)
+    manager.retire(old)
+    said = ends(old)
+    served = [answers(name_of(one)) == new.release for one in named]
+    check(all(served), f"{said}, and since then its successor answers on {served.count(True)} of {len(named)} sockets")
+    return f"{len(named)} of {len(named)} served; {said}, and its successor goes on"
+
+
+@case("2.10", "takes the sockets that start_server names in SERVER_STARTER_PORT, and hands them over")
+def takes_start_servers_sockets(manager: Manager) -> str:
+    named = [manager.hold(listening()) for _ in range(2)]
+    places = [":".join(map(str, name_of(one))) for one in named]
+    ports = ";".join(f"{place}={number}" for number, place in enumerate(places, 4))  # what is descriptor 3 is unnamed
+    return _without_listen_fds(manager, [manager.sock, *named], named, SERVER_STARTER_PORT=ports)
+
+
+@case("2.11", "takes the socket whose descriptor its command names, as circus has it, and hands it over")
+def takes_a_number(manager: Manager) -> str:
+    return _without_listen_fds(manager, [manager.sock], [manager.sock])
 
 
 def _nonblocking(sock: socket.socket) -> bool:

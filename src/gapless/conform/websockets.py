@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
 from gapless.conform.case import Failed, NotApplicable, case, check
-from gapless.conform.expect import ends
+from gapless.conform.expect import IDLE, ends
 from gapless.conform.manager import ENDS, Manager
 from gapless.conform.visitor import head
 
@@ -68,3 +68,18 @@ def answers_a_handshake(manager: Manager) -> str:
     check(status == 101 or status >= 500, f"status {status}")
     ends(old)
     return f"status {status}"
+
+
+@case("6.3", "a WebSocket handshake that the app never answers: its client is told 5xx")
+def cuts_a_handshake_with_an_answer(manager: Manager) -> str:
+    old = manager.start()
+    with opened(manager):
+        pass
+    visitor = manager.visitor().send(head("/ws-never", Sec_WebSocket_Key=KEY, **UPGRADE))
+    time.sleep(IDLE)
+    at = manager.retire(old)
+    visitor.sock.settimeout(ENDS)
+    status = visitor.begun().status
+    check(status >= 500, f"status {status}")
+    ends(old)
+    return f"status {status} {time.monotonic() - at:.1f} s after SIGTERM"

@@ -8,6 +8,8 @@ import asyncio
 import os
 import time
 
+import pep3333
+
 RELEASE = os.environ.get("GAPLESS_RELEASE", "")
 LARGE = 8 << 20
 HEADERS = [("gapless-release", RELEASE), ("content-type", "text/plain")]
@@ -33,6 +35,8 @@ async def _websocket(scope, receive, send):
     await receive()
     if scope["path"] == "/ws-slow":
         await asyncio.sleep(1.5)
+    if scope["path"] == "/ws-never":
+        await asyncio.sleep(60)
     await send({"type": "websocket.accept"})
     while (event := await receive())["type"] == "websocket.receive":
         text = event.get("text")
@@ -71,6 +75,9 @@ async def _request(scope, receive, send):
 
 
 def wsgi(environ, start_response):
+    special = pep3333.app(environ, start_response)
+    if special is not None:
+        return special
     path, seconds = environ["PATH_INFO"], float(environ["QUERY_STRING"] or 0)
     status, body = "200 OK", b"ok"
     if path == "/slow":

@@ -10,7 +10,10 @@ if (process.env.CONFORM_BROKEN) throw new Error("the app cannot load, as it was 
 
 const later = (seconds, then) => setTimeout(then, seconds * 1000);
 
-const server = http.createServer((request, response) => {
+const limits = { connectionsCheckingInterval: 500 };
+if (process.env.GAPLESS_HEAD_TIMEOUT) limits.headersTimeout = Number(process.env.GAPLESS_HEAD_TIMEOUT) * 1000;
+
+const server = http.createServer(limits, (request, response) => {
   const [path, query] = request.url.split("?");
   const seconds = Number(query || 0);
   response.setHeader("gapless-release", process.env.GAPLESS_RELEASE || "");
