@@ -35,9 +35,9 @@ FAULTS: dict[str, tuple[set[str], set[str]]] = {
     "takes one socket of start_server's": ({"2.10"}, set()),
     "owns what nobody spoke of": ({"2.11"}, set()),
     "drops a crowd": ({"2.9"}, {"3.1", "3.2", "5.1", "5.2", "4.8"}),
-    "shuts the socket down": ({"3.1", "3.2", "5.2", "5.3"}, {"2.3", "3.5"}),
+    "shuts the socket down": ({"2.7", "2.10", "2.11", "3.1", "3.2", "5.2", "5.3"}, {"2.3", "3.5"}),
     "closes idle connections": ({"3.3", "3.4", "3.14"}, NOW | {"3.1", "5.2"}),
-    "drops unread connections": ({"3.3", "3.4"}, NOW | {"3.1", "5.2"}),
+    "drops unread connections": ({"3.3", "3.4", "3.17"}, NOW | {"3.1", "5.2"}),
     "drops new connections": ({"3.5"}, NOW | {"3.1", "5.2"}),
     "never says close": ({"3.3"}, {"3.2", "5.3"}),
     "closes without a word": ({"3.3"}, {"3.2", "5.3"}),
@@ -74,6 +74,7 @@ FAULTS: dict[str, tuple[set[str], set[str]]] = {
     "forgets who is gone": ({"7.6"}, set()),
     "answers nobody after a broken body": ({"7.7"}, set()),
     "breaks the letter": ({"7.8"}, set()),
+    "ends bodies early": ({"7.9"}, set()),
 }
 
 

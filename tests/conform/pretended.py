@@ -9,7 +9,7 @@ WHOLE = {"/wsgi/lazy": b"lazy", "/wsgi/pieces": b"one two", "/wsgi/written": b"f
 BROKEN = ("/wsgi/raises", "/wsgi/twice", "/wsgi/bad-header")
 
 
-def pretend(sock, path):
+def pretend(sock, path, body):
     """Answer as a server does that runs the app; whether another request may follow."""
     if path in WHOLE:
         give(sock, "200 OK", WHOLE[path])
@@ -17,7 +17,7 @@ def pretend(sock, path):
             say(f"closed {path}")
     elif path == "/wsgi/replaced":
         give(sock, "200 OK" if FAULT == "keeps the first status" else "503 Service Unavailable", b"sorry")
-    elif path in ("/wsgi/replaced-early", "/wsgi/raises-early"):
+    elif path in ("/wsgi/replaced-early", "/wsgi/raises-early", "/wsgi/text"):
         status = "503 Service Unavailable" if path == "/wsgi/replaced-early" else "500 Internal Server Error"
         give(sock, "200 OK" if FAULT == "sends the head with an empty piece" else status, b"sorry")
     elif path in BROKEN:
@@ -29,6 +29,9 @@ def pretend(sock, path):
             sock.sendall(b"0\r\n\r\n")
     elif path in ("/wsgi/endless", "/wsgi/flood"):
         endless(sock, path)
+    elif path in ("/wsgi/upload", "/wsgi/lines"):
+        told = str(len(body)) if path == "/wsgi/upload" else "4 2"
+        give(sock, "200 OK", b"1000" if FAULT == "ends bodies early" else told.encode())
     elif path.startswith("/wsgi/validated/"):
         if FAULT == "breaks the letter":
             say("AssertionError: environ is no dict")

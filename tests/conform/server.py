@@ -82,6 +82,8 @@ def numbers():
         found = [int(one.rpartition("=")[2]) for one in os.environ["SERVER_STARTER_PORT"].split(";")]
         return found[:1] if FAULT == "takes one socket of start_server's" else found
     if "LISTEN_FDS" not in os.environ:
+        if FAULT in ("takes any LISTEN_PID", "takes one socket"):  # of who takes a descriptor by its number, it is none
+            sys.exit("there is no LISTEN_FDS")
         return [3]
     if os.environ.get("LISTEN_PID") != str(os.getpid()) and FAULT != "takes any LISTEN_PID":
         sys.exit("these sockets are for another process")
@@ -104,7 +106,7 @@ def on_term(*_):
     began = began or time.monotonic()
     if terms > 1 and FAULT == "hangs at a second SIGTERM":
         time.sleep(60)
-    if FAULT == "ends at once":
+    if FAULT == "ends at once" or (terms > 1 and FAULT == "cuts requests at a second SIGTERM"):
         os._exit(0)
     if FAULT == "closes idle connections":
         with lock:
@@ -179,7 +181,7 @@ def drain():
         time.sleep(60)
     while open_ or any(one.is_alive() for one in after if FAULT != "forgets work after a response"):
         spent = time.monotonic() - began
-        if terms > 1 and (not asked or FAULT == "cuts requests at a second SIGTERM"):
+        if terms > 1 and not asked:
             return
         if spent > LINGER and FAULT != "keeps idle connections for ever":
             with lock:
@@ -291,7 +293,7 @@ def taken(file, headers):
 
 def answer(sock, path, seconds, body, keeps):
     if path.startswith("/wsgi/"):
-        return pretend(sock, path)
+        return pretend(sock, path, body)
     status = "200 OK" if path in ("/", "/slow", "/echo", "/large", "/begin", "/events", "/after") else "404 Not Found"
     if path == "/slow":
         status = slow(seconds)

@@ -1,4 +1,4 @@
-"""gapless serve after SIGTERM: every connection it accepted gets its answer, or its whole budget."""
+"""gapless serve after SIGTERM: all that it accepted has its whole budget. What any server owes is tests/conform's."""
 
 from __future__ import annotations
 
@@ -63,29 +63,6 @@ def instance(run: start, tmp_path: Path) -> Iterator[Instance]:
     one.sock.close()
 
 
-def test_accepted_but_unread_is_answered(instance: Instance) -> None:
-    """Invariant 6, trap 1: a client that connected before SIGTERM and sends after it gets its answer."""
-    with instance.connection() as visitor:
-        instance.retire()
-        visitor.sendall(REQUEST)
-        answer = visitor.recv(1000)
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert b"connection: close" in answer
-    assert instance.process.status() == 0
-
-
-def test_an_idle_keep_alive_connection_serves_on_and_says_close(instance: Instance) -> None:
-    """Invariant 6, trap 2: a POST on an idle connection of a retiring instance is answered, with Connection: close."""
-    with keep_alive_client(instance.sock) as client:
-        client.request("GET", "/")
-        assert client.getresponse().read() == b"ok"
-        instance.retire()
-        client.request("POST", "/echo", body=b"!")
-        response = client.getresponse()
-        assert (response.status, response.headers["connection"], response.read()) == (200, "close", b"ok!")
-    assert instance.process.status() == 0
-
-
 def test_an_idle_connection_is_kept_for_the_linger_time(instance: Instance) -> None:
     """Invariant 6: never closed before the proxy in front would, and then closed, so that the drain ends."""
     with keep_alive_client(instance.sock) as client:
@@ -143,36 +120,6 @@ def test_a_request_under_way_is_finished_and_says_close(instance: Instance) -> N
     assert instance.process.status() == 0
 
 
-def test_a_response_that_has_begun_is_finished(instance: Instance) -> None:
-    """Invariant 6: a stream is not cut when the drain begins."""
-    with keep_alive_client(instance.sock) as client:
-        client.request("GET", "/stream")
-        response = client.getresponse()
-        instance.retire()
-        assert response.read() == b"begun ok"
-    assert instance.process.status() == 0
-
-
-def test_a_slow_upload_is_taken_to_its_end(instance: Instance) -> None:
-    """Invariant 6: a body that is still coming in when the drain begins is read and answered."""
-    with instance.connection() as visitor:
-        visitor.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")
-        instance.counts(requests=1)
-        instance.retire()
-        visitor.sendall(b"def")
-        assert b"okabcdef" in b"".join(iter(lambda: visitor.recv(1000), b""))
-    assert instance.process.status() == 0
-
-
-def test_half_a_request_head_is_waited_for(instance: Instance) -> None:
-    """Invariant 6: a request whose head has not arrived whole is a request."""
-    with instance.connection() as visitor:
-        visitor.sendall(REQUEST[:10])
-        instance.retire()
-        visitor.sendall(REQUEST[10:])
-        assert visitor.recv(1000).startswith(b"HTTP/1.1 200")
-
-
 def test_nothing_new_is_accepted_while_draining(instance: Instance) -> None:
     """Invariant 1: connections that come now wait in the kernel queue for whoever serves next."""
     with keep_alive_client(instance.sock) as client:
@@ -199,6 +146,7 @@ def test_a_request_past_its_budget_is_cut_off_and_counted(run: start, tmp_path: 
         assert (response.status, response.headers["connection"]) == (503, "close")
     assert one.process.status() == 0
     assert "1 cut off at the end of the budget (request under way)" in one.process.output
+    assert "Traceback" not in one.process.output
 
 
 def websockets(closing: ExitStack, instance: Instance, count: int) -> list[ClientConnection]:

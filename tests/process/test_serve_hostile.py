@@ -16,16 +16,6 @@ from tests.process.test_serve_workers import pids, serve
 from tests.support import APPS, GAPLESS, get, keep_alive_client, listening, start, wait_until
 
 
-def test_another_program_that_makes_the_socket_block_freezes_nobody(run: start) -> None:
-    """Invariants 1 and 3, trap 4: O_NONBLOCK is shared, and accepting goes on without it."""
-    with listening() as sock:
-        run(*GAPLESS, "serve", "app:app", "--app-dir", APPS, sockets=[sock]).says("serving")
-        sock.setblocking(True)
-        for _ in range(3):
-            assert get(sock.getsockname(), timeout=20)[0] == 200
-            sock.setblocking(True)
-
-
 def test_a_connection_that_becomes_idle_late_has_the_whole_linger_time(run: start, tmp_path: Path) -> None:
     """Invariant 6, trap 2: a response that began before the drain did not say close, so its client may go on."""
     with listening() as sock:

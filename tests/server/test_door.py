@@ -134,19 +134,6 @@ def test_a_head_whose_turn_has_not_come(quick: Served, visitor: socket.socket) -
     quick.says("asked /\n")
 
 
-@pytest.mark.parametrize(
-    ("begin", "part"),
-    [(b"GET /", b"x" * 1000), (GET[:-2] + b"a: ", b"x" * 1000), (GET[:-2], b"a: b\r\n" * 200)],
-    ids=["line", "one header", "headers"],
-)
-def test_a_head_without_an_end(visitor: socket.socket, begin: bytes, part: bytes) -> None:
-    """Invariant 6, its limits: more than the size of a head is not kept; 431 is what a client reads that goes on."""
-    visitor.sendall(begin)
-    sent = taken(visitor, (part for _ in range(MUCH // len(part))))
-    assert sent < 16 << 20
-    assert visitor.recv(100).startswith(b"HTTP/1.1 431 ")
-
-
 def test_a_head_in_one_piece(quick: Served) -> None:
     """Its size counts, however it comes: 60 KiB are read, 70 KiB are refused."""
     for size, status in ((60 << 10, b"200"), (70 << 10, b"431")):

@@ -44,11 +44,13 @@ def cuts_with_an_answer(manager: Manager) -> str:
     at = manager.retire(old)
     visitor.sock.settimeout(ENDS)
     try:
-        status = visitor.begun().status
+        response = visitor.response()
     except Lost as lost:
         raise Lost(f"no answer, {time.monotonic() - at:.1f} s after SIGTERM: {lost}") from None
     seconds = time.monotonic() - at
+    status = response.status
     check(status >= 500, f"status {status}")
+    check(response.closes, f"status {status}, but without Connection: close")
     check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM")
     return f"status {status} after {seconds:.1f} s; $GAPLESS_REQUESTS is {REQUESTS:g} s"
 

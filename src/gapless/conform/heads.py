@@ -86,10 +86,12 @@ def half_a_head(manager: Manager) -> str:
     if manager.facts.keeps:
         visitors.append(manager.visitor())
         good(visitors[-1].get())
+    manager.until_accepted(2)
+    manager.wait_ready(manager.launch(), manager.address)  # before: a head has its time, and this may take as long
     for visitor in visitors:
         visitor.send(OPEN)
     time.sleep(IDLE)
-    manager.replace(old)
+    manager.retire(old)
     time.sleep(LATER)
     for visitor in visitors:
         good(visitor.send(b"a: b\r\n\r\n").response())

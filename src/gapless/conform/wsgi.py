@@ -50,10 +50,10 @@ def replaces_a_status(manager: Manager) -> str:
 @case("7.3", "an empty piece does not begin the body: exc_info can replace the status, an exception is a 500")
 def keeps_the_head_for_bytes(manager: Manager) -> str:
     begin(manager)
-    for path, wanted in (("/wsgi/replaced-early", 503), ("/wsgi/raises-early", 500)):
+    for path, wanted in (("/wsgi/replaced-early", 503), ("/wsgi/raises-early", 500), ("/wsgi/text", 500)):
         status = manager.get(path).status
         check(status == wanted, f"{path}: status {status}, not {wanted}")
-    return "503 by exc_info, 500 by an exception, each after an empty piece"
+    return "503 by exc_info, 500 by an exception, each after an empty piece; 500 for a piece that is no bytes"
 
 
 @case("7.4", "an exception or a second start_response before the body: 500, and nothing of what was said before")
@@ -126,6 +126,22 @@ def is_valid(manager: Manager) -> str:
     for word in ("AssertionError", "WSGIWarning"):
         check(word not in started.output, f"{word}: {started.last_words}")
     return "GET, HEAD and POST, of a path that is no UTF-8"
+
+
+@case("7.9", "wsgi.input gives a body to its end: whole and in lines, by its length and in chunks")
+def reads_to_the_end(manager: Manager) -> str:
+    begin(manager)
+    large, lines = b"x" * 300_000, b"one\ntwo\nthree"
+    for path, body, wanted in (("/wsgi/upload", large, b"300000"), ("/wsgi/lines", lines, b"4 2")):
+        response = manager.visitor().post(body, path)
+        check(response.body == wanted, f"{path}: {response.body[:80]!r}, not {wanted!r}")
+    third = b"%x\r\n%b\r\n" % (len(large) // 3, large[::3])
+    chunked = head("/wsgi/upload", "POST", Transfer_Encoding="chunked") + third * 3 + b"0\r\n\r\n"
+    response = manager.visitor().send(chunked).response()
+    if response.status in (411, 501):
+        return f"by its length; chunked bodies are refused with {response.status}"
+    check(response.body == b"300000", f"in chunks: {response.body[:80]!r}, not 300000 bytes")
+    return "300,000 bytes and lines by their length, and 300,000 bytes in chunks"
 
 
 def _resets(sock: socket.socket) -> None:

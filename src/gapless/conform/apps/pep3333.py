@@ -14,6 +14,8 @@
 /wsgi/endless          sends a little again and again
 /wsgi/flood            sends much, for ever
 /wsgi/upload           answers how many bytes the body was
+/wsgi/lines            answers how long the first line of the body was, and how many followed
+/wsgi/text             a piece that is no bytes
 /wsgi/validated/…      answers "plain", with wsgiref.validate between it and the server
 """
 
@@ -154,6 +156,18 @@ def upload(environ, start_response):
     return [str(length).encode()]
 
 
+def lines(environ, start_response):
+    body = environ["wsgi.input"]
+    first = body.readline()
+    start_response(*OK)
+    return [f"{len(first)} {len(list(body))}".encode()]
+
+
+def text(_environ, start_response):
+    start_response(*OK)
+    return ["text"]
+
+
 HANDLERS = {
     "/wsgi/lazy": lazy,
     "/wsgi/pieces": pieces,
@@ -169,4 +183,6 @@ HANDLERS = {
     "/wsgi/endless": endless,
     "/wsgi/flood": flood,
     "/wsgi/upload": upload,
+    "/wsgi/lines": lines,
+    "/wsgi/text": text,
 }
