@@ -175,6 +175,17 @@ def start(sock):
     threading.Thread(target=serve, args=(sock,), daemon=True).start()
 
 
+def waits():
+    """Whether somebody is there whom a drain with this fault does not leave behind."""
+    kept = {
+        "has no deadline": True,
+        "keeps idle connections for ever": open_ and open_ == idle,
+        "waits for ever for a head in a drain": heads,
+        "waits for ever for work after a response": after,
+    }
+    return bool(kept.get(FAULT))
+
+
 def drain():
     """End when nobody is left, when each has had its time, or at a second SIGTERM."""
     if not open_ and FAULT == "stays when nobody is there":
@@ -188,10 +199,7 @@ def drain():
                 for one in idle:
                     with contextlib.suppress(OSError):
                         one.shutdown(socket.SHUT_RDWR)
-        waits = (FAULT == "waits for ever for a head in a drain" and heads) or (
-            FAULT == "waits for ever for work after a response" and after
-        )
-        if spent > STREAMS and not waits and FAULT not in ("has no deadline", "keeps idle connections for ever"):
+        if spent > STREAMS and not waits():
             return
         time.sleep(0.02)
 
