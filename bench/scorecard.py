@@ -73,7 +73,7 @@ SERVERS = (
     Server(
         "puma, as advised", "puma", f"puma --config {ROOT}/examples/puma/puma.rb", "with docs/servers.md's settings"
     ),
-    Server("Node", "node", "node server.js", "`server.close()` at SIGTERM"),
+    Server("Node", "node", "node server.js", "`server.close()` at SIGTERM; `headersTimeout` as told"),
 )
 
 
