@@ -87,7 +87,6 @@ def half_a_head(manager: Manager) -> str:
         visitors.append(manager.visitor())
         good(visitors[-1].get())
     manager.until_accepted(2)
-    manager.wait_ready(manager.launch(), manager.address)  # before: a head has its time, and this may take as long
     for visitor in visitors:
         visitor.send(OPEN)
     time.sleep(IDLE)
