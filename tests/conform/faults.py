@@ -88,7 +88,7 @@ def command(fault: str) -> list[str]:
 
 def facts(fault: str) -> Facts:
     """What the battery would learn of it."""
-    return Facts(notifies=fault != "never says READY=1", seconds=1.0)
+    return Facts(notifies=fault != "never says READY=1", seconds=4.0)
 
 
 def main(faults: Sequence[str]) -> int:
