@@ -8,12 +8,19 @@ import time
 from gapless.conform.case import case, check
 from gapless.conform.expect import IDLE, ends, good, needs_keep_alive
 from gapless.conform.manager import ENDS, LINGER, REQUESTS, STREAMS, Manager
-from gapless.conform.started import wait_for
+from gapless.conform.started import Started, wait_for
 from gapless.conform.visitor import Lost, head
 
 PROMPT = 3.0  # seconds for an end for which nothing has to be waited
 WATCHDOG = "WATCHDOG=1"
 NEVER = 60  # seconds: longer than any budget here
+
+
+def ends_in_time(manager: Manager, old: Started, what: str) -> str:
+    """Tell a release to go, and hold that it ends within all its budgets; `what` is it that may keep it."""
+    at = manager.retire(old)
+    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM, for {what}: the manager kills it")
+    return f"it ended after {time.monotonic() - at:.1f} s"
 
 
 @case("4.1", f"SIGTERM without a connection: ends within {PROMPT:g} s")
@@ -31,9 +38,7 @@ def ends_at_its_deadline(manager: Manager) -> str:
     old = manager.start()
     visitor = manager.visitor().send(head("/events"))
     visitor.begun()
-    at = manager.retire(old)
-    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM: the manager kills it")
-    return f"it ended after {time.monotonic() - at:.1f} s; $GAPLESS_STREAMS is {STREAMS:g} s"
+    return f"{ends_in_time(manager, old, 'a response that never ends')}; $GAPLESS_STREAMS is {STREAMS:g} s"
 
 
 @case("4.3", "a request that takes longer than any budget: its client is told 5xx")
@@ -98,9 +103,7 @@ def idle_does_not_pin(manager: Manager) -> str:
     old = manager.start()
     manager.visitor().get()
     manager.visitor()  # and one that never says a word
-    at = manager.retire(old)
-    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM, for connections without a request")
-    return f"it ended after {time.monotonic() - at:.1f} s; $GAPLESS_LINGER is {LINGER:g} s"
+    return f"{ends_in_time(manager, old, 'connections without a request')}; $GAPLESS_LINGER is {LINGER:g} s"
 
 
 @case("4.8", "out of descriptors, because of silent clients: it survives, and answers again when they are gone")
@@ -134,9 +137,7 @@ def half_a_head_does_not_pin(manager: Manager) -> str:
     old = manager.start()
     manager.visitor().send(head()[:-2])
     time.sleep(IDLE)
-    at = manager.retire(old)
-    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM, for half a head")
-    return f"it ended after {time.monotonic() - at:.1f} s"
+    return ends_in_time(manager, old, "half a head")
 
 
 @case("4.10", "a second SIGTERM: who has no answer yet gets one, or 5xx; what has begun is complete, or plainly is not")
@@ -169,6 +170,4 @@ def hurries_with_an_answer(manager: Manager) -> str:
 def work_does_not_pin(manager: Manager) -> str:
     old = manager.start()
     good(manager.get(f"/after?{NEVER}"))
-    at = manager.retire(old)
-    check(old.ended(ENDS) is not None, f"it still runs {ENDS:g} s after SIGTERM, for work that no client waits for")
-    return f"it ended after {time.monotonic() - at:.1f} s"
+    return ends_in_time(manager, old, "work that no client waits for")
