@@ -34,7 +34,7 @@ RATE = 120.0  # requests a second
 GAP = 2.0  # seconds between a deploy and the next
 FAILS = 10.0  # seconds for which the release that fails is watched
 STALL = 0.5  # seconds: half of BOOT. Who waits longer, waited for a release to load
-PATIENCE = 30.0  # seconds that a deploy may take
+PATIENCE = 60.0  # seconds that a deploy may take
 
 UVICORN = ("uvicorn", "app:app", "--timeout-graceful-shutdown", "6", "--fd")
 OURS = ("gapless", "serve", "app:app", "--linger", "3s", "--streams", "6s", "--bind")

@@ -65,9 +65,15 @@ def _managers(rows: Sequence[dict[str, Any]]) -> list[str]:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for one in rows:
-        cells = [one["name"], one["version"], one["date"], str(one["deploys"]), one["lost"], one["worst"]]
-        lines.append("| " + " | ".join([*cells, one["lost_by_broken"], one["answers"]]) + " |")
-    return [*lines, "", *(f"- {one['name']}: {one['about']}" for one in rows), ""]
+        cells = [
+            one["name"],
+            one["version"],
+            one["date"],
+            str(one["deploys"]),
+            *(seen for _, seen in one["cases"].values()),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, "", *(f"- {one['name']}: {one['command']}" for one in rows), ""]
 
 
 def _pythons(rows: Sequence[dict[str, Any]]) -> list[str]:
