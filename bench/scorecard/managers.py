@@ -27,12 +27,12 @@ from gapless.prove.kinds import Result
 from gapless.prove.verdict import windowed
 from gapless.prove.workload import Workload
 
-BOOT = 1.0  # seconds the app takes to load, and to fail
-INTERVAL = 3  # seconds that start_server looks on before it retires the old release: longer than BOOT
+BOOT = 1.0  # seconds the app takes to load; one that fails does so at once
+INTERVAL = 5  # seconds that start_server looks on before it retires the old release: longer than an app takes to load
 DEPLOYS = 5
 RATE = 120.0  # requests a second
 GAP = 2.0  # seconds between a deploy and the next
-FAILS = 10.0  # seconds for which the release that fails is watched
+FAILS = 12.0  # seconds for which the release that fails is watched
 STALL = 0.5  # seconds: half of BOOT. Who waits longer, waited for a release to load
 PATIENCE = 60.0  # seconds that a deploy may take
 
@@ -90,6 +90,10 @@ class StartServer(Managed):
     def manager(self) -> list[str]:
         port = f"127.0.0.1:{self.port}=3"
         return ["start_server", "--interval", str(INTERVAL), "--port", port, *self.FILES, "--", *self.server]
+
+    def start(self) -> None:
+        super().start()
+        self._until((self.folder / "status").exists, "the status file of start_server")  # it comes after the interval
 
     def order(self) -> Sequence[str]:
         return ["start_server", "--restart", *self.FILES]
@@ -205,8 +209,7 @@ async def _measure(way: Way, deploys: int) -> tuple[Result, float, bool]:
                 await asyncio.to_thread(way.deploy)
             await asyncio.sleep(GAP + INTERVAL)  # a manager that only took the order does it meanwhile
             came = time.time()
-            app = way.folder / "app.py"
-            app.write_text(f"import time\ntime.sleep({BOOT})\nraise RuntimeError('this release fails')\n")
+            (way.folder / "app.py").write_text("raise RuntimeError('this release fails')\n")
             failing = asyncio.create_task(asyncio.to_thread(way.deploy))
             await asyncio.sleep(FAILS)
             serves = await asyncio.to_thread(answers, way.port)
