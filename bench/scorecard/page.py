@@ -83,7 +83,7 @@ def _pythons(rows: Sequence[dict[str, Any]]) -> list[str]:
         "## `gapless serve` on each Python",
         "",
         "`make pythons` installs the built wheel for every Python that it finds, with uvloop and without, and runs the",
-        "same cases; as root with `SUITE=forky`, on that Debian's Python, too.",
+        "same cases; as root with `SUITES=forky`, on that Debian's Python, too.",
         "",
         "| Python | loop | app | with | date | ✓ | ✗ | – | fails |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.scorecard.book import BEGIN, END
 from bench.scorecard.page import changes, page
+
+DOCS = Path(__file__).parents[2] / "docs"
+CHAPTERS = ("servers", "managers")
 
 
 def row(**other: Any) -> dict[str, Any]:
@@ -41,3 +48,20 @@ def test_each_row_names_version_and_date() -> None:
     lines = [line for line in said.splitlines() if "| 1.0 | 2026-01-02 |" in line]
     assert [line.split(" | ")[0].strip("| ") for line in lines] == ["1", "m", "3.11.7"]
     assert "Choose well." in said
+
+
+def test_conclusions_are_what_the_rows_say() -> None:
+    """Every claim about a server, "(✗ 3.3 3.4: puma)", is what was kept of its row; and there are some of each."""
+    kept = json.loads((DOCS / "scorecard.json").read_text())
+    rows = {(one["name"], chapter != "managers"): one["cases"] for chapter in CHAPTERS for one in kept[chapter]}
+    said = " ".join((DOCS / "scorecard.md").read_text().partition(BEGIN)[2].partition(END)[0].split())
+    claims = re.findall(r"\(([✓✗]) ([^:()]+): ([^()]+)\)", said)
+    wrong = []
+    for mark, cases, names in claims:
+        for name in names.split("; "):
+            of_a_server = re.match(r"[\d ]|all", cases) is not None
+            found = rows[name, of_a_server]
+            numbers = [*found] if cases == "all" else cases.split() if of_a_server else [cases]
+            wrong += [(mark, name, one, *found[one]) for one in numbers if (found[one][0] == "fail") != (mark == "✗")]
+    assert not wrong
+    assert {mark for mark, _, _ in claims} == {"✓", "✗"}
