@@ -54,7 +54,8 @@ class Book:
         """Keep a row, at once; those not in `order` go. With `only_some` its other cases stay as they were."""
         name = row["name"]
         if only_some:
-            row["cases"] = {**self._rows.get(name, row)["cases"], **row["cases"]}
+            was = self._rows.get(name, row)
+            row |= {"cases": {**was["cases"], **row["cases"]}, "seconds": was["seconds"]}
         self._rows[name] = row
         self._rows = {one: self._rows[one] for one in order if one in self._rows}
         found = {**self._read(), self._chapter: [*self._rows.values()]}
