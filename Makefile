@@ -1,8 +1,9 @@
 # Every target sets up what it needs. PYTHON=python3.12 make test picks another interpreter.
 PYTHON ?= python3
 SUITE ?= trixie
+SUITES ?=
 V := .venv/bin
-.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak field bench-wppackages restore wppackages docs lock clean release scorecard
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak field bench-wppackages restore wppackages docs lock clean release scorecard pythons
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -61,8 +62,11 @@ host-kills: compiled  # as root
 chaos: compiled  # as root
 	$(V)/python -m bench.chaos
 
-scorecard: compiled  # installs the field into .scorecard; wants puma and node
+scorecard: compiled  # installs the field into .scorecard; wants puma, node and start_server
 	$(V)/python -m bench.scorecard
+
+pythons: compiled  # every Python that there is; SUITES=forky, as root, is that Debian's, too
+	$(V)/python -m bench.scorecard.pythons $(SUITES:%=--suite %)
 
 soak: compiled  # as root
 	$(V)/python -m bench.soak

@@ -4,6 +4,7 @@ const http = require("node:http");
 const net = require("node:net");
 
 const LINGER = Number(process.env.GAPLESS_LINGER || 35) * 1000; // [drain] linger
+const STREAMS = Number(process.env.GAPLESS_STREAMS || 300) * 1000; // [drain] streams
 let draining = false;
 
 const server = http.createServer((request, response) => {
@@ -25,6 +26,7 @@ process.on("SIGTERM", () => {
   if (draining) return;
   draining = true;
   // Not http's own close(): that closes idle connections at once, and a request may just be under way on one.
-  net.Server.prototype.close.call(server, () => process.exit());
+  net.Server.prototype.close.call(server);
   setTimeout(() => server.closeIdleConnections(), LINGER).unref();
+  setTimeout(() => server.closeAllConnections(), STREAMS).unref();
 });

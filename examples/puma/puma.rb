@@ -7,3 +7,5 @@ threads 4, 16
 environment ENV.fetch("RACK_ENV", "production")
 # It ends on SIGTERM as asked: no failure.
 raise_exception_on_sigterm false
+# Whoever is not answered by then gets 503.
+force_shutdown_after Float(ENV.fetch("GAPLESS_STREAMS", "300"))

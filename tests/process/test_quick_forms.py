@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,11 +79,26 @@ def test_scorecard(tmp_path: Path) -> None:
     said = program("bench.scorecard", *only)
     assert said.endswith("gapless serve, WSGI: new\ngapless serve, WSGI, 4 workers: new\n"), said
     page = (tmp_path / "scorecard.md").read_text()
-    assert re.search(
-        r"^\| gapless serve, WSGI, 4 workers \| [\d.]+ \| \d{4}-\d\d-\d\d \| 1 \| 0 \| 0 \|  \|$", page, re.M
-    ), page
+    row = r"^\| 2 \| gapless serve, WSGI, 4 workers \| [\d.]+ \| \d{4}-\d\d-\d\d \| 1 \| 0 \| 0 \|  \|$"
+    assert re.search(row, page, re.M), page
     kept = tmp_path / "scorecard.json"
     kept.write_text(kept.read_text().replace('"pass"', '"fail"', 1))
     told = [line for line in program("bench.scorecard", *only).splitlines() if "→" in line]
     assert len(told) == 1
     assert told[0].startswith("gapless serve, WSGI 4.1: fail → pass (")
+
+
+def test_scorecard_of_a_manager(tmp_path: Path) -> None:
+    """Invariants 1, 3 and 6: ours loses nothing, by a good release or by one that fails, and answers after that."""
+    said = program("bench.scorecard", "--manager", "gapless run", "--deploys", "1", "--into", str(tmp_path))
+    assert re.search(r"^gapless run, gapless serve: lost: 0 of \d+, stall: .* fails: 0 of \d+, .*: yes$", said, re.M), (
+        said
+    )
+
+
+def test_scorecard_of_a_python(tmp_path: Path) -> None:
+    """What users install passes with uvloop and on asyncio, ASGI and WSGI: a line each with its versions."""
+    program("bench.scorecard.pythons", "--case", "4.1", "--into", str(tmp_path), sys.executable)
+    page = (tmp_path / "scorecard.md").read_text()
+    rows = re.findall(r"^\| [\d.]+ \| (\w+) \| (\w+) \| python .+ \| 1 \| 0 \| 0 \|  \|$", page, re.M)
+    assert rows == [("uvloop", "ASGI"), ("uvloop", "WSGI"), ("asyncio", "ASGI"), ("asyncio", "WSGI")], page

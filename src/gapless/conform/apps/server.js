@@ -1,14 +1,19 @@
-// The app under test, on Node's own http server as its documentation ends it: server.close() at SIGTERM.
+// The app under test, on Node's own http server as its documentation ends it: server.close() at SIGTERM, and
+// closeAllConnections() when the time is over. `node server.js linger` ends as examples/node/server.js does.
 "use strict";
 const { execFile } = require("node:child_process");
-const http = require("node:http");
 const fs = require("node:fs");
+const http = require("node:http");
+const net = require("node:net");
 
 const until = Date.now() + Number(process.env.CONFORM_BOOT || 0) * 1000;
 while (Date.now() < until); // loading takes its time
 if (process.env.CONFORM_BROKEN) throw new Error("the app cannot load, as it was told to");
 
 const later = (seconds, then) => setTimeout(then, seconds * 1000);
+const [LINGER, STREAMS] = [process.env.GAPLESS_LINGER || 35, process.env.GAPLESS_STREAMS || 300];
+const BACKLOG = 3000; // the socket's: Node calls listen(2) again
+let lingering = false;
 
 const limits = { connectionsCheckingInterval: 500 };
 if (process.env.GAPLESS_HEAD_TIMEOUT) limits.headersTimeout = Number(process.env.GAPLESS_HEAD_TIMEOUT) * 1000;
@@ -17,6 +22,7 @@ const server = http.createServer(limits, (request, response) => {
   const [path, query] = request.url.split("?");
   const seconds = Number(query || 0);
   response.setHeader("gapless-release", process.env.GAPLESS_RELEASE || "");
+  if (lingering) response.setHeader("Connection", "close");
   if (path === "/slow") later(seconds, () => response.end("ok"));
   else if (path === "/echo") {
     const parts = [];
@@ -39,7 +45,14 @@ const server = http.createServer(limits, (request, response) => {
   }
 });
 
-server.listen({ fd: 3 }, () => {
+server.listen({ fd: 3 }, BACKLOG, () => {
   if (process.env.NOTIFY_SOCKET) execFile("systemd-notify", ["--ready"], () => {});
 });
-process.on("SIGTERM", () => server.close());
+process.on("SIGTERM", () => {
+  if (process.argv[2] === "linger") {
+    lingering = true;
+    net.Server.prototype.close.call(server);
+    later(LINGER, () => server.closeIdleConnections()).unref();
+  } else server.close();
+  later(STREAMS, () => server.closeAllConnections()).unref();
+});
