@@ -62,7 +62,7 @@ def command(
     A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
     """
     if source != "-" and (fleet := meant(project)):
-        deploy_to(output, project, fleet, source, ())
+        deploy_to(output, fleet, project, source)
         return
     project.take_over = take_over
     target = project.target(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
