@@ -10,7 +10,7 @@ import click
 
 from gapless import address
 from gapless.cli import completion
-from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c
+from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, lease, stop_like_ctrl_c
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
 from gapless.cli.types import SPAN
@@ -37,6 +37,7 @@ take_over = click.option("--take-over", is_flag=True, help="Let the name be this
 @take_over
 @dry_run
 @lock_wait
+@lease
 @common
 @click.pass_obj
 def command(
@@ -47,6 +48,7 @@ def command(
     take_over: bool,
     dry_run: bool,
     lock_wait: float,
+    lease: str,
     watch: float | None,
     prove: bool,
     prove_url: str | None,
@@ -60,7 +62,8 @@ def command(
     A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
     """
     project.take_over = take_over
-    target = project.target(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
+    # A broken gapless.toml is refused before anything is made.
+    target = project.target(Progress(output), lock_wait, lease)
     target = replace(target, backup=None) if without_backup else target
     on = wanted_watch(project, watch, prove, prove_url, max_latency)
     made_of = taken(target, project, source)

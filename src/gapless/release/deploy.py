@@ -63,7 +63,7 @@ def deploy(
         with (
             _clearing_up(target, release),
             News(target, jobs) as news,
-            Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt,
+            Attempt(target, "deploy", release, target.manager.current(), found.revision, lock.holder.who) as attempt,
         ):
             news.attempt = attempt
             with attempt.phase("install"):
@@ -107,7 +107,7 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
         jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
         with (
             News(target, jobs) as news,
-            Attempt(target, "rollback", release, current, _revision(target, release)) as attempt,
+            Attempt(target, "rollback", release, current, _revision(target, release), lock.holder.who) as attempt,
         ):
             news.attempt = attempt
             try:
@@ -149,7 +149,9 @@ def pick(target: Target, current: str | None, to: str | None) -> str:
 def locked(target: Target, verb: str) -> Iterator[DeployLock]:
     """The lock, and everything that a killed command left behind repaired (invariant 5)."""
     busy = target.jobs.under_way if target.jobs else None
-    with deploy_lock(target.home.root, why=verb, wait=target.lock_wait, clock=target.clock, busy=busy) as lock:
+    with deploy_lock(
+        target.home.root, why=verb, wait=target.lock_wait, clock=target.clock, busy=busy, lease=target.lease
+    ) as lock:
         try:
             target.store.clean()
         except GaplessError as error:
