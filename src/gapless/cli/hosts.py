@@ -18,6 +18,7 @@ from gapless.fleet import deploy, hosts
 from gapless.fleet.parts import Fleet, Part, State
 from gapless.linux.disk import refusal
 from gapless.release import artifact
+from gapless.release.holding import me
 from gapless.release.packing import packing
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -68,7 +69,7 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
     with tempfile.TemporaryDirectory(prefix="gapless-deploy-") as folder:
         packed = Path(folder, "artifact")
         head = _pack(output, project, source, packed)
-        rollout = deploy.Rollout(fleet, packed, options, board)
+        rollout = deploy.Rollout(fleet, packed, options, board, me(), f"{head.short} ({head.id[:12]})")
         with board.shown(rollout.parts):
             rollout.run()
     parts = rollout.parts
@@ -100,4 +101,6 @@ def _refused(fleet: Fleet, parts: Sequence[Part]) -> GaplessError | None:
         by_state.setdefault(part.state, []).append(part.host.name)
     cause = "; ".join(f"{', '.join(names)}: {state}" for state, names in by_state.items())
     hint = "`gapless status` shows which release each host has; the next `gapless deploy` brings all to one"
-    return GaplessError("deploy", f"{fleet.config.name} to all hosts", cause, hint)
+    busy = any(part.error and part.error.status == deploy.BUSY for part in bad)
+    status = deploy.BUSY if busy else 1
+    return GaplessError("deploy", f"{fleet.config.name} to all hosts", cause, hint, status=status)

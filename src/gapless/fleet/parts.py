@@ -48,13 +48,14 @@ class Part:
     state: State = State.WAITING
     release: str | None = None
     previous: str | None = None
+    lease: str = ""  # the token
     error: GaplessError | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def bad(self) -> bool:
-        """Whether it could not do what was ordered."""
-        return self.state in (State.FAILED, State.UNREACHABLE)
+    def held(self) -> list[str]:
+        """The options with which its gapless goes on in the lease."""
+        return ["--lease", self.lease] if self.lease else []
 
 
 class Observer(Protocol):
