@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 COLOURS = {
-    **dict.fromkeys((State.DEPLOYED, State.ROLLED_BACK, State.STANDING_BY), "green"),
+    **dict.fromkeys((State.DEPLOYED, State.ROLLED_BACK, State.PROVEN), "green"),
     **dict.fromkeys((State.FAILED, State.UNREACHABLE), "red"),
     **dict.fromkeys((State.TURNED_BACK, State.TURNING_BACK), "yellow"),
 }

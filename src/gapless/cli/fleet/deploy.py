@@ -11,8 +11,9 @@ from gapless.cli.fleet.choice import words
 from gapless.cli.options import Project, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
-from gapless.fleet import deploy
+from gapless.fleet.deploy import deploy
 from gapless.fleet.parts import Fleet, Part, State
+from gapless.fleet.rollout import BUSY
 from gapless.linux.disk import refusal
 from gapless.release import artifact
 from gapless.release.holding import me
@@ -27,7 +28,7 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
     with tempfile.TemporaryDirectory(prefix="gapless-deploy-") as folder:
         packed = Path(folder, "artifact")
         head = _pack(output, project, source, packed)
-        rollout = deploy.Rollout(fleet, packed, options, board, me(), f"{head.short} ({head.id[:12]})")
+        rollout = deploy(fleet, packed, f"{head.short} ({head.id[:12]})", me(), options, board)
         with board.shown(rollout.parts):
             rollout.run()
     parts = rollout.parts
@@ -59,6 +60,6 @@ def _refused(fleet: Fleet, parts: Sequence[Part]) -> GaplessError | None:
         by_state.setdefault(part.state, []).append(part.host.name)
     cause = "; ".join(f"{', '.join(names)}: {state}" for state, names in by_state.items())
     hint = "`gapless status` shows which release each host has; the next `gapless deploy` brings all to one"
-    busy = any(part.error and part.error.status == deploy.BUSY for part in bad)
-    status = deploy.BUSY if busy else 1
+    busy = any(part.error and part.error.status == BUSY for part in bad)
+    status = BUSY if busy else 1
     return GaplessError("deploy", f"{fleet.config.name} to all hosts", cause, hint, status=status)

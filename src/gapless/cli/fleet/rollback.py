@@ -14,6 +14,7 @@ from gapless.errors import GaplessError
 from gapless.fleet.asking import ask
 from gapless.fleet.parts import Fleet, Part, State
 from gapless.fleet.rollback import roll_back, target
+from gapless.release.holding import me
 
 
 def rollback_on(output: Output, fleet: Fleet, release: str | None, *, dry_run: bool, yes: bool) -> None:
@@ -31,8 +32,9 @@ def rollback_on(output: Output, fleet: Fleet, release: str | None, *, dry_run: b
         click.confirm("\n".join([*plan, "Do that?"]), default=True, abort=True)
     stop_like_ctrl_c()
     if there:
+        options = words("watch", "prove", "prove_url", "max_latency", "lock_wait")
         with board.shown(there):
-            roll_back(fleet, there, to, words("watch", "prove", "prove_url", "max_latency", "lock_wait"), board)
+            roll_back(fleet, there, to, me(), options, board).run()
     parts = [*there, *lost]
     back = sum(part.state is State.ROLLED_BACK for part in parts)
     outcome = "rolled back" if back == len(parts) else "incomplete" if back else "failed"

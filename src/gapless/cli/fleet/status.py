@@ -63,6 +63,8 @@ def _note(status: dict[str, Any]) -> str:
     notes = []
     if paused := status["paused"]:
         notes.append(f"paused by {paused['who']}")
+    if waits := status["unconfirmed"]:
+        notes.append(f"{waits['release']} waits to be confirmed, else {waits['previous']} serves again")
     if holder := status["locked_by"]:
         notes.append(f"locked by {holder['who']}: {holder['why']}")
     last = status["last"]
