@@ -71,8 +71,8 @@ class Board:
         name, now = part.host.name, time.monotonic()
         if part.state in UNTOLD:
             return
-        since = self._since.setdefault(name, now)
-        if part.state not in WAITED:
+        since = now if part.state is State.SPARED else self._since.setdefault(name, now)
+        if part.state not in (*WAITED, State.SPARED):
             self._took[name] = now - since
         if self._live is None:
             release = f" {part.release}" if part.release else ""
