@@ -182,8 +182,8 @@ def test_a_connection_that_breaks_anywhere(laptop: Laptop) -> None:
 
 
 def test_a_release_is_confirmed_from_the_laptop_or_turned_back(laptop: Laptop) -> None:
-    """Invariants 1 and 5: the guide's line confirms over a second connection; where the first breaks nobody does, and the
-    host turns back by itself."""
+    """Invariants 1 and 5: the guide's line confirms over a second connection; where the first breaks nobody does, and
+    the host turns back by itself."""
     shop = laptop.shop
     with traffic(shop.host, 8000) as seen:
         laptop.commit("confirmed")
