@@ -112,6 +112,8 @@ def settle(target: Target, lock: DeployLock, *, asked: bool = False) -> None:
 def _why(record: Unconfirmed) -> str:
     if record.until is None:
         return "its deploy was cut off, so nobody could confirm it"
+    if not record.of_this_boot:
+        return "the host was started anew before anybody confirmed it"
     return f"nobody confirmed it until {moment(record.until)}"
 
 
