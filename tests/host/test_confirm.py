@@ -16,7 +16,7 @@ from tests.host.test_reboot import cut
 from tests.host.traffic import traffic
 from tests.support import wait_until
 
-GUARD = "shop.confirm.service"
+GUARD, RECORD = "shop.confirm.service", "unconfirmed.json"
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,7 @@ def decided(shop: Shop, release: str, seconds: float = 30.0) -> dict[str, Any]:
     shop.settled()
     assert shop.get().split()[0] == release
     wait_until(lambda: shop.show(GUARD, "ActiveState") == "inactive", what="the end of the guard")
-    left = shop.host.run("find", "/etc/systemd/system", "-name", GUARD, check=False).stdout
-    assert left + shop.host.run("ls", "-A", "/srv/shop").stdout.replace("unconfirmed.json", "!").partition("!")[1] == ""
+    assert shop.host.run("find", "/etc/systemd/system", "/srv/shop", "-name", GUARD, "-o", "-name", RECORD).stdout == ""
     entry: dict[str, Any] = json.loads(shop("audit", "--json").stdout)["deploys"][-1]
     return entry
 
