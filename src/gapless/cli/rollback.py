@@ -8,7 +8,9 @@ import click
 
 from gapless.cli import completion
 from gapless.cli.deploy import lock_wait, switched
-from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c, yes
+from gapless.cli.fleet.choice import meant, on_hosts
+from gapless.cli.fleet.rollback import rollback_on
+from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, lease, stop_like_ctrl_c, yes
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
 from gapless.cli.watch import wanted_watch, watch_options
@@ -22,6 +24,8 @@ from gapless.release.preview import plan_rollback
 @dry_run
 @yes
 @lock_wait
+@lease
+@on_hosts
 @common
 @click.pass_obj
 def command(
@@ -32,17 +36,22 @@ def command(
     dry_run: bool,
     yes: bool,
     lock_wait: float,
+    lease: str,
     watch: float | None,
     prove: bool,
     prove_url: str | None,
     max_latency: float | None,
+    confirm: float | None,
 ) -> None:
     """Without RELEASE: the newest good one before the current. Nothing is migrated back.
 
     While another terminal watches a deploy, that deploy turns back at once.
     """
-    target = project.target(Progress(output), lock_wait)
-    on = wanted_watch(project, watch, prove, prove_url, max_latency)
+    if fleet := meant(project):
+        rollback_on(output, fleet, release, dry_run=dry_run, yes=yes)
+        return
+    target = project.target(Progress(output), lock_wait, lease)
+    on = wanted_watch(project, watch, prove, prove_url, max_latency, confirm)
     if dry_run:
         plan = plan_rollback(target, release, on)
         output.result({"plan": plan}, *(plan or ["Nothing: that release is live already."]))

@@ -10,13 +10,16 @@ from typing import Any
 import click
 import msgspec
 
+from gapless.cli.fleet.choice import meant, on_hosts
+from gapless.cli.fleet.status import status_of
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.prometheus import text as metrics
 from gapless.cli.releases import ago
 from gapless.errors import GaplessError
 from gapless.linux import procfs
-from gapless.release import lock, recovery
+from gapless.release import difference, hold, lock, recovery, unconfirmed
+from gapless.release.holding import Holder
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
 from gapless.switch import orders, pause
@@ -27,6 +30,7 @@ PATIENCE = 0.2  # seconds for an instance: one that is too busy is shown without
 
 @click.command()
 @click.option("--prometheus", is_flag=True, help="Answer in the text format of Prometheus; the exit status is then 0.")
+@on_hosts
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project, prometheus: bool) -> None:
@@ -38,6 +42,9 @@ def command(output: Output, /, project: Project, prometheus: bool) -> None:
     """
     if prometheus and output.json:
         raise click.UsageError("--prometheus is a format of its own: leave out --json")
+    if not prometheus and (fleet := meant(project)):
+        status_of(output, fleet)
+        return
     seen = _look(project)
     if prometheus:
         output.result(None, *metrics(seen.document, seen.deploys).splitlines())
@@ -58,8 +65,9 @@ class _Seen:
     details: dict[str, dict[str, Any] | None]
     companions: Sequence[Companion]
     deploys: Sequence[Deploy]
-    holder: lock.Holder | None
+    holder: Holder | None
     paused: pause.Pause | None
+    waits: unconfirmed.Unconfirmed | None
     problem: GaplessError | None
 
 
@@ -75,17 +83,21 @@ def _look(project: Project) -> _Seen:
     if current != app.manager.current():
         instances = recovery.seen(instances, current)
     details = {one.id: orders.status(one.private, PATIENCE) for one in instances}
-    holder = lock.hold(app.home.root) or lock.holder(app.home.root)
+    holder = lock.holder(app.home.root) or hold.hold(app.home.root)
     paused = pause.lasting(app.home)
+    waits = unconfirmed.read(app.home.root)
+    waits = waits if waits and waits.release == current else None
     deploys = project.ledger.entries()
     document = {
         "name": project.config.name,
         "listen": project.config.addresses,
         "current": current,
+        "id": difference.made_of(app.home, current) if current else None,
         "manager": app.kind,
         "supervisor": look.supervisor,
-        "locked_by": msgspec.to_builtins(holder) if holder else None,
+        "locked_by": holder.told if holder else None,
         "paused": {"who": paused.who, "since": paused.since, "until": paused.until} if paused else None,
+        "unconfirmed": waits.told if waits else None,
         "last": _last(deploys[-1] if deploys else None),
         "companions": [msgspec.to_builtins(one) for one in look.companions],
         "instances": [
@@ -93,7 +105,7 @@ def _look(project: Project) -> _Seen:
             for one in instances
         ],
     }
-    return _Seen(document, instances, details, look.companions, deploys, holder, paused, problem)
+    return _Seen(document, instances, details, look.companions, deploys, holder, paused, waits, problem)
 
 
 def _lines(output: Output, project: Project, seen: _Seen) -> list[str]:
@@ -113,6 +125,8 @@ def _lines(output: Output, project: Project, seen: _Seen) -> list[str]:
         lines.append(f"Locked: {seen.holder}.")
     if seen.paused:
         lines.append(f"Paused {seen.paused}: visitors wait; `gapless resume` ends that.")
+    if seen.waits:
+        lines.append(f"Unconfirmed: {seen.waits}. `gapless confirm` keeps it, `gapless rollback` turns back.")
     if seen.deploys and (last := seen.deploys[-1]).outcome is not Outcome.SUCCEEDED:
         lines.append(f"The last {last.verb}, to {last.to}, {_ended(last)}")
     return lines

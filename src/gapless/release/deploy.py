@@ -3,83 +3,120 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
-from gapless.release import making, operators, recovery, sources
+from gapless.release import confirming, making, migrating, operators, recovery, sources, unconfirmed
 from gapless.release.assets import Assets
 from gapless.release.attempt import Attempt, Target
-from gapless.release.commands import OwnJobs, shell
-from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
+from gapless.release.commands import OwnJobs
+from gapless.release.ledger import MIGRATION, SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
+from gapless.release.migrating import Migration
 from gapless.release.news import News
 from gapless.release.owner import account
 from gapless.release.pointers import some
 from gapless.release.prune import remove_old
 from gapless.release.room import empty_cache, must_have_room
 from gapless.release.takeover import settle_assets, switch_over, watched
-from gapless.release.watch import Monitor, Watch, end_watch, must_be_well
+from gapless.release.unconfirmed import Unconfirmed
+from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
-from gapless.switch.job import Jobs, Kind
+from gapless.switch.job import Jobs
 
-BACK_UP, MIGRATE, PUBLISH = "back up", "migrate", "publish"  # phases
+PUBLISH = "publish"  # a phase
+MIGRATED = "migrated"  # how a deploy ends that was to switch nothing over
 LOOK_BESIDE = 1.5  # seconds after the commit in which a process that cannot start has shown it
 TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was done: `outcome` is SWITCHED, or ALREADY_LIVE when nothing had to be done; `report` may be empty."""
+    """What was done; `report` may be empty.
+
+    `outcome` is SWITCHED, MIGRATED, or ALREADY_LIVE when nothing had to be done. By `confirm_by` (Unix time) it
+    is to be confirmed; None: it stays.
+    """
 
     release: str
     previous: str | None
-    outcome: engine.Outcome
+    outcome: str
     phases: tuple[Phase, ...] = ()
     report: str = ""
+    confirm_by: float | None = None
 
 
 def deploy(
-    target: Target, project: Path, source: str | sources.Source | None = None, watch: Watch | None = None
+    target: Target,
+    project: Path,
+    source: str | sources.Source | None = None,
+    watch: Watch | None = None,
+    migration: Migration = Migration.WITH,
 ) -> Result:
     """Make a new release of `source` (see `making.find`) the current one; keep it if its `watch` finds it fit.
 
-    Raises GaplessError; unless the commit happened, what served before goes on serving (invariant 3), and after
-    a watch that found it unfit it serves again.
+    One that waits since its migration (Migration.ONLY) is not made again. Raises GaplessError; unless the commit
+    happened, what served before goes on serving (invariant 3), and after a watch that found it unfit it serves again.
     """
     if target.home.builder:
         account(target.home.builder)  # before anything is made of which it is to be the owner
     if not target.home.root.exists():
         target.manager.instances()  # who cannot be asked is not to leave anything behind
+    only = migration is Migration.ONLY
     with locked(target, "deploy") as lock:
         found = making.find(target, project, source)
-        release = target.store.new_name(target.clock.now(), found.short)
+        waits = migrating.prepared(target, project, found)
+        release = waits or target.store.new_name(target.clock.now(), found.short)
         lock.name(release=release)
         must_have_room(target)
         jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
+        current, verb = target.manager.current(), MIGRATION if only else "deploy"
         with (
             _clearing_up(target, release),
             News(target, jobs) as news,
-            Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt,
+            Attempt(target, verb, release, current, found.revision, lock.holder.who) as attempt,
         ):
-            news.attempt = attempt
-            with attempt.phase("install"):
-                config = making.install(target, project, found, release)
-            making.build(target, attempt, config, jobs)
-            making.finish(target, attempt, jobs)
-            news.before()
-            with watched(target, attempt, watch) as on:
-                _migrate(target, attempt, config, lock, jobs, on.monitor if on else None)
-                making.warn_of_data(target, attempt.previous)
-                _publish(target, attempt, config)
-                switch_over(target, attempt, config, lock, on)
+            news.attempt = None if only else attempt
+            config = _again(target, release) if waits else _make(target, attempt, project, found, jobs)
+            if only:
+                migrating.migrate(target, attempt, config, lock, jobs)
+            else:
+                news.before()
+                with watched(target, attempt, watch) as on:
+                    if migration is Migration.WITH:
+                        migrating.migrate(target, attempt, config, lock, jobs, on.monitor if on else None)
+                    making.warn_of_data(target, attempt.previous)
+                    _publish(target, attempt, config)
+                    switch_over(target, attempt, config, lock, on)
+                if attempt.confirm is not None:
+                    news.attempt = None  # it is told once that is decided
         committed = target.clock.monotonic()
         _prune(target, attempt, config)
+        if only:
+            return Result(release, current, MIGRATED, tuple(attempt.phases))
         _look_beside(target, config, committed + LOOK_BESIDE)
-    return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
+        return _switched(target, attempt)
+
+
+def _make(target: Target, attempt: Attempt, project: Path, found: sources.Source, jobs: Jobs) -> Config:
+    with attempt.phase("install"):
+        config = making.install(target, project, found, attempt.release)
+    making.build(target, attempt, config, jobs)
+    making.finish(target, attempt, jobs)
+    return config
+
+
+def _again(target: Target, release: str) -> Config:
+    """What a release that was made before is to find as if it were made now."""
+    config, current = target.home.config(release), target.manager.current()
+    if target.operator:
+        operators.refuse_other_rights(config, target.home.config(current) if current else None)
+    making.make_shared(target.home, config)
+    return config
 
 
 def rollback(target: Target, to: str | None = None, watch: Watch | None = None) -> Result:
@@ -89,15 +126,16 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
     Raises GaplessError, as `deploy`. Nothing is migrated back: releases must live with their neighbours' data.
     """
     on_trial = recovery.current(target)
+    waits = _waiting(target, on_trial) if to != on_trial else None
     asked = to != on_trial and end_watch(target)
-    if asked:
+    if asked or waits:
         to = to or pick(target, on_trial, None)
         target = replace(target, lock_wait=max(target.lock_wait, TURN_BACK_WAIT))
-    with locked(target, "rollback") as lock:
+    with locked(target, "rollback", decides=bool(waits)) as lock:
         current = target.manager.current()
         release = pick(target, current, to)
         if release == current:
-            if asked:  # the other command did it
+            if asked or waits:  # the other command did it, or it was done just now
                 return Result(release, on_trial, engine.Outcome.SWITCHED)
             return Result(release, current, engine.Outcome.ALREADY_LIVE)
         config = target.home.config(release)
@@ -107,7 +145,7 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
         jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
         with (
             News(target, jobs) as news,
-            Attempt(target, "rollback", release, current, _revision(target, release)) as attempt,
+            Attempt(target, "rollback", release, current, _revision(target, release), lock.holder.who) as attempt,
         ):
             news.attempt = attempt
             try:
@@ -117,7 +155,9 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
                 target.observer.warning(str(error))
             with watched(target, attempt, watch) as on:
                 switch_over(target, attempt, config, lock, on)
-    return Result(release, current, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
+            if attempt.confirm is not None:
+                news.attempt = None
+        return _switched(target, attempt)
 
 
 def prune(target: Target, keep: int) -> list[str]:
@@ -135,21 +175,49 @@ def pick(target: Target, current: str | None, to: str | None) -> str:
     """The release a rollback would go to. Raises GaplessError when there is none, or `to` is not fit for it."""
     present = target.store.names()
     if to is None:
-        return target.ledger.rollback_target(current, present)
+        waits = _waiting(target, current)
+        return waits.previous if waits else target.ledger.rollback_target(current, present)
     if to not in present:
         there = ", ".join(present) or "none"
         raise GaplessError("roll back to", to, "there is no such release", f"there are: {there}", status=2)
     if to != current and target.ledger.bad(to):
-        cause = "its deploy failed, was turned back, or was killed before it served"
+        cause = "its deploy failed, was turned back, or was killed before it served, or it was only migrated to"
         raise GaplessError("roll back to", to, cause, "pick another one; `gapless releases` lists them")
     return to
 
 
+def _waiting(target: Target, current: str | None) -> Unconfirmed | None:
+    """The `current` release as one that waits to be confirmed, if it does."""
+    found = unconfirmed.read(target.home.root)
+    return found if found and found.release == current else None
+
+
+def _switched(target: Target, attempt: Attempt) -> Result:
+    """How it ended; the time in which it is to be confirmed begins now, as all else is done."""
+    until = None if attempt.confirm is None else confirming.wait(target, attempt.confirm)
+    done, phases = engine.Outcome.SWITCHED, tuple(attempt.phases)
+    return Result(attempt.release, attempt.previous, done, phases, attempt.report, until)
+
+
 @contextmanager
-def locked(target: Target, verb: str) -> Iterator[DeployLock]:
-    """The lock, and everything that a killed command left behind repaired (invariant 5)."""
+def locked(target: Target, verb: str, *, decides: bool = False, deploys: bool = True) -> Iterator[DeployLock]:
+    """The lock, and everything that a killed command left behind repaired (invariant 5).
+
+    A release that nobody confirmed in time is turned back from; one that may still be is not to be decided about by the
+    way, unless the caller `decides`: then that is turned back from, too. What only does that, and `deploys` nothing, is
+    not kept from it by anybody's hold.
+    """
     busy = target.jobs.under_way if target.jobs else None
-    with deploy_lock(target.home.root, why=verb, wait=target.lock_wait, clock=target.clock, busy=busy) as lock:
+    with deploy_lock(
+        target.home.root,
+        why=verb,
+        wait=target.lock_wait,
+        clock=target.clock,
+        busy=busy,
+        lease=target.lease,
+        deploys=deploys,
+        lets=lambda record: decides or not unconfirmed.lasts(record, target.clock),
+    ) as lock:
         try:
             target.store.clean()
         except GaplessError as error:
@@ -161,6 +229,7 @@ def locked(target: Target, verb: str) -> Iterator[DeployLock]:
             recovery.restore_ledger(target)
         except GaplessError as error:  # the disk is full: a prune must be possible all the same
             target.observer.warning(str(error))
+        confirming.settle(target, lock, asked=decides)
         engine.repair(target.manager)
         yield lock
 
@@ -186,24 +255,6 @@ def _finish_commit(target: Target, current: str) -> None:
         target.manager.point(current)
     except (GaplessError, OSError) as error:  # the disk is full: a prune must be possible all the same
         target.observer.warning(f"cannot finish the commit of {current}: {error}")
-
-
-def _migrate(
-    target: Target, attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs, monitor: Monitor | None
-) -> None:
-    if not config.release.migrate:
-        return
-    if target.backup and config.database.path:
-        with attempt.phase(BACK_UP):
-            attempt.backed_up(_back_up(target.backup, attempt.release, config))
-    if monitor:
-        monitor.enter(MIGRATE)
-    with attempt.phase(MIGRATE):
-        lock.name(phase=MIGRATE)
-        attempt.run(jobs, Kind.MIGRATION, shell(config.release.migrate), config.release.timeout)
-        lock.name(phase="")
-    if monitor:
-        must_be_well(monitor, attempt.release, f"the migration has run, and {attempt.previous} goes on serving")
 
 
 def _publish(target: Target, attempt: Attempt, config: Config) -> None:
@@ -232,15 +283,6 @@ def _mend_beside(target: Target) -> None:
 def _expire(target: Target, config: Config) -> None:
     assets, current = Assets(target.home, target.clock), target.manager.current()
     assets.expire(target.store.names(), current, config.assets.age)
-
-
-def _back_up(backup: Callable[[Config], str], release: str, config: Config) -> str:
-    try:
-        return backup(config)
-    except GaplessError as error:
-        cause = f"what it changes would not be in the replica as it was: {error.cause}"
-        hint = f"{error.hint or 'mend that'}; or migrate without: `gapless deploy --without-backup`"
-        raise GaplessError("migrate to", release, cause, hint, details=error.details) from error
 
 
 def _look_beside(target: Target, config: Config, until: float) -> None:
@@ -274,7 +316,7 @@ def _clearing_up(target: Target, release: str) -> Iterator[None]:
 def _prune(target: Target, attempt: Attempt, config: Config) -> None:
     try:
         with attempt.phase("prune"):
-            remove_old(target, config.release.keep)
+            remove_old(target, config.release.keep, but=attempt.release)
             _expire(target, config)
             if config.build.run and (freed := empty_cache(target.home)):
                 target.observer.warning(f"the cache of builds had {freed >> 20} MiB, and was emptied")

@@ -13,7 +13,8 @@ from gapless.errors import GaplessError, in_words
 from gapless.linux.disk import refusal
 from gapless.linux.unix_http import STATUS_PATH
 from gapless.release.attempt import Attempt, Target
-from gapless.release.lock import DeployLock, holder, me
+from gapless.release.holding import me
+from gapless.release.lock import DeployLock, holder
 from gapless.switch.manager import Instance, Role
 from gapless.visitor import Visitor
 
@@ -53,10 +54,14 @@ class Monitor(Protocol):
 
 @dataclass(frozen=True)
 class Watch:
-    """How a release is watched once it is committed: for `seconds`, and by `monitor` from before the switchover on."""
+    """How a release is watched once it is committed: for `seconds`, and by `monitor` from before the switchover on.
+
+    Within `confirm` seconds after that somebody is to confirm it; None: nobody need.
+    """
 
     seconds: float
     monitor: Monitor | None = None
+    confirm: float | None = None
 
 
 class TurnBackError(GaplessError):

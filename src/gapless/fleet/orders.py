@@ -1,0 +1,60 @@
+"""Orders for hosts while a play is under way: who is told what, and what a host's answers make of its part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gapless.errors import GaplessError
+from gapless.fleet import answers
+from gapless.fleet.answers import UnreachableError
+from gapless.fleet.hosts import Host
+from gapless.fleet.parts import Observer, Part, State
+from gapless.fleet.play import Answer, Order, Play
+
+
+@dataclass(frozen=True)
+class Step:
+    """An order; the state of a host while it follows that (None: as before); what the document makes of its part."""
+
+    order: Order
+    state: State | None = None
+    done: Callable[[Part, dict[str, Any]], None] = lambda _part, _document: None
+
+
+Steps = Sequence[tuple[Part, Sequence[Step]]]
+
+
+def give(play: Play, steps: Steps, observer: Observer) -> None:
+    """Have hosts take their steps, side by side, each one after the other until one fails. Raises GaplessError."""
+    play.round({part.host: [step.order for step in some] for part, some in steps}, _Round(steps, observer))
+
+
+class _Round:
+    """An observer of a play that keeps the parts of hosts up to date, and tells of each change."""
+
+    def __init__(self, steps: Steps, observer: Observer) -> None:
+        self._steps: Mapping[Host, tuple[Part, Sequence[Step]]] = {part.host: (part, some) for part, some in steps}
+        self._observer = observer
+
+    def begun(self, host: Host, number: int) -> None:
+        """Take down what the host is busy with."""
+        part, steps = self._steps[host]
+        if state := steps[number].state:
+            part.state = state
+            self._observer.changed(part)
+
+    def answered(self, host: Host, said: Sequence[Answer]) -> None:
+        """Take down what has become of it."""
+        part, steps = self._steps[host]
+        before = part.state
+        part.warnings += [one for answer in said for one in answers.warnings(answer)]
+        try:
+            for step, answer in zip(steps, said, strict=False):
+                step.done(part, answers.document(host, answer))
+        except GaplessError as error:
+            part.error = error
+            part.state = State.UNREACHABLE if isinstance(error, UnreachableError) else State.FAILED
+        if part.state is not before:
+            self._observer.changed(part)

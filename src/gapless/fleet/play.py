@@ -1,0 +1,230 @@
+"""One ansible-playbook for a whole deploy: a play is a round of orders to hosts, begun when it is told, with answers.
+
+Ansible has the connections; which hosts get what, and when, is said here. So its start is paid for once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Protocol
+
+from gapless.errors import GaplessError
+from gapless.fleet.hosts import Host
+from gapless.linux.orphans import nothing_left
+
+AT_ONCE = 50  # hosts of a wave that are worked on side by side; each takes a process here
+PATIENCE = 10.0  # seconds for Ansible to end
+LAST = 20  # lines of what it wrote
+# Nothing is multiplexed: each order finds out anew whether a host can be reached. A dead host is given up in 15 s.
+SSH = "-o ControlMaster=no -o ControlPath=none -o BatchMode=yes -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+SETTINGS = """[defaults]
+action_plugins = {plugins}/action
+callback_plugins = {plugins}/callback
+stdout_callback = events
+forks = {forks}
+timeout = 10
+gathering = explicit
+retry_files_enabled = false
+[connection]
+pipelining = true
+[ssh_connection]
+ssh_args = {ssh}
+"""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command for a host, with the file that it gets on standard input, if any.
+
+    A host that is not reached is tried again for `patience` seconds. `afterwards` is run in the same connection,
+    however the command ended; nobody hears of it.
+    """
+
+    argv: Sequence[str]
+    sends: Path | None = None
+    patience: float = 0.0
+    afterwards: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended and what it wrote; or, where the host was not reached, `unreachable` says why."""
+
+    status: int = -1
+    said: str = ""
+    errors: str = ""
+    unreachable: str = ""
+
+
+class Observer(Protocol):
+    """Is told when a host begins with the order of a number, and what came of all orders that it began with."""
+
+    def begun(self, host: Host, number: int) -> None: ...
+    def answered(self, host: Host, answers: Sequence[Answer]) -> None: ...
+
+
+class Play:
+    """An ansible-playbook that has a round for each of `rounds`, which are the hosts that may get orders in it.
+
+    It ends with the block, and by the death of this process.
+    """
+
+    def __init__(self, rounds: Sequence[Sequence[Host]]) -> None:
+        self._folder = Path()
+        self._hosts = {
+            f"h{number}": host for number, host in enumerate(dict.fromkeys(host for one in rounds for host in one))
+        }
+        self._names = {host: name for name, host in self._hosts.items()}
+        self._rounds = [[self._names[host] for host in one] for one in rounds]
+        self._done = 0
+        self._process: subprocess.Popen[bytes]
+        self._events: IO[bytes]
+        self._gate = -1
+        self._left = ExitStack()
+
+    def __enter__(self) -> Play:
+        """Start Ansible. Raises GaplessError where it is not installed."""
+        program = ansible_playbook()
+        with ExitStack() as left:
+            self._folder = Path(left.enter_context(tempfile.TemporaryDirectory(prefix="gapless-fleet-")))
+            _write(self._folder, self._hosts, self._rounds)
+            left.enter_context(nothing_left())  # Ansible's workers and their ssh are in sessions of their own
+            self._start(program)
+            self._left = left.pop_all()
+        return self
+
+    def _start(self, program: str) -> None:
+        events, told = os.pipe()
+        gate, self._gate = os.pipe()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        own = {
+            "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),  # and none of the project's, or of the caller's
+            "ANSIBLE_HOME": str(self._folder / "ansible"),
+            "LC_ALL": "C.UTF-8",  # it refuses another encoding
+            "GAPLESS_FLEET": f"{told},{gate}",
+        }
+        try:
+            with (self._folder / "log").open("wb") as log:
+                self._process = subprocess.Popen(
+                    [program, "-i", str(self._folder / "hosts.json"), str(self._folder / "play.json")],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**kept, **own},
+                    pass_fds=(told, gate),
+                    start_new_session=True,  # Ctrl-C is ours to answer
+                )
+        finally:
+            os.close(told)
+            os.close(gate)
+        self._events = os.fdopen(events, "rb")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self._gate)
+        self._events.close()
+        if kind is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(PATIENCE)
+        with self._left:
+            pass
+        self._process.wait()
+
+    def round(self, orders: Mapping[Host, Sequence[Order]], observer: Observer) -> None:
+        """Have hosts do what is ordered, side by side, each one order after the other until one fails.
+
+        Raises GaplessError where Ansible does not do its part.
+        """
+        written = Path(self._folder, f"{self._done}.json")
+        told = {self._names[host]: [_told(one) for one in some] for host, some in orders.items()}
+        assert told.keys() <= {*self._rounds[self._done]}, "a host that is not of this round"  # noqa: S101 -- ours
+        written.write_text(json.dumps(told))
+        for event in self._heard():
+            if event.get("round") == str(self._done):
+                break
+        os.write(self._gate, b"\n")
+        left = {*self._rounds[self._done]}
+        self._done += 1
+        for event in self._heard() if left else ():
+            host = self._hosts[event["host"]]
+            if "begun" in event:
+                observer.begun(host, event["begun"])
+                continue
+            left.discard(event["host"])
+            if host in orders:
+                observer.answered(host, _answers(written.with_suffix(f".{event['host']}"), event["failed"]))
+            if not left:
+                break
+
+    def _heard(self) -> Iterator[dict[str, Any]]:
+        for line in self._events:
+            event: dict[str, Any] = json.loads(line)
+            yield event
+        said = (self._folder / "log").read_text("utf-8", "replace").splitlines()[-LAST:]
+        raise GaplessError("run", "ansible-playbook", "it ended before its work was done", details=tuple(said))
+
+
+def ansible_playbook() -> str:
+    """Find the program, beside this interpreter or on the PATH. Raises GaplessError."""
+    beside = Path(sys.executable).with_name("ansible-playbook")
+    found = str(beside) if beside.exists() else shutil.which("ansible-playbook")
+    if not found:
+        raise GaplessError(
+            "run", "ansible-playbook", "it is not installed", 'pip install "gapless[cli,fleet]"', status=2
+        )
+    return found
+
+
+def _told(order: Order) -> dict[str, object]:
+    command = shlex.join(order.argv)
+    if order.afterwards:
+        command = f"{{ {command}; status=$?; {shlex.join(order.afterwards)} > /dev/null 2>&1; (exit $status); }}"
+    return {"command": command, "sends": str(order.sends or ""), "patience": order.patience}
+
+
+def _answers(written: Path, failed: str) -> list[Answer]:
+    """What came of a host's orders; of none where Ansible itself `failed`."""
+    if failed:
+        return [Answer(unreachable=failed)]
+    return [Answer(**one) for one in json.loads(written.read_text("utf-8"))]
+
+
+def _write(folder: Path, hosts: Mapping[str, Host], rounds: Sequence[Sequence[str]]) -> None:
+    """Write what Ansible reads. Its own names for hosts are ours: in what people write, it sees patterns and ports."""
+    known = {name: _variables(host) for name, host in hosts.items()}
+    groups = {f"round{number}": {"hosts": dict.fromkeys(names)} for number, names in enumerate(rounds)}
+    plays = [
+        {
+            "name": str(number),
+            "hosts": f"round{number}",
+            "gather_facts": False,
+            "ignore_errors": True,  # a host that Ansible cannot serve is not to be missing in the next round
+            "ignore_unreachable": True,
+            "tasks": [{"name": "Do what is ordered", "on_host": {"orders": str(folder / f"{number}.json")}}],
+        }
+        for number in range(len(rounds))
+    ]
+    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": known, "children": groups}}))
+    (folder / "play.json").write_text(json.dumps(plays))
+    plugins = files("gapless").joinpath("fleet/plugins")
+    largest = max(map(len, rounds), default=1)
+    settings = SETTINGS.format(plugins=plugins, forks=min(largest, AT_ONCE), ssh=SSH)
+    (folder / "ansible.cfg").write_text(settings)
+
+
+def _variables(host: Host) -> dict[str, object]:
+    user = {"ansible_user": host.user} if host.user else {}
+    port = {"ansible_port": int(host.port)} if host.port else {}
+    return {"ansible_host": host.address, **user, **port}
