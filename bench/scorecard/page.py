@@ -16,8 +16,8 @@ HEAD = """\
 
 `make scorecard` makes this page: it installs the newest versions from PyPI, takes the host's own puma, Node and
 `start_server`, and runs [`gapless conform`](conform.md) on each. A command has the settings of its server's own
-documentation that help here; so a row fails of what no setting of it mends. Every row is of the command that stands
-below, on its date.
+documentation that help here; where a server has a second row, the two show what a setting is worth. Every row is of the
+command that stands below, on its date.
 ✓ pass, ✗ fail, – not applicable.
 """
 

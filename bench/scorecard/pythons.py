@@ -150,6 +150,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.scorecard.pythons", description=__doc__)
     parser.add_argument("pythons", nargs="*", metavar="PYTHON", help="an interpreter; the others' rows stay")
     parser.add_argument("--suite", action="append", default=[], help="a Debian whose Python to try, too")
+    parser.add_argument("--loop", action="append", choices=LOOPS, help="on this loop alone")
     parser.add_argument("--case", action="append", default=[], help="as --only of gapless conform")
     parser.add_argument("--into", type=Path, default=ROOT / "docs", help="the directory of the page")
     chosen = parser.parse_args()
@@ -158,7 +159,7 @@ def main() -> int:
     book, built, bad = Book(chosen.into, "pythons"), wheel(), False
     order = [f"Python 3.{minor}, {loop}, {app}" for minor in range(11, NEWEST) for loop in LOOPS for app in APPS]
     for python in pythons:
-        for loop in LOOPS:
+        for loop in chosen.loop or LOOPS:
             bin_ = install(python, loop, built)
             for app in APPS:
                 one = row(python, loop, app, bin_, chosen.case)

@@ -91,14 +91,13 @@ def test_scorecard(tmp_path: Path) -> None:
 def test_scorecard_of_a_manager(tmp_path: Path) -> None:
     """Invariants 1, 3 and 6: ours loses nothing, by a good release or by one that fails, and answers after that."""
     said = program("bench.scorecard", "--manager", "gapless run", "--deploys", "1", "--into", str(tmp_path))
-    assert re.search(r"^gapless run, gapless serve: lost: 0 of \d+, stall: .* fails: 0 of \d+, .*: yes$", said, re.M), (
-        said
-    )
+    row = r"^gapless run, gapless serve: lost: 0 of [\d,]+, stall: .* fails: 0 of [\d,]+, answers then: yes$"
+    assert re.search(row, said, re.M), said
 
 
 def test_scorecard_of_a_python(tmp_path: Path) -> None:
-    """What users install passes with uvloop and on asyncio, ASGI and WSGI: a line each with its versions."""
-    program("bench.scorecard.pythons", "--case", "4.1", "--into", str(tmp_path), sys.executable)
+    """What users install passes, ASGI and WSGI, on a Python that is named: a line each with its versions."""
+    program("bench.scorecard.pythons", "--loop", "asyncio", "--case", "4.1", "--into", str(tmp_path), sys.executable)
     page = (tmp_path / "scorecard.md").read_text()
     rows = re.findall(r"^\| [\d.]+ \| (\w+) \| (\w+) \| python .+ \| 1 \| 0 \| 0 \|  \|$", page, re.M)
-    assert rows == [("uvloop", "ASGI"), ("uvloop", "WSGI"), ("asyncio", "ASGI"), ("asyncio", "WSGI")], page
+    assert rows == [("asyncio", "ASGI"), ("asyncio", "WSGI")], page
