@@ -86,7 +86,10 @@ SERVERS = (
     Server("waitress", "waitress", f'python -c "{WAITRESS}"', "its command takes no descriptor, its function does"),
     Server("puma", "puma", "puma --config puma.rb", 'puma.rb says `bind_to_activated_sockets "only"`'),
     Server("puma, as advised", "puma", "puma --config examples/puma/puma.rb", "with docs/servers.md's settings"),
-    Server("Node", "node", "node server.js", "`server.close()` at SIGTERM, `closeAllConnections()` 6 s later; `headersTimeout` as told"),
+    Server(
+        *("Node", "node", "node server.js"),
+        "`server.close()` at SIGTERM, `closeAllConnections()` 6 s later; `headersTimeout` as told",
+    ),
     Server("Node, as advised", "node", "node server.js linger", "ends as examples/node/server.js does"),
 )
 
