@@ -35,7 +35,8 @@ def listens(started: Started) -> tuple[str, int]:
 def test_a_descriptor_can_be_named(run: start) -> None:
     """A manager that sets no LISTEN_FDS, but leaves the socket open: `--bind fd:N` serves on it."""
     with listening() as sock:
-        run(*WITHOUT_VARIABLES, *SERVE, "--bind", "fd:3", sockets=[sock]).says(f"listening on {name(sock)}")
+        one = run(*WITHOUT_VARIABLES, *SERVE, "--bind", "fd:3", sockets=[sock])
+        one.says(f"listening on {name(sock)} (handed in by number: whoever started this holds it)")
         assert get(sock.getsockname(), "/health")[0] == 200
 
 

@@ -12,6 +12,7 @@ from gapless.listen import FIRST_FD, bind, expand, inherited, is_listening
 log = logging.getLogger("gapless.serve")
 
 DEFAULT = "127.0.0.1:8000"
+BY_NUMBER = "fd:"
 
 
 def sockets_for(addresses: Sequence[str]) -> list[socket.socket]:
@@ -25,6 +26,9 @@ def sockets_for(addresses: Sequence[str]) -> list[socket.socket]:
         return sockets
     strays = [] if addresses else _strays()
     sockets = [bind(address) for address in expand(addresses or [DEFAULT])]
+    if addresses and all(address.startswith(BY_NUMBER) for address in addresses):
+        log.info("listening on %s (handed in by number: whoever started this holds it)", _names(sockets))
+        return sockets
     log.info("listening on %s (not activated, LISTEN_FDS is not set: this process alone holds it)", _names(sockets))
     for fd, name in strays:  # as start_server and circus hand them on
         hint = f"--bind fd:{fd} serves on it"
