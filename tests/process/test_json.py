@@ -47,6 +47,7 @@ def test_every_key_is_documented(project: Project, tmp_path: Path) -> None:
     project.supervise()
     documented("deploy, rollback", project.json("deploy", "-n"))
     documented("deploy, rollback", project.json("deploy", "--prove"))
+    documented("confirm", project.json("confirm"))
     documented("status", project.json("status"))
     documented("doctor", project.json("doctor"))
     documented("releases", project.json("releases"))
