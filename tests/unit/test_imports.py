@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "address": {"errors", "listen"},
     "home": {"config", "errors"},
     "shared": {"errors", "home", "linux"},
-    "config": {"address", "errors", "linux", "listen", "span", "timeouts", "visitor"},
+    "config": {"address", "errors", "fleet.waves", "linux", "listen", "span", "timeouts", "visitor"},
     "variables": set[str](),
     "destination": {"config", "errors"},
     "assignments": {"config", "errors"},
@@ -43,6 +43,9 @@ MAY_IMPORT = {
     "conform": {*BASE, "prove", "variables", "version"},
     "survey": set[str](),
     "provision": {*APP, "switch", "switch.systemd"},
+    "fleet": {*APP, "destination", "release", "fleet.waves"},
+    "fleet.waves": set[str](),
+    "fleet.plugins": set[str](),
     "doctor": {*APP, "provision", "release", "switch", "switch.embedded", "switch.systemd"},
 }
 

@@ -10,6 +10,7 @@ import click
 
 from gapless import address
 from gapless.cli import completion
+from gapless.cli.hosts import deploy_to, meant, on_hosts
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
@@ -37,6 +38,7 @@ take_over = click.option("--take-over", is_flag=True, help="Let the name be this
 @take_over
 @dry_run
 @lock_wait
+@on_hosts
 @common
 @click.pass_obj
 def command(
@@ -59,6 +61,9 @@ def command(
 
     A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
     """
+    if source != "-" and (fleet := meant(project)):
+        deploy_to(output, project, fleet, source, ())
+        return
     project.take_over = take_over
     target = project.target(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
     target = replace(target, backup=None) if without_backup else target

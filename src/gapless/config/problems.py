@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gapless.address import clash
-from gapless.config import files
+from gapless.config import files, hosts
 from gapless.config.files import INSIDE, NOTHING
 from gapless.config.settings import REPLICA, Certificate, Command, Config, Database, argv
 from gapless.visitor import TARGET
@@ -49,6 +49,7 @@ def problem(config: Config) -> tuple[str, str]:
         files.problem,
         _of_proxy,
         _of_database,
+        hosts.problem,
     )
     for check in checks:
         if (found := check(config)) != NOTHING:

@@ -11,7 +11,7 @@ import msgspec
 
 from gapless import span
 from gapless.config.problems import problem
-from gapless.config.settings import Config, Seconds
+from gapless.config.settings import Config, Hosts, Seconds
 from gapless.errors import GaplessError
 from gapless.linux.files import open_regular
 
@@ -69,6 +69,8 @@ def parse(text: str, path: Path) -> Config:
     raw = tables(text, path)
     if isinstance(table := raw.get("assets"), dict):
         raw["assets"] = _with_paths(table)
+    if isinstance(table := raw.get("hosts"), dict):
+        raw["hosts"] = _with_groups(table)
     known = _without_unknown_keys(raw, Config, path)
     try:
         config = msgspec.convert(known, Config, dec_hook=_decode)
@@ -86,6 +88,14 @@ def _with_paths(table: dict[str, Any]) -> dict[str, Any]:
     paths = {key: value for key, value in table.items() if key.startswith("/")}
     rest = {key: value for key, value in table.items() if key not in paths}
     return rest | {"paths": rest.get("paths", {}) | paths} if paths else rest
+
+
+def _with_groups(table: dict[str, Any]) -> dict[str, Any]:
+    """[hosts] with its groups in a table of their own, beside what is a setting."""
+    settings = {field.name for field in msgspec.structs.fields(Hosts)}
+    groups = {key: value for key, value in table.items() if key not in settings and not key.startswith("x-")}
+    rest = {key: value for key, value in table.items() if key not in groups}
+    return rest | {"groups": rest.get("groups", {}) | groups} if groups else rest
 
 
 def _decode(kind: type, written: object) -> object:

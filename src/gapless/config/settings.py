@@ -228,6 +228,31 @@ class Notify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return argv(self.command)
 
 
+class Hosts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a laptop deploys to, over SSH: `groups` of hosts by name, written in TOML as `web = ["root@10.0.0.1"]`.
+
+    `waves` say how many hosts, or which share, have a release before the next get it; more than `max_failures` hosts
+    that cannot take it end the deploy, and all go back.
+    """
+
+    groups: dict[str, list[str]] = {}
+    waves: list[int | str] = msgspec.field(default_factory=lambda: [1, "10%", "100%"])
+    max_failures: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How several hosts go together: the old release stands by for `stand_by` at most, until the last wave is proven.
+
+    A host that is not reached anew within `confirm` of its switchover turns back. `migrate` says whether one database
+    is migrated "once", or "each" host has its own; `directory` is the app's on each host, /etc/gapless/NAME without.
+    """
+
+    stand_by: Seconds = Seconds(600)
+    confirm: Seconds = Seconds(30)
+    migrate: Literal["", "once", "each"] = ""
+    directory: str = ""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One service. `command` is an argv (a string is split like a shell would, but no shell runs it: LISTEN_PID).
 
@@ -261,6 +286,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     assets: Assets = Assets()
     proxy: Proxy = Proxy()
     database: Database = Database()
+    hosts: Hosts = Hosts()
+    fleet: Fleet = Fleet()
 
     @property
     def argv(self) -> list[str]:

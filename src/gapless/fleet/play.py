@@ -1,0 +1,204 @@
+"""One ansible-playbook for a whole deploy: a play is a round of orders to hosts, begun when it is told, with answers.
+
+Ansible has the connections; which hosts get what, and when, is said here. So its start is paid for once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from gapless.errors import GaplessError
+from gapless.fleet.hosts import Host
+
+AT_ONCE = 50  # hosts of a wave that are worked on side by side; each takes a process here
+PATIENCE = 10.0  # seconds for Ansible to end
+LAST = 20  # lines of what it wrote
+# Nothing is multiplexed: each order finds out anew whether a host can be reached. A dead host is given up in 15 s.
+SSH = "-o ControlMaster=no -o ControlPath=none -o BatchMode=yes -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+SETTINGS = """[defaults]
+action_plugins = {plugins}/action
+callback_plugins = {plugins}/callback
+stdout_callback = events
+forks = {forks}
+timeout = 10
+gathering = explicit
+retry_files_enabled = false
+[connection]
+pipelining = true
+[ssh_connection]
+ssh_args = {ssh}
+"""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command for a host, with the file that it gets on standard input, if any."""
+
+    argv: Sequence[str]
+    sends: Path | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended and what it wrote; or, where the host was not reached, `unreachable` says why."""
+
+    status: int = -1
+    said: str = ""
+    errors: str = ""
+    unreachable: str = ""
+
+
+class Play:
+    """An ansible-playbook that has a round for each of `rounds`, which are the hosts that may get orders in it.
+
+    It ends with the block, and by the death of this process.
+    """
+
+    def __init__(self, rounds: Sequence[Sequence[Host]]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="gapless-fleet-")
+        self._hosts = {
+            f"h{number}": host for number, host in enumerate(dict.fromkeys(host for one in rounds for host in one))
+        }
+        self._names = {host: name for name, host in self._hosts.items()}
+        self._rounds = [[self._names[host] for host in one] for one in rounds]
+        self._done = 0
+        self._process: subprocess.Popen[bytes]
+        self._events: IO[bytes]
+        self._gate = -1
+
+    def __enter__(self) -> Play:
+        """Start Ansible. Raises GaplessError where it is not installed."""
+        program = ansible_playbook()
+        folder = Path(self._folder.name)
+        _write(folder, self._hosts, self._rounds)
+        events, told = os.pipe()
+        gate, self._gate = os.pipe()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        own = {
+            "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),  # and none of the project's, or of the caller's
+            "ANSIBLE_HOME": str(folder / "ansible"),
+            "LC_ALL": "C.UTF-8",  # it refuses another encoding
+            "GAPLESS_FLEET": f"{told},{gate}",
+        }
+        try:
+            with (folder / "log").open("wb") as log:
+                self._process = subprocess.Popen(
+                    [program, "-i", str(folder / "hosts.json"), str(folder / "play.json")],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**kept, **own},
+                    pass_fds=(told, gate),
+                    start_new_session=True,  # Ctrl-C is ours to answer
+                )
+        finally:
+            os.close(told)
+            os.close(gate)
+        self._events = os.fdopen(events, "rb")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self._gate)
+        self._events.close()
+        try:
+            if kind is not None:  # it may be in the midst of a round
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._folder.cleanup()
+
+    def round(
+        self, orders: Mapping[Host, Order], seen: Callable[[Host, Answer], None] = lambda _host, _answer: None
+    ) -> dict[Host, Answer]:
+        """Have each host do what is ordered, side by side; `seen` is told of each answer as it comes.
+
+        Raises GaplessError where Ansible does not do its part.
+        """
+        hosts = self._rounds[self._done]
+        folder = Path(self._folder.name)
+        told = {self._names[host]: _told(order) for host, order in orders.items()}
+        assert told.keys() <= {*hosts}, "an order for a host that is not of this round"  # noqa: S101 -- a slip of ours
+        (folder / f"{self._done}.json").write_text(json.dumps(told))
+        for event in self._heard():
+            if event.get("round") == str(self._done):
+                break
+        os.write(self._gate, b"\n")
+        self._done += 1
+        answers = dict[Host, Answer]()
+        left = {*hosts}
+        while left:
+            event = next(self._heard())
+            left.discard(event["host"])
+            host = self._hosts[event["host"]]
+            if host in orders:
+                answers[host] = Answer(**event["answer"])
+                seen(host, answers[host])
+        return answers
+
+    def _heard(self) -> Iterator[dict[str, Any]]:
+        for line in self._events:
+            event: dict[str, Any] = json.loads(line)
+            yield event
+        said = (Path(self._folder.name) / "log").read_text("utf-8", "replace").splitlines()[-LAST:]
+        raise GaplessError("run", "ansible-playbook", "it ended before its work was done", details=tuple(said))
+
+
+def ansible_playbook() -> str:
+    """Find the program, beside this interpreter or on the PATH. Raises GaplessError."""
+    beside = Path(sys.executable).with_name("ansible-playbook")
+    found = str(beside) if beside.exists() else shutil.which("ansible-playbook")
+    if not found:
+        raise GaplessError(
+            "run", "ansible-playbook", "it is not installed", 'pip install "gapless[cli,fleet]"', status=2
+        )
+    return found
+
+
+def _told(order: Order) -> dict[str, str]:
+    return {"command": shlex.join(order.argv), "sends": str(order.sends or "")}
+
+
+def _write(folder: Path, hosts: Mapping[str, Host], rounds: Sequence[Sequence[str]]) -> None:
+    """Write what Ansible reads. Its own names for hosts are ours: in what people write, it sees patterns and ports."""
+    known = {name: _variables(host) for name, host in hosts.items()}
+    groups = {f"round{number}": {"hosts": dict.fromkeys(names)} for number, names in enumerate(rounds)}
+    plays = [
+        {
+            "name": str(number),
+            "hosts": f"round{number}",
+            "gather_facts": False,
+            "ignore_errors": True,  # a host that Ansible cannot serve is not to be missing in the next round
+            "ignore_unreachable": True,
+            "tasks": [{"name": "Do what is ordered", "on_host": {"orders": str(folder / f"{number}.json")}}],
+        }
+        for number in range(len(rounds))
+    ]
+    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": known, "children": groups}}))
+    (folder / "play.json").write_text(json.dumps(plays))
+    plugins = files("gapless").joinpath("fleet/plugins")
+    largest = max(map(len, rounds), default=1)
+    settings = SETTINGS.format(plugins=plugins, forks=min(largest, AT_ONCE), ssh=SSH)
+    (folder / "ansible.cfg").write_text(settings)
+
+
+def _variables(host: Host) -> dict[str, object]:
+    user = {"ansible_user": host.user} if host.user else {}
+    port = {"ansible_port": int(host.port)} if host.port else {}
+    return {"ansible_host": host.address, **user, **port}
