@@ -114,9 +114,9 @@ class Fleet:
         """The result of `call` for each host's name, side by side."""
         return each(self.hosts, call)
 
-    def up(self) -> None:
-        """Have the project's release serve on every host, without the laptop's gapless."""
-        self.commit()
+    def up(self, settings: str = "") -> None:
+        """Have the project's next release, with `settings`, serve on every host, without the laptop's own commands."""
+        self.commit(settings=settings)
         packed = self.pack().read_bytes()
         toml = (self.checkout / "gapless.toml").read_text()
 
@@ -142,7 +142,9 @@ class Fleet:
         """How many connections each sshd has accepted, and how many commands it has started."""
 
         def counted(name: str) -> tuple[int, int]:
-            said = self.hosts[name].journal("ssh.service")
+            host = self.hosts[name]
+            host.run("journalctl", "--sync")  # not of ssh.service alone: a session is in a scope of its own
+            said = host.run("journalctl", "--output=cat", "--identifier=sshd", "--identifier=sshd-session").stdout
             return said.count(ACCEPTED), said.count(SESSION)
 
         return self.each(counted)
