@@ -118,6 +118,11 @@ class Home:
         return self.root / "hold.json"
 
     @property
+    def hold_lock(self) -> Path:
+        """What is locked while somebody changes the hold."""
+        return self.root / "hold.lock"
+
+    @property
     def pause(self) -> Path:
         """The pause, as long as there is one."""
         return self.root / "pause.json"
@@ -203,7 +208,13 @@ class Home:
     @property
     def temporaries(self) -> list[tuple[Path, str]]:
         """Where files are made that are then renamed, each directory with a pattern of their passing names."""
-        return [(self.env, ".*-*"), (self.secrets, ".*-*"), (self.log, ".*.log.new"), (self.assets, ".new")]
+        return [
+            (self.env, ".*-*"),
+            (self.secrets, ".*-*"),
+            (self.log, ".*.log.new"),
+            (self.assets, ".new"),
+            (self.root, ".*.json.gapless-*"),
+        ]
 
     def current(self) -> str | None:
         """The release that the commit file names, or None before the first commit."""

@@ -169,6 +169,27 @@ def test_a_lock(shop: Shop) -> None:
     shop.settled()
 
 
+def test_a_lease(shop: Shop) -> None:
+    """It goes on with its token alone, ends by its advice, and a token that is over is told how to get the next."""
+    first = json.loads(
+        shop("lock", "acquire", "--why", "a fleet", "--for", "10m", "--by", "ada@laptop", "--json").stdout
+    )
+    said = shop.fails("deploy")
+    assert "ada@laptop" in said
+    shop("deploy", "--lease", first["token"])
+    assert json.loads(shop("audit", "--json").stdout)["deploys"][-1]["who"] == "ada@laptop"
+    follow(shop, hint(said))
+    said = shop.fails("deploy", "--lease", first["token"])
+    second = json.loads(follow(shop, hint(said)))
+    shop("rollback", "--yes", "--lease", second["token"])
+    assert json.loads(shop("lock", "release", "--lease", first["token"], "--json").stdout) == {
+        "locked": True,
+        "changed": False,
+    }
+    assert "Released" in shop("lock", "release", "--lease", second["token"]).stdout
+    shop.settled()
+
+
 UNKNOWN = ["20200101T000000Z-0000000"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -45,6 +45,16 @@ class Fleet:
         """What each host's app answers, less its release and process."""
         return {name: " ".join(shop.get().split()[2:]) for name, shop in self.shops.items()}
 
+    @contextmanager
+    def cut(self, name: str) -> Iterator[None]:
+        """Nobody reaches a host over the network inside."""
+        host = self.shops[name].host
+        host.run("ip", "link", "set", "eth0", "down")
+        try:
+            yield
+        finally:
+            host.run("ip", "link", "set", "eth0", "up")
+
 
 @pytest.fixture(scope="module")
 def fleet(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
@@ -74,3 +84,44 @@ def test_one_command_deploys_to_all_hosts(fleet: Fleet) -> None:
     figure(f"connections of a deploy to two hosts: {laptop.connections()}")
     assert [(one["host"], one["state"]) for one in document["hosts"]] == [("web1", "deployed"), ("web2", "deployed")]
     assert fleet.texts() == {"web1": "two", "web2": "two"}
+
+
+def test_a_release_that_is_bad_on_one_host(fleet: Fleet) -> None:
+    """Invariant 3: the host that cannot take it ends the deploy; the others go back; each is named, and why."""
+    before = fleet.texts()
+    fleet.shops["web2"].host.write("/etc/shop-is-bad", "")
+    fleet.laptop.commit("bad", more="assert not os.path.exists('/etc/shop-is-bad'), 'not here'")
+    document = fleet.laptop.json("gapless deploy --json", check=False)
+    first, second = document["hosts"]
+    assert (first["state"], second["state"]) == ("turned back", "failed")
+    assert second["error"]["object"].endswith("on web2")
+    assert any("not here" in line for line in second["error"]["details"])
+    assert "web2: failed" in document["error"]["cause"]
+    assert fleet.texts() == before
+
+
+def test_a_host_that_cannot_be_reached(fleet: Fleet) -> None:
+    """It is named, the others have the release; the next deploy brings it along."""
+    laptop = fleet.laptop
+    laptop.commit("three")
+    with fleet.cut("web2"):
+        said = laptop("gapless deploy", check=False)
+    assert said.returncode == 1
+    assert "web1: deployed" in said.stdout
+    assert "cannot reach web2" in said.stderr
+    assert fleet.texts() == {"web1": "three", "web2": "two"}
+    laptop("gapless deploy")
+    assert fleet.texts() == {"web1": "three", "web2": "three"}
+
+
+def test_some_hosts_alone(fleet: Fleet) -> None:
+    """-H names groups and hosts; one that is not there is refused, and which there are is said."""
+    laptop = fleet.laptop
+    laptop.commit("four")
+    laptop("gapless deploy -H web2")
+    assert fleet.texts() == {"web1": "three", "web2": "four"}
+    refused = laptop("gapless deploy -H web3", check=False)
+    assert refused.returncode == 2
+    assert "there are: web, web1, web2" in refused.stderr
+    laptop("gapless deploy -H web")
+    assert fleet.texts() == {"web1": "four", "web2": "four"}

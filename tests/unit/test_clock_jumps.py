@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gapless.release.deploy import prune, rollback
+from gapless.release.hold import acquire_hold, release_hold
 from gapless.release.ledger import Outcome
-from gapless.release.lock import acquire_hold, release_hold
 from tests.scripted import ScriptedManager
 from tests.unit.release_kit import make_project
 from tests.unit.release_shop import Shop

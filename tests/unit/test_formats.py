@@ -13,7 +13,7 @@ import pytest
 
 from gapless.errors import GaplessError
 from gapless.release import ledger as ledgers
-from gapless.release import lock
+from gapless.release.hold import Hold, hold
 from gapless.release.ledger import Ledger, Outcome
 from gapless.switch import orders, pause
 from gapless.switch.embedded import control, records
@@ -62,7 +62,7 @@ def test_who_holds_deploys_and_who_paused(tmp_path: Path) -> None:
     """Both files are read with less, and with more, in them."""
     home = EmbeddedHome(tmp_path)
     home.hold.write_text(json.dumps({"who": "ada"} | NEWER))
-    assert lock.hold(home.root) == lock.Holder("ada")
+    assert hold(home.root) == Hold("ada")
     on = pause.of(replace(msgspec.convert(INSTANCE, Instance), pid=os.getpid()), 60, "ada")
     home.pause.write_text(json.dumps(msgspec.to_builtins(on) | NEWER))
     assert pause.read(home) == on

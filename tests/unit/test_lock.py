@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError
-from gapless.release import lock as locking
 from gapless.release.clock import Clock
-from gapless.release.lock import acquire_hold, deploy_lock, hold, holder, release_hold
+from gapless.release.hold import acquire_hold, hold, release_hold
+from gapless.release.holding import me
+from gapless.release.lock import deploy_lock, holder
 
 # Takes the lock, starts a child that keeps others out too when told to, says so, and waits to be killed.
 HOLD = """
@@ -52,7 +53,7 @@ def test_refused_with_the_holder_named(tmp_path: Path) -> None:
     assert held_by.pid == other.pid
     assert held_by.release == "20261122T213005Z-abc1234"
     assert refused.value.status == 75
-    for word in (locking.me(), f"pid {other.pid}", "since 20", "20261122T213005Z-abc1234", "deploy"):
+    for word in (me(), f"pid {other.pid}", "since 20", "20261122T213005Z-abc1234", "deploy"):
         assert word in refused.value.cause
 
 
@@ -139,7 +140,7 @@ def test_a_shorter_name_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
 def test_a_hold_outlives_its_process_and_can_be_repeated(tmp_path: Path) -> None:
     """Invariants 2 and 7: a manual hold refuses deploys, naming who and why, until it is released; twice is once."""
     home = tmp_path / "home"
-    script = "import sys; from pathlib import Path; from gapless.release.lock import acquire_hold as a; "
+    script = "import sys; from pathlib import Path; from gapless.release.hold import acquire_hold as a; "
     script += "print(a(Path(sys.argv[1]), 'the sale is on'), a(Path(sys.argv[1]), 'again'))"
     done = subprocess.run([sys.executable, "-c", script, home], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]

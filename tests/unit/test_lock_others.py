@@ -18,7 +18,8 @@ from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.provision import host
 from gapless.release.deploy import deploy
-from gapless.release.lock import deploy_lock, hold, holder
+from gapless.release.hold import hold
+from gapless.release.lock import deploy_lock, holder
 from gapless.release.store import Store
 from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.systemctl import Systemctl
@@ -142,9 +143,9 @@ def test_a_file_that_was_made_huge(home: Path, name: str) -> None:
     with (home / name).open("wb") as file:
         file.truncate(1 << 40)
     if name == "hold.json":
-        found = hold(home)
-        assert found is not None
-        assert found.who == "somebody"
+        on_hold = hold(home)
+        assert on_hold is not None
+        assert on_hold.who == "somebody"
         return
     with deploy_lock(home, why="deploy") as lock:
         lock.name(release="r1")

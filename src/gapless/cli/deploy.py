@@ -11,7 +11,7 @@ import click
 from gapless import address
 from gapless.cli import completion
 from gapless.cli.hosts import deploy_to, meant, on_hosts
-from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c
+from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, lease, stop_like_ctrl_c
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
 from gapless.cli.types import SPAN
@@ -19,6 +19,7 @@ from gapless.cli.watch import wanted_watch, watch_options
 from gapless.provision.identity import Identity
 from gapless.release import deploy, receiving
 from gapless.release.attempt import Target
+from gapless.release.migrating import Migration
 from gapless.release.preview import preview_deploy
 from gapless.release.sources import Source
 from gapless.switch.engine import Outcome
@@ -35,9 +36,12 @@ take_over = click.option("--take-over", is_flag=True, help="Let the name be this
 @click.argument("source", required=False, shell_complete=completion.files)
 @watch_options
 @click.option("--without-backup", is_flag=True, help="Migrate also where the replica of the database is behind.")
+@click.option("--migrate-only", is_flag=True, help="Make the release and migrate; the next deploy takes it.")
+@click.option("--without-migration", is_flag=True, help="Do not migrate: on another host of the database that is done.")
 @take_over
 @dry_run
 @lock_wait
+@lease
 @on_hosts
 @common
 @click.pass_obj
@@ -49,11 +53,14 @@ def command(
     take_over: bool,
     dry_run: bool,
     lock_wait: float,
+    lease: str,
     watch: float | None,
     prove: bool,
     prove_url: str | None,
     max_latency: float | None,
     without_backup: bool,
+    migrate_only: bool,
+    without_migration: bool,
 ) -> None:
     """SOURCE is a directory, a tarball or a git revision; without it, the project itself as git sees it.
 
@@ -62,15 +69,17 @@ def command(
     A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
     """
     if source != "-" and (fleet := meant(project)):
-        deploy_to(output, project, fleet, source, ())
+        deploy_to(output, fleet, project, source)
         return
     project.take_over = take_over
-    target = project.target(Progress(output), lock_wait)  # a broken gapless.toml is refused before anything is made
+    # A broken gapless.toml is refused before anything is made.
+    target = project.target(Progress(output), lock_wait, lease)
     target = replace(target, backup=None) if without_backup else target
     on = wanted_watch(project, watch, prove, prove_url, max_latency)
+    migration = _migration(only=migrate_only, without=without_migration, watched=on is not None)
     made_of = taken(target, project, source)
     if dry_run:
-        seen = preview_deploy(target, project.directory, made_of, on)
+        seen = preview_deploy(target, project.directory, made_of, on, migration)
         lines = [f"Changes: {one}." for one in seen.changes] or [f"Nothing changes: {seen.current} is the same."]
         plan: dict[str, object] = {
             "plan": seen.steps,
@@ -91,12 +100,19 @@ def command(
     stop_like_ctrl_c()
     go_on_without_terminal()
     os.nice(10)  # neither this nor a build may delay those who serve
-    result = deploy.deploy(target, project.directory, made_of, on)
+    result = deploy.deploy(target, project.directory, made_of, on, migration)
     if isinstance(target.home, SystemdHome):
         Identity(project.config, target.home).make()
     document, lines = switched(result)
     output.result(document, *lines)
     _warn_of_other_address(output, project)
+
+
+def _migration(*, only: bool, without: bool, watched: bool) -> Migration:
+    if only and (without or watched):
+        other = "--without-migration" if without else "--watch and --prove"
+        raise click.UsageError(f"--migrate-only switches nothing over: leave out {other}")
+    return Migration.ONLY if only else Migration.WITHOUT if without else Migration.WITH
 
 
 def taken(target: Target, project: Project, source: str | None) -> str | Source | None:
@@ -124,6 +140,8 @@ def switched(result: deploy.Result) -> tuple[object, list[str]]:
     }
     if result.outcome is Outcome.ALREADY_LIVE:
         return document, [f"{result.release} is already live."]
+    if result.outcome == deploy.MIGRATED:
+        return document, [f"{result.release} is made and migrated to; {result.previous or 'nothing'} goes on serving."]
     after = f", {result.previous} drains" if result.previous else ""
     proof = [f"Nothing was lost: {result.report}"] if result.report else []
     return document, [f"{result.release} is live{after}.", *proof]

@@ -1,4 +1,4 @@
-"""Verbs that act on hosts: which, the deploy of a project to all of them, and what is said of it."""
+"""Which hosts a verb acts on, and the deploy of a project to all of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from gapless.cli.options import Project
+from gapless.cli.fleet import Board, answer, told
+from gapless.cli.options import Project, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
 from gapless.fleet import deploy, hosts
-from gapless.fleet.deploy import Fleet, Part, State
+from gapless.fleet.parts import Fleet, Part, State
 from gapless.linux.disk import refusal
 from gapless.release import artifact
 from gapless.release.packing import packing
@@ -47,35 +49,37 @@ def meant(project: Project) -> Fleet | None:
     return Fleet(project.config, hosts.chosen(project.config, wanted), project.destination)
 
 
-class Lines:
-    """An observer that tells of each host in a line."""
+def words(*names: str) -> list[str]:
+    """The options of the command of these names, as they were given, for the same verb on a host."""
+    ctx = click.get_current_context()
+    found = list[str]()
+    for param in ctx.command.params:
+        if param.name in names and ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT:
+            value = ctx.params[param.name]
+            found += [param.opts[-1]] if isinstance(value, bool) else [param.opts[-1], f"{value}"]
+    return found
 
-    def __init__(self, output: Output) -> None:
-        self._output = output
 
-    def changed(self, part: Part) -> None:
-        release = f" {part.release}" if part.release else ""
-        self._output.say(f"{part.host.name}: {part.state}{release}")
-
-
-def deploy_to(output: Output, project: Project, fleet: Fleet, source: str | None, options: Sequence[str]) -> None:
+def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None) -> None:
     """Pack the source once and deploy it to the hosts."""
+    options = words("watch", "prove", "prove_url", "max_latency", "without_backup", "take_over", "lock_wait")
+    stop_like_ctrl_c()
+    board = Board(output)
     with tempfile.TemporaryDirectory(prefix="gapless-deploy-") as folder:
         packed = Path(folder, "artifact")
-        _pack(output, project, source, packed)
-        parts = deploy.deploy(fleet, packed, options, Lines(output))
-    failed = [part for part in parts if part.state is not State.DEPLOYED]
-    document = {"hosts": [_told(part) for part in parts], "outcome": "failed" if failed else "deployed"}
-    lines = [f"{part.host.name}: {part.state}, {part.release or 'no release'}" for part in parts]
-    output.result(document, *lines)
-    for part in failed:
-        if part.error and not output.json:
-            output.error(part.error)
-    if failed:
-        click.get_current_context().exit(1)
+        head = _pack(output, project, source, packed)
+        rollout = deploy.Rollout(fleet, packed, options, board)
+        with board.shown(rollout.parts):
+            rollout.run()
+    parts = rollout.parts
+    last = _refused(fleet, parts)
+    here = sum(part.state is State.DEPLOYED for part in parts)
+    outcome = "deployed" if here == len(parts) else "incomplete" if here else "failed"
+    document = {"id": head.id, "outcome": outcome, "hosts": [told(part, board.seconds(part)) for part in parts]}
+    answer(output, document, [f"{here} of {len(parts)} hosts have the release."] if here else [], parts, last)
 
 
-def _pack(output: Output, project: Project, source: str | None, to: Path) -> None:
+def _pack(output: Output, project: Project, source: str | None, to: Path) -> artifact.Head:
     with packing(project.directory, source) as packed:
         for warning in packed.warnings:
             output.warn(warning)
@@ -84,18 +88,16 @@ def _pack(output: Output, project: Project, source: str | None, to: Path) -> Non
                 artifact.write(packed.tree, packed.head, {}, file)
         except OSError as error:
             raise refusal("write", "the artifact", error) from error
+        return packed.head
 
 
-def _told(part: Part) -> dict[str, object]:
-    return {
-        "host": part.host.name,
-        "state": part.state,
-        "release": part.release,
-        "previous": part.previous,
-        "error": _parts(part.error) if part.error else None,
-    }
-
-
-def _parts(error: GaplessError) -> dict[str, object]:
-    parts = {"operation": error.operation, "object": error.object, "cause": error.cause, "hint": error.hint}
-    return {**parts, "details": [*error.details], "status": error.status}
+def _refused(fleet: Fleet, parts: Sequence[Part]) -> GaplessError | None:
+    """What ends a deploy that not every host has; None where each has."""
+    if not (bad := [part for part in parts if part.state is not State.DEPLOYED]):
+        return None
+    by_state = dict[State, list[str]]()
+    for part in bad:
+        by_state.setdefault(part.state, []).append(part.host.name)
+    cause = "; ".join(f"{', '.join(names)}: {state}" for state, names in by_state.items())
+    hint = "`gapless status` shows which release each host has; the next `gapless deploy` brings all to one"
+    return GaplessError("deploy", f"{fleet.config.name} to all hosts", cause, hint)

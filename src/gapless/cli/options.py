@@ -26,6 +26,7 @@ from gapless.linux.disk import refusal
 from gapless.linux.upwards import upwards
 from gapless.provision.identity import Identity
 from gapless.release.attempt import Observer, Target
+from gapless.release.holding import me
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
 from gapless.switch.app import App
@@ -145,13 +146,17 @@ class Project:
         """The command that makes the first release."""
         return "`gapless deploy`" if self.app.kind == "systemd" else "`gapless run`"
 
+    def known_as(self, name: str) -> str:
+        """Who the caller says to be, for the others to read; an operator has a name that is not his to choose."""
+        return f"{name} (through {me()})" if name and self._operator else name
+
     @property
     def _operator(self) -> pwd.struct_passwd | None:
         """Who typed sudo, if he may act on one app alone; root itself may do anything."""
         uid = int(os.environ.get("SUDO_UID") or 0)
         return pwd.getpwuid(uid) if self.only and uid else None
 
-    def target(self, observer: Observer, lock_wait: float = 0.0) -> Target:
+    def target(self, observer: Observer, lock_wait: float = 0.0, lease: str = "") -> Target:
         """What the release steps work on. Raises GaplessError when only root may."""
         if self.app.home.owner:
             need_root(f"change {self.config.name}")
@@ -165,6 +170,7 @@ class Project:
             operator=self._operator,
             destination=self.destination,
             backup=self.app.backup,
+            lease=lease,
         )
 
 
@@ -283,5 +289,8 @@ def stop_like_ctrl_c() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
+lease = click.option(
+    "--lease", default="", metavar="TOKEN", help="Go on in the lease of `gapless lock acquire --for`, and renew it."
+)
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask; without a terminal nothing is asked.")

@@ -11,7 +11,7 @@ from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.linux.disk import refusal
 from gapless.release import content, difference
-from gapless.release.ledger import Deploy
+from gapless.release.ledger import MIGRATION, Deploy, Outcome
 
 NAMED = 4  # differences that a row has room for
 
@@ -23,7 +23,7 @@ NAMED = 4  # differences that a row has room for
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project, files: bool) -> None:
-    """The newest first. A bad one failed its deploy: no rollback goes there.
+    """The newest first. A bad one failed its deploy, a migrated one waits for it: no rollback goes there.
 
     Of two that have one revision, the newer says what it has otherwise: files, settings, variables and secrets by name.
     """
@@ -37,7 +37,7 @@ def command(output: Output, /, project: Project, files: bool) -> None:
     names = project.store.names()
     for release in reversed(names):
         entry = deploys.get(release)
-        state = "current" if release == current else "bad" if entry and entry.bad else "good"
+        state = "current" if release == current else _state(entry)
         revision = entry.revision if entry else ""
         when = entry.when if entry else None
         before = _before(release, names, deploys)
@@ -51,6 +51,12 @@ def command(output: Output, /, project: Project, files: bool) -> None:
         headings, rows = headings[:-1], [row[:-1] for row in rows]
     lines = output.table(headings, rows) if rows else ["There are no releases yet."]
     output.result({"current": current, "releases": documents}, *lines)
+
+
+def _state(entry: Deploy | None) -> str:
+    if entry and entry.verb == MIGRATION and entry.outcome is Outcome.SUCCEEDED:
+        return "migrated"
+    return "bad" if entry and entry.bad else "good"
 
 
 def _files(project: Project, current: str | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ import click
 
 from gapless.cli import completion
 from gapless.cli.deploy import lock_wait, switched
-from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, stop_like_ctrl_c, yes
+from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, lease, stop_like_ctrl_c, yes
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
 from gapless.cli.watch import wanted_watch, watch_options
@@ -22,6 +22,7 @@ from gapless.release.preview import plan_rollback
 @dry_run
 @yes
 @lock_wait
+@lease
 @common
 @click.pass_obj
 def command(
@@ -32,6 +33,7 @@ def command(
     dry_run: bool,
     yes: bool,
     lock_wait: float,
+    lease: str,
     watch: float | None,
     prove: bool,
     prove_url: str | None,
@@ -41,7 +43,7 @@ def command(
 
     While another terminal watches a deploy, that deploy turns back at once.
     """
-    target = project.target(Progress(output), lock_wait)
+    target = project.target(Progress(output), lock_wait, lease)
     on = wanted_watch(project, watch, prove, prove_url, max_latency)
     if dry_run:
         plan = plan_rollback(target, release, on)

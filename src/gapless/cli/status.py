@@ -16,7 +16,8 @@ from gapless.cli.prometheus import text as metrics
 from gapless.cli.releases import ago
 from gapless.errors import GaplessError
 from gapless.linux import procfs
-from gapless.release import lock, recovery
+from gapless.release import hold, lock, recovery
+from gapless.release.holding import Holder
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
 from gapless.switch import orders, pause
@@ -58,7 +59,7 @@ class _Seen:
     details: dict[str, dict[str, Any] | None]
     companions: Sequence[Companion]
     deploys: Sequence[Deploy]
-    holder: lock.Holder | None
+    holder: Holder | None
     paused: pause.Pause | None
     problem: GaplessError | None
 
@@ -75,7 +76,7 @@ def _look(project: Project) -> _Seen:
     if current != app.manager.current():
         instances = recovery.seen(instances, current)
     details = {one.id: orders.status(one.private, PATIENCE) for one in instances}
-    holder = lock.hold(app.home.root) or lock.holder(app.home.root)
+    holder = hold.hold(app.home.root) or lock.holder(app.home.root)
     paused = pause.lasting(app.home)
     deploys = project.ledger.entries()
     document = {
@@ -84,7 +85,7 @@ def _look(project: Project) -> _Seen:
         "current": current,
         "manager": app.kind,
         "supervisor": look.supervisor,
-        "locked_by": msgspec.to_builtins(holder) if holder else None,
+        "locked_by": holder.told if holder else None,
         "paused": {"who": paused.who, "since": paused.since, "until": paused.until} if paused else None,
         "last": _last(deploys[-1] if deploys else None),
         "companions": [msgspec.to_builtins(one) for one in look.companions],

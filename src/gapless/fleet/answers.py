@@ -16,11 +16,11 @@ class UnreachableError(GaplessError):
     """A host was not reached, or no more: what it did of an order is not known."""
 
 
-def document(host: Host, verb: str, answer: Answer) -> dict[str, Any]:
-    """The document of `gapless VERB --json` on the host. Raises GaplessError where it failed, or was not reached."""
+def document(host: Host, answer: Answer) -> dict[str, Any]:
+    """The document that a host's gapless answered. Raises GaplessError where it failed, or was not reached."""
     if answer.unreachable:
-        hint = f"is it up, and does `ssh {host.name} true` work? then repeat this"
-        raise UnreachableError(verb, f"on {host.name}", _in_a_line(answer.unreachable), hint)
+        hint = f"does `{host.ssh} true` work? then repeat this"
+        raise UnreachableError("reach", host.name, _in_a_line(answer.unreachable), hint)
     try:
         found: dict[str, Any] = json.loads(answer.said)
         error = found.get("error") if isinstance(found, dict) else {}
@@ -29,11 +29,11 @@ def document(host: Host, verb: str, answer: Answer) -> dict[str, Any]:
         found = {}
     if not isinstance(found, dict) or (not found and answer.said.strip() != "{}"):
         lines = (answer.said + answer.errors).splitlines()
-        cause = f"its gapless ended with {answer.status}, without an answer"
+        cause = f"it ended with {answer.status}, without an answer"
         if answer.status in (126, 127):
-            cause = "there is no gapless"
-        hint = f"install this version of gapless there: `ssh {host.name} gapless --version` shows whether it is"
-        raise GaplessError(verb, f"on {host.name}", cause, hint, details=tuple(lines[-LAST:]))
+            cause = "it is not there"
+        hint = f"install this version there: `{host.ssh} gapless --version` shows which it has"
+        raise GaplessError("run", f"gapless on {host.name}", cause, hint, details=tuple(lines[-LAST:]))
     if error:
         raise _passed_on(host, error)
     return found

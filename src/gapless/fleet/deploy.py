@@ -1,116 +1,68 @@
-"""A deploy to many hosts: wave after wave, and where one host cannot take the release, all go back."""
+"""A deploy to many hosts: wave after wave, and where too many cannot take the release, all go back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-from gapless.config.settings import Config
-from gapless.errors import GaplessError
-from gapless.fleet import answers, waves
-from gapless.fleet.answers import UnreachableError
-from gapless.fleet.hosts import Host
-from gapless.fleet.play import Answer, Order, Play
+from gapless.fleet import waves
+from gapless.fleet.orders import give
+from gapless.fleet.parts import Fleet, Observer, Part, State
+from gapless.fleet.play import Order, Play
 
 
-class State(StrEnum):
-    """What has become of a host."""
+class Rollout:
+    """A deploy of the artifact to all hosts, with `options` of `gapless deploy` on each."""
 
-    WAITING = "waiting"
-    DEPLOYING = "deploying"
-    DEPLOYED = "deployed"
-    FAILED = "failed"
-    UNREACHABLE = "unreachable"
-    TURNED_BACK = "turned back"
+    def __init__(self, fleet: Fleet, artifact: Path, options: Sequence[str], observer: Observer) -> None:
+        self._fleet = fleet
+        self._artifact = artifact
+        self._options = options
+        self._observer = observer
+        names = {host.name: host for host in fleet.hosts}
+        plan = waves.plan([*names], fleet.config.hosts.waves)
+        self._waves = [[Part(names[name], number) for name in wave] for number, wave in enumerate(plan, 1)]
+        self.parts = [part for wave in self._waves for part in wave]
 
+    def run(self) -> None:
+        """Deploy wave after wave; more failures than are allowed, or an interruption, have all go back.
 
-@dataclass
-class Part:
-    """One host in a deploy: its state, the releases that it says it has, and the error that it ended with."""
-
-    host: Host
-    state: State = State.WAITING
-    release: str | None = None
-    previous: str | None = None
-    error: GaplessError | None = None
-    warnings: list[str] = field(default_factory=list)
-
-
-class Observer(Protocol):
-    """Is told of each change."""
-
-    def changed(self, part: Part) -> None: ...
-
-
-@dataclass
-class Fleet:
-    """The hosts of an app, and where the app is on each."""
-
-    config: Config
-    hosts: Sequence[Host]
-    destination: str = ""
-
-    def argv(self, verb: str, *more: str) -> list[str]:
-        """The command of a host for the app."""
-        directory = self.config.fleet.directory or f"/etc/gapless/{self.config.name}"
-        destination = ["-d", self.destination] if self.destination else []
-        return ["gapless", *verb.split(), *more, "--json", "-C", directory, *destination]
-
-
-def deploy(fleet: Fleet, artifact: Path, options: Sequence[str], observer: Observer) -> list[Part]:
-    """Deploy the artifact to all hosts; returns what became of each."""
-    parts = {host: Part(host) for host in fleet.hosts}
-    names = {host.name: host for host in fleet.hosts}
-    planned = [[names[one] for one in wave] for wave in waves.plan([*names], fleet.config.hosts.waves)]
-    with Play(planned) as play:
-        for wave in planned:
-            order = Order(fleet.argv("deploy", "-", *options), artifact)
-            for host in wave:
-                parts[host].state = State.DEPLOYING
-                observer.changed(parts[host])
-
-            def seen(host: Host, answer: Answer) -> None:
-                _deployed(parts[host], answer)
-                observer.changed(parts[host])
-
-            play.round(dict.fromkeys(wave, order), seen)
-            if sum(part.state is State.FAILED for part in parts.values()) > fleet.config.hosts.max_failures:
-                break
-        else:
-            return [*parts.values()]
-    _turn_back(fleet, [part for part in parts.values() if part.state is State.DEPLOYED], observer)
-    return [*parts.values()]
-
-
-def _deployed(part: Part, answer: Answer) -> None:
-    part.warnings += answers.warnings(answer)
-    try:
-        found = answers.document(part.host, "deploy", answer)
-    except GaplessError as error:
-        part.error = error
-        part.state = State.UNREACHABLE if isinstance(error, UnreachableError) else State.FAILED
-        return
-    part.state, part.release, part.previous = State.DEPLOYED, found["release"], found["previous"]
-
-
-def _turn_back(fleet: Fleet, parts: Sequence[Part], observer: Observer) -> None:
-    """Have hosts serve their previous releases again."""
-    if not parts:
-        return
-    by_host = {part.host: part for part in parts}
-
-    def seen(host: Host, answer: Answer) -> None:
-        part = by_host[host]
+        Raises GaplessError or KeyboardInterrupt, when that is done.
+        """
         try:
-            answers.document(host, "rollback", answer)
-        except GaplessError as error:
-            part.error = error
-        else:
-            part.state, part.release = State.TURNED_BACK, part.previous
-        observer.changed(part)
+            if self._all_have_it():
+                return
+        except BaseException:
+            self._turn_back()
+            raise
+        self._turn_back()
 
-    with Play([[*by_host]]) as play:
-        play.round(dict.fromkeys(by_host, Order(fleet.argv("rollback", "--yes"))), seen)
+    def _all_have_it(self) -> bool:
+        orders = [Order(self._fleet.argv("deploy", "-", *self._options), self._artifact)]
+        with Play([[part.host for part in wave] for wave in self._waves]) as play:
+            for wave in self._waves:
+                give(play, [(part, orders) for part in wave], [State.DEPLOYING], _deployed, self._observer)
+                if sum(part.state is State.FAILED for part in self.parts) > self._fleet.config.hosts.max_failures:
+                    return False
+        return True
+
+    def _turn_back(self) -> None:
+        """Have the hosts that have the release serve the previous one again; what has not begun, never does."""
+        for part in self.parts:
+            if part.state is State.WAITING:
+                part.state = State.SPARED
+                self._observer.changed(part)
+        if not (done := [part for part in self.parts if part.state is State.DEPLOYED and part.previous]):
+            return
+        orders = [(part, [Order(self._fleet.argv("rollback", str(part.previous), "--yes"))]) for part in done]
+        with Play([[part.host for part in done]]) as play:
+            give(play, orders, [State.TURNING_BACK], _turned_back, self._observer)
+
+
+def _deployed(part: Part, _number: int, document: dict[str, Any]) -> None:
+    part.state, part.release, part.previous = State.DEPLOYED, document["release"], document["previous"]
+
+
+def _turned_back(part: Part, _number: int, document: dict[str, Any]) -> None:
+    part.state, part.release = State.TURNED_BACK, document["release"]

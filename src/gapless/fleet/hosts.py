@@ -23,6 +23,12 @@ class Host:
         """What people read."""
         return f"{self.address}:{self.port}" if self.port else self.address
 
+    @property
+    def ssh(self) -> str:
+        """The command that reaches it by hand."""
+        port = f"-p {self.port} " if self.port else ""
+        return f"ssh {port}{self.user}@{self.address}" if self.user else f"ssh {port}{self.address}"
+
 
 def parse(written: str) -> Host:
     """The host that is written so; raises ValueError where none is."""

@@ -10,19 +10,20 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from gapless.errors import GaplessError
 from gapless.fleet.hosts import Host
+from gapless.linux.orphans import nothing_left
 
 AT_ONCE = 50  # hosts of a wave that are worked on side by side; each takes a process here
 PATIENCE = 10.0  # seconds for Ansible to end
@@ -46,10 +47,14 @@ ssh_args = {ssh}
 
 @dataclass(frozen=True)
 class Order:
-    """A command for a host, with the file that it gets on standard input, if any."""
+    """A command for a host, with the file that it gets on standard input, if any.
+
+    A host that is not reached is tried again for `patience` seconds.
+    """
 
     argv: Sequence[str]
     sends: Path | None = None
+    patience: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,13 @@ class Answer:
     said: str = ""
     errors: str = ""
     unreachable: str = ""
+
+
+class Observer(Protocol):
+    """Is told when a host begins with the order of a number, and what came of all orders that it began with."""
+
+    def begun(self, host: Host, number: int) -> None: ...
+    def answered(self, host: Host, answers: Sequence[Answer]) -> None: ...
 
 
 class Play:
@@ -79,6 +91,7 @@ class Play:
         self._process: subprocess.Popen[bytes]
         self._events: IO[bytes]
         self._gate = -1
+        self._left = ExitStack()
 
     def __enter__(self) -> Play:
         """Start Ansible. Raises GaplessError where it is not installed."""
@@ -94,6 +107,7 @@ class Play:
             "LC_ALL": "C.UTF-8",  # it refuses another encoding
             "GAPLESS_FLEET": f"{told},{gate}",
         }
+        self._left.enter_context(nothing_left())  # Ansible's workers and their ssh are in sessions of their own
         try:
             with (folder / "log").open("wb") as log:
                 self._process = subprocess.Popen(
@@ -114,43 +128,38 @@ class Play:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.close(self._gate)
         self._events.close()
-        try:
-            if kind is not None:  # it may be in the midst of a round
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        if kind is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(PATIENCE)
+        self._left.close()
+        self._process.wait()
         self._folder.cleanup()
 
-    def round(
-        self, orders: Mapping[Host, Order], seen: Callable[[Host, Answer], None] = lambda _host, _answer: None
-    ) -> dict[Host, Answer]:
-        """Have each host do what is ordered, side by side; `seen` is told of each answer as it comes.
+    def round(self, orders: Mapping[Host, Sequence[Order]], observer: Observer) -> None:
+        """Have hosts do what is ordered, side by side, each one order after the other until one fails.
 
         Raises GaplessError where Ansible does not do its part.
         """
-        hosts = self._rounds[self._done]
-        folder = Path(self._folder.name)
-        told = {self._names[host]: _told(order) for host, order in orders.items()}
-        assert told.keys() <= {*hosts}, "an order for a host that is not of this round"  # noqa: S101 -- a slip of ours
-        (folder / f"{self._done}.json").write_text(json.dumps(told))
+        written = Path(self._folder.name, f"{self._done}.json")
+        told = {self._names[host]: [_told(one) for one in some] for host, some in orders.items()}
+        assert told.keys() <= {*self._rounds[self._done]}, "a host that is not of this round"  # noqa: S101 -- ours
+        written.write_text(json.dumps(told))
         for event in self._heard():
             if event.get("round") == str(self._done):
                 break
         os.write(self._gate, b"\n")
+        left = {*self._rounds[self._done]}
         self._done += 1
-        answers = dict[Host, Answer]()
-        left = {*hosts}
-        while left:
-            event = next(self._heard())
-            left.discard(event["host"])
+        for event in self._heard() if left else ():
             host = self._hosts[event["host"]]
+            if "begun" in event:
+                observer.begun(host, event["begun"])
+                continue
+            left.discard(event["host"])
             if host in orders:
-                answers[host] = Answer(**event["answer"])
-                seen(host, answers[host])
-        return answers
+                observer.answered(host, _answers(written.with_suffix(f".{event['host']}"), event["failed"]))
+            if not left:
+                break
 
     def _heard(self) -> Iterator[dict[str, Any]]:
         for line in self._events:
@@ -171,8 +180,15 @@ def ansible_playbook() -> str:
     return found
 
 
-def _told(order: Order) -> dict[str, str]:
-    return {"command": shlex.join(order.argv), "sends": str(order.sends or "")}
+def _told(order: Order) -> dict[str, object]:
+    return {"command": shlex.join(order.argv), "sends": str(order.sends or ""), "patience": order.patience}
+
+
+def _answers(written: Path, failed: str) -> list[Answer]:
+    """What came of a host's orders; of none where Ansible itself `failed`."""
+    if failed:
+        return [Answer(unreachable=failed)]
+    return [Answer(**one) for one in json.loads(written.read_text("utf-8"))]
 
 
 def _write(folder: Path, hosts: Mapping[str, Host], rounds: Sequence[Sequence[str]]) -> None:

@@ -15,8 +15,8 @@ from gapless.errors import GaplessError, in_words
 from gapless.home import Home
 from gapless.release.clock import CLOCK, Clock
 from gapless.release.following import followed
+from gapless.release.holding import me
 from gapless.release.ledger import Backup, Finished, Ledger, Outcome, Phase
-from gapless.release.lock import me
 from gapless.release.store import Store
 from gapless.switch.job import Jobs, Kind
 from gapless.switch.manager import Manager
@@ -67,6 +67,7 @@ class Target:
     operator: pwd.struct_passwd | None = None  # who deploys, but may not decide what the app may do on the host
     destination: str = ""  # whose settings lie over the project's
     backup: Callable[[Config], str] | None = None  # brings the replica up to date: App.backup
+    lease: str = ""  # the token of the hold that lets this command through
 
     @property
     def owner(self) -> str:
@@ -88,7 +89,9 @@ class Attempt:
     From the moment `committed` is set nothing fails it: what goes wrong then is a warning.
     """
 
-    def __init__(self, target: Target, verb: str, release: str, previous: str | None, revision: str) -> None:
+    def __init__(
+        self, target: Target, verb: str, release: str, previous: str | None, revision: str, who: str = ""
+    ) -> None:
         self.target = target
         self.release = release
         self.previous = previous
@@ -96,7 +99,7 @@ class Attempt:
         self.committed = False
         self.report = ""
         self.verb, self.revision = verb, revision
-        self.who, self.began = me(), target.clock.now()
+        self.who, self.began = who or me(), target.clock.now()
         self._id = target.ledger.start(verb, self.who, self.began, previous, release, revision)
 
     def backed_up(self, txid: str) -> None:

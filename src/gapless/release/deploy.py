@@ -3,83 +3,115 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
-from gapless.release import making, operators, recovery, sources
+from gapless.release import making, migrating, operators, recovery, sources
 from gapless.release.assets import Assets
 from gapless.release.attempt import Attempt, Target
-from gapless.release.commands import OwnJobs, shell
-from gapless.release.ledger import SWITCH, TURN_BACK, Finished, Outcome, Phase
+from gapless.release.commands import OwnJobs
+from gapless.release.ledger import MIGRATION, SWITCH, TURN_BACK, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
+from gapless.release.migrating import Migration
 from gapless.release.news import News
 from gapless.release.owner import account
 from gapless.release.pointers import some
 from gapless.release.prune import remove_old
 from gapless.release.room import empty_cache, must_have_room
 from gapless.release.takeover import settle_assets, switch_over, watched
-from gapless.release.watch import Monitor, Watch, end_watch, must_be_well
+from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
-from gapless.switch.job import Jobs, Kind
+from gapless.switch.job import Jobs
 
-BACK_UP, MIGRATE, PUBLISH = "back up", "migrate", "publish"  # phases
+PUBLISH = "publish"  # a phase
+MIGRATED = "migrated"  # how a deploy ends that was to switch nothing over
 LOOK_BESIDE = 1.5  # seconds after the commit in which a process that cannot start has shown it
 TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to turn back
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was done: `outcome` is SWITCHED, or ALREADY_LIVE when nothing had to be done; `report` may be empty."""
+    """What was done; `report` may be empty.
+
+    `outcome` is SWITCHED, MIGRATED, or ALREADY_LIVE when nothing had to be done.
+    """
 
     release: str
     previous: str | None
-    outcome: engine.Outcome
+    outcome: str
     phases: tuple[Phase, ...] = ()
     report: str = ""
 
 
 def deploy(
-    target: Target, project: Path, source: str | sources.Source | None = None, watch: Watch | None = None
+    target: Target,
+    project: Path,
+    source: str | sources.Source | None = None,
+    watch: Watch | None = None,
+    migration: Migration = Migration.WITH,
 ) -> Result:
     """Make a new release of `source` (see `making.find`) the current one; keep it if its `watch` finds it fit.
 
-    Raises GaplessError; unless the commit happened, what served before goes on serving (invariant 3), and after
-    a watch that found it unfit it serves again.
+    One that waits since its migration (Migration.ONLY) is not made again. Raises GaplessError; unless the commit
+    happened, what served before goes on serving (invariant 3), and after a watch that found it unfit it serves again.
     """
     if target.home.builder:
         account(target.home.builder)  # before anything is made of which it is to be the owner
     if not target.home.root.exists():
         target.manager.instances()  # who cannot be asked is not to leave anything behind
+    only = migration is Migration.ONLY
     with locked(target, "deploy") as lock:
         found = making.find(target, project, source)
-        release = target.store.new_name(target.clock.now(), found.short)
+        waits = migrating.prepared(target, project, found)
+        release = waits or target.store.new_name(target.clock.now(), found.short)
         lock.name(release=release)
         must_have_room(target)
         jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
+        current, verb = target.manager.current(), MIGRATION if only else "deploy"
         with (
             _clearing_up(target, release),
             News(target, jobs) as news,
-            Attempt(target, "deploy", release, target.manager.current(), found.revision) as attempt,
+            Attempt(target, verb, release, current, found.revision, lock.holder.who) as attempt,
         ):
-            news.attempt = attempt
-            with attempt.phase("install"):
-                config = making.install(target, project, found, release)
-            making.build(target, attempt, config, jobs)
-            making.finish(target, attempt, jobs)
-            news.before()
-            with watched(target, attempt, watch) as on:
-                _migrate(target, attempt, config, lock, jobs, on.monitor if on else None)
-                making.warn_of_data(target, attempt.previous)
-                _publish(target, attempt, config)
-                switch_over(target, attempt, config, lock, on)
+            news.attempt = None if only else attempt
+            config = _again(target, release) if waits else _make(target, attempt, project, found, jobs)
+            if only:
+                migrating.migrate(target, attempt, config, lock, jobs)
+            else:
+                news.before()
+                with watched(target, attempt, watch) as on:
+                    if migration is Migration.WITH:
+                        migrating.migrate(target, attempt, config, lock, jobs, on.monitor if on else None)
+                    making.warn_of_data(target, attempt.previous)
+                    _publish(target, attempt, config)
+                    switch_over(target, attempt, config, lock, on)
         committed = target.clock.monotonic()
         _prune(target, attempt, config)
+        if only:
+            return Result(release, current, MIGRATED, tuple(attempt.phases))
         _look_beside(target, config, committed + LOOK_BESIDE)
     return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
+
+
+def _make(target: Target, attempt: Attempt, project: Path, found: sources.Source, jobs: Jobs) -> Config:
+    with attempt.phase("install"):
+        config = making.install(target, project, found, attempt.release)
+    making.build(target, attempt, config, jobs)
+    making.finish(target, attempt, jobs)
+    return config
+
+
+def _again(target: Target, release: str) -> Config:
+    """What a release that was made before is to find as if it were made now."""
+    config, current = target.home.config(release), target.manager.current()
+    if target.operator:
+        operators.refuse_other_rights(config, target.home.config(current) if current else None)
+    making.make_shared(target.home, config)
+    return config
 
 
 def rollback(target: Target, to: str | None = None, watch: Watch | None = None) -> Result:
@@ -107,7 +139,7 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
         jobs = target.jobs or OwnJobs(target.store, lock, target.inherited())
         with (
             News(target, jobs) as news,
-            Attempt(target, "rollback", release, current, _revision(target, release)) as attempt,
+            Attempt(target, "rollback", release, current, _revision(target, release), lock.holder.who) as attempt,
         ):
             news.attempt = attempt
             try:
@@ -140,7 +172,7 @@ def pick(target: Target, current: str | None, to: str | None) -> str:
         there = ", ".join(present) or "none"
         raise GaplessError("roll back to", to, "there is no such release", f"there are: {there}", status=2)
     if to != current and target.ledger.bad(to):
-        cause = "its deploy failed, was turned back, or was killed before it served"
+        cause = "its deploy failed, was turned back, or was killed before it served, or it was only migrated to"
         raise GaplessError("roll back to", to, cause, "pick another one; `gapless releases` lists them")
     return to
 
@@ -149,7 +181,9 @@ def pick(target: Target, current: str | None, to: str | None) -> str:
 def locked(target: Target, verb: str) -> Iterator[DeployLock]:
     """The lock, and everything that a killed command left behind repaired (invariant 5)."""
     busy = target.jobs.under_way if target.jobs else None
-    with deploy_lock(target.home.root, why=verb, wait=target.lock_wait, clock=target.clock, busy=busy) as lock:
+    with deploy_lock(
+        target.home.root, why=verb, wait=target.lock_wait, clock=target.clock, busy=busy, lease=target.lease
+    ) as lock:
         try:
             target.store.clean()
         except GaplessError as error:
@@ -188,24 +222,6 @@ def _finish_commit(target: Target, current: str) -> None:
         target.observer.warning(f"cannot finish the commit of {current}: {error}")
 
 
-def _migrate(
-    target: Target, attempt: Attempt, config: Config, lock: DeployLock, jobs: Jobs, monitor: Monitor | None
-) -> None:
-    if not config.release.migrate:
-        return
-    if target.backup and config.database.path:
-        with attempt.phase(BACK_UP):
-            attempt.backed_up(_back_up(target.backup, attempt.release, config))
-    if monitor:
-        monitor.enter(MIGRATE)
-    with attempt.phase(MIGRATE):
-        lock.name(phase=MIGRATE)
-        attempt.run(jobs, Kind.MIGRATION, shell(config.release.migrate), config.release.timeout)
-        lock.name(phase="")
-    if monitor:
-        must_be_well(monitor, attempt.release, f"the migration has run, and {attempt.previous} goes on serving")
-
-
 def _publish(target: Target, attempt: Attempt, config: Config) -> None:
     """Let the public files be there before the first page that refers to them."""
     if config.assets.paths:
@@ -232,15 +248,6 @@ def _mend_beside(target: Target) -> None:
 def _expire(target: Target, config: Config) -> None:
     assets, current = Assets(target.home, target.clock), target.manager.current()
     assets.expire(target.store.names(), current, config.assets.age)
-
-
-def _back_up(backup: Callable[[Config], str], release: str, config: Config) -> str:
-    try:
-        return backup(config)
-    except GaplessError as error:
-        cause = f"what it changes would not be in the replica as it was: {error.cause}"
-        hint = f"{error.hint or 'mend that'}; or migrate without: `gapless deploy --without-backup`"
-        raise GaplessError("migrate to", release, cause, hint, details=error.details) from error
 
 
 def _look_beside(target: Target, config: Config, until: float) -> None:
@@ -274,7 +281,7 @@ def _clearing_up(target: Target, release: str) -> Iterator[None]:
 def _prune(target: Target, attempt: Attempt, config: Config) -> None:
     try:
         with attempt.phase("prune"):
-            remove_old(target, config.release.keep)
+            remove_old(target, config.release.keep, but=attempt.release)
             _expire(target, config)
             if config.build.run and (freed := empty_cache(target.home)):
                 target.observer.warning(f"the cache of builds had {freed >> 20} MiB, and was emptied")

@@ -16,6 +16,7 @@ from gapless.linux.disk import refusal
 from gapless.linux.files import replace, sync
 from gapless.release.lock import holder
 from gapless.release.records import (
+    MIGRATION,
     SWITCH,
     TURN_BACK,
     Backup,
@@ -29,10 +30,22 @@ from gapless.release.records import (
     decoded,
 )
 
-__all__ = ["FOUND", "MADE", "SWITCH", "TURN_BACK", "Backup", "Deploy", "Finished", "Ledger", "Outcome", "Phase"]
+__all__ = [
+    "FOUND",
+    "MADE",
+    "MIGRATION",
+    "SWITCH",
+    "TURN_BACK",
+    "Backup",
+    "Deploy",
+    "Finished",
+    "Ledger",
+    "Outcome",
+    "Phase",
+]
 
 FOUND = "found"  # the verb of an entry for a release that is there, and whose own entry was lost
-MADE = {"deploy", FOUND}  # the verbs after which a release is there
+MADE = {"deploy", MIGRATION, FOUND}  # the verbs after which a release is there
 LARGEST = 4 << 20  # bytes
 KEPT = 2000  # attempts of a ledger that had grown too large
 

@@ -8,66 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import getpass
 import os
-import socket
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from gapless.errors import GaplessError
 from gapless.home import Home
-from gapless.linux import procfs
 from gapless.linux.disk import refusal
 from gapless.release.clock import CLOCK, Clock
+from gapless.release.hold import BUSY, hold, keep_lease, refused_by, use_lease
+from gapless.release.holding import Holder, me_as_holder, open_own, written
 from gapless.switch import pause
 
-BUSY = 75
 POLL = 0.05  # seconds
-LONGEST = 1 << 16  # bytes of a holder's name that are read
 # A reader of the lock has it for microseconds, and a holder writes its name just after it got it:
 # no refusal before that is out of the question.
 LEAST_WAIT = 0.15  # seconds
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """Who holds the lock or the hold; `since` is Unix time, `release` is empty until its name is known.
-
-    `phase` is the one in which others may want to know of it: "migrate" or "watch".
-
-    `started` is in clock ticks since the boot: with the pid it names one process.
-    """
-
-    who: str = "somebody"
-    pid: int = 0
-    since: float = 0.0
-    release: str = ""
-    why: str = ""
-    started: int = 0
-    phase: str = ""
-
-    @property
-    def alive(self) -> bool:
-        """Whether the very process that took the lock is still there (a zombie is not)."""
-        return procfs.lives(self.pid, self.started)
-
-    def __str__(self) -> str:
-        since = f"{datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        release = f", release {self.release}" if self.release else ""
-        phase = f" ({self.phase})" if self.phase else ""
-        return f"{self.who} (pid {self.pid}) since {since}{release}: {self.why}{phase}"
-
-
-def me() -> str:
-    """user@host, as the lock and the ledger name whoever runs the command."""
-    try:
-        # Under systemd every deploy is root's: the one who typed sudo(8) is meant.
-        user = (os.geteuid() == 0 and os.environ.get("SUDO_USER")) or getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 class DeployLock:
@@ -99,7 +58,7 @@ class DeployLock:
         """
         path = Home(self._home).migration
         try:
-            descriptor = _open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL)
+            descriptor = open_own(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL)
             fcntl.flock(descriptor, fcntl.LOCK_SH)  # the shared one is to be had read-only on every file system
         except OSError as error:
             raise refusal("lock", str(path), error) from error
@@ -120,25 +79,29 @@ def deploy_lock(
     clock: Clock = CLOCK,
     busy: Callable[[], str] | None = None,
     deploys: bool = True,
+    lease: str = "",
 ) -> Iterator[DeployLock]:
     """Hold the one lock of `home`, after at most `wait` seconds; the kernel frees it if this process dies.
 
     `busy` says, in words, what of a killed deployer's must end first; "" is nothing. Raises GaplessError with status
     75, naming the holder (invariant 2), when somebody else keeps the lock, or the home is busy; and for what `deploys`,
-    when a hold or a pause is on.
+    when a hold or a pause is on. The hold that is the `lease` with that token is the caller's own, and renewed, before
+    and after.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
-        descriptor = _open(Home(home).lock, os.O_RDWR | os.O_CREAT)
+        descriptor = open_own(Home(home).lock, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise refusal("lock", str(home), error) from error
     try:
         deadline = clock.monotonic() + max(wait, LEAST_WAIT)
-        while (refused := _try(descriptor, home, busy, deploys=deploys)) is not None:
+        unwanted = partial(_unwanted, home, clock, lease) if deploys else lambda: None
+        while (refused := _try(descriptor, home, busy, unwanted)) is not None:
             if clock.monotonic() >= deadline:
                 raise refused
             clock.sleep(POLL)
-        lock = DeployLock(home, _me_as_holder(why, clock))
+        me = me_as_holder(why, clock)
+        lock = DeployLock(home, msgspec.structs.replace(me, who=use_lease(home, lease, clock).who) if lease else me)
         try:
             with contextlib.suppress(GaplessError):  # the disk is full: a prune must be possible all the same
                 lock.name()
@@ -146,22 +109,27 @@ def deploy_lock(
         finally:
             with contextlib.suppress(OSError):  # the name says nothing once it is unlocked
                 (Home(home).holder).unlink()
+            if lease:
+                with contextlib.suppress(GaplessError):  # then it ends sooner
+                    keep_lease(home, lease, clock)
     finally:
         os.close(descriptor)
 
 
-def _try(descriptor: int, home: Path, busy: Callable[[], str] | None, *, deploys: bool) -> GaplessError | None:
+def _try(
+    descriptor: int, home: Path, busy: Callable[[], str] | None, unwanted: Callable[[], GaplessError | None]
+) -> GaplessError | None:
     """Take the lock; the refusal when that is not possible now."""
     try:
         os.fchmod(descriptor, 0o600)  # an older gapless made it for all to open, and so to lock
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        refused = (_unwanted(home) if deploys else None) or _not_now(home)
+        refused = unwanted() or _not_now(home)
         if refused is None and busy and (cause := busy()):
             refused = _busy(home, cause, "wait for it to end, or pass --lock-wait 10m")
         if refused is not None:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
     except BlockingIOError:
-        held_by = _read(Home(home).holder)
+        held_by = written(Home(home).holder)
         if held_by.alive:
             return _busy(home, f"it is locked by {held_by}", "wait for it to end, or pass --lock-wait 10m")
         return _busy(home, "a process holds its lock that did not say who it is", _find(Home(home).lock))
@@ -170,10 +138,10 @@ def _try(descriptor: int, home: Path, busy: Callable[[], str] | None, *, deploys
     return refused
 
 
-def _unwanted(home: Path) -> GaplessError | None:
-    """The refusal while deploys are on hold, or visitors wait."""
-    if on_hold := hold(home):
-        return _busy(home, f"deploys are on hold by {on_hold}", "`gapless lock release` ends the hold")
+def _unwanted(home: Path, clock: Clock, lease: str) -> GaplessError | None:
+    """The refusal while deploys are on hold by somebody without that `lease`, or visitors wait."""
+    if not lease and (found := hold(home, clock)):
+        return refused_by(home, found)
     if paused := pause.lasting(Home(home)):
         hint = "`gapless resume` ends the pause; or pass --lock-wait 10m"
         return _busy(home, f"the app is paused {paused}", hint)
@@ -188,7 +156,7 @@ def _not_now(home: Path) -> GaplessError | None:
     path = Home(home).migration
     if _is_locked(path, fcntl.LOCK_EX):
         cause = "its deployer is gone, but a command that it started still runs and holds the lock"
-        return _busy(home, f"{cause}: {_read(Home(home).holder)}", _find(path))
+        return _busy(home, f"{cause}: {written(Home(home).holder)}", _find(path))
     path.unlink(missing_ok=True)
     return None
 
@@ -201,15 +169,10 @@ def _busy(home: Path, cause: str, hint: str) -> GaplessError:
     return GaplessError("lock", str(home), cause, hint, status=BUSY)
 
 
-def _open(path: Path, flags: int) -> int:
-    """A descriptor of the file itself, which is for its owner only when this makes it. Raises OSError."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-
-
 def _is_locked(path: Path, how: int) -> bool:
     """Whether somebody has locked it so that we cannot do so in the way of `how`. Raises OSError."""
     try:  # to lock exclusively, some file systems want it open for writing; a status works on a read-only one
-        descriptor = _open(path, os.O_RDWR if how == fcntl.LOCK_EX else os.O_RDONLY)
+        descriptor = open_own(path, os.O_RDWR if how == fcntl.LOCK_EX else os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
@@ -219,21 +182,6 @@ def _is_locked(path: Path, how: int) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def _me_as_holder(why: str, clock: Clock) -> Holder:
-    return Holder(me(), os.getpid(), clock.now(), why=why, started=procfs.started(os.getpid()))
-
-
-def _read(path: Path) -> Holder:
-    try:
-        descriptor = _open(path, os.O_RDONLY)
-        try:
-            return msgspec.json.decode(os.read(descriptor, LONGEST), type=Holder)
-        finally:
-            os.close(descriptor)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return Holder()  # taken a moment ago, and not yet written
 
 
 def holder(home: Path) -> Holder | None:
@@ -246,41 +194,8 @@ def holder(home: Path) -> Holder | None:
         if not _is_locked(Home(home).lock, fcntl.LOCK_SH) and not _is_locked(Home(home).migration, fcntl.LOCK_EX):
             return None
     except PermissionError:
-        said = _read(Home(home).holder)
+        said = written(Home(home).holder)
         return said if said.alive else None
     except OSError as error:
         raise refusal("read", str(Home(home).lock), error) from error
-    return _read(Home(home).holder)
-
-
-def hold(home: Path) -> Holder | None:
-    """The manual hold, or None."""
-    path = Home(home).hold
-    return _read(path) if path.exists() else None
-
-
-def acquire_hold(home: Path, why: str, clock: Clock = CLOCK) -> bool:
-    """Refuse deploys from now on, until `release_hold`; False when a hold was on already. Raises GaplessError."""
-    path = Home(home).hold
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            file.write(msgspec.json.encode(_me_as_holder(why, clock)))
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise refusal("hold", str(home), error) from error
-    return True
-
-
-def release_hold(home: Path) -> bool:
-    """End the manual hold; False when there was none. Raises GaplessError."""
-    try:
-        (Home(home).hold).unlink()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise refusal("release the hold on", str(home), error) from error
-    return True
+    return written(Home(home).holder)

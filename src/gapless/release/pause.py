@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from gapless.errors import GaplessError
 from gapless.release import recovery
 from gapless.release.attempt import Target
-from gapless.release.lock import BUSY, DeployLock, deploy_lock, me
+from gapless.release.hold import BUSY
+from gapless.release.holding import me
+from gapless.release.lock import DeployLock, deploy_lock
 from gapless.switch import engine, orders
 from gapless.switch import pause as pauses
 from gapless.switch.manager import Instance, Role

@@ -10,9 +10,10 @@ from pathlib import Path
 from gapless import environment, timeouts
 from gapless.config.settings import Command, Config
 from gapless.linux.files import not_too_deep
-from gapless.release import difference, making, missing, recovery, sources
+from gapless.release import difference, making, migrating, missing, recovery, sources
 from gapless.release.attempt import Target
 from gapless.release.deploy import pick
+from gapless.release.migrating import Migration
 from gapless.release.prune import superfluous
 from gapless.release.watch import Watch
 
@@ -34,7 +35,11 @@ class Preview:
 
 
 def preview_deploy(
-    target: Target, project: Path, source: str | sources.Source | None = None, watch: Watch | None = None
+    target: Target,
+    project: Path,
+    source: str | sources.Source | None = None,
+    watch: Watch | None = None,
+    migration: Migration = Migration.WITH,
 ) -> Preview:
     """What `deploy` would do; the source is read and unpacked, elsewhere. Raises GaplessError, as `deploy` would."""
     found = making.find(target, project, source)
@@ -47,23 +52,28 @@ def preview_deploy(
         warnings = missing.of(Path(scratch), config, project, lambda: left_out)
     environment.check(config, project, making.reader(target, project))
     current = recovery.current(target)
-    release = target.store.new_name(target.clock.now(), found.short)
-    plan = [f"Install {found.what} ({found.revision}) as release {release}."]
-    plan += [f"Link {path} in it to $GAPLESS_SHARED/{directory}." for path, directory in config.shared.items()]
-    if config.build.run:
-        plan.append(f"Build it within {config.build.timeout:g} s: {_shown(config.build.run)}")
-    if config.hooks.before_deploy:
+    waits = migrating.prepared(target, project, found)
+    release = waits or target.store.new_name(target.clock.now(), found.short)
+    plan = [f"Take release {release}, which is made of the same and waits since its migration."]
+    if not waits:
+        plan = [f"Install {found.what} ({found.revision}) as release {release}."]
+        plan += [f"Link {path} in it to $GAPLESS_SHARED/{directory}." for path, directory in config.shared.items()]
+        if config.build.run:
+            plan.append(f"Build it within {config.build.timeout:g} s: {_shown(config.build.run)}")
+    only = migration is Migration.ONLY
+    if config.hooks.before_deploy and not only:
         plan.append(f"Run before_deploy within {config.hooks.timeout:g} s: {_shown(config.hooks.before_deploy)}")
-    if config.release.migrate:
+    if config.release.migrate and migration is not Migration.WITHOUT:
         if target.backup and config.database.path:
             plan.append("Bring the replica of the database up to date, as a point to go back to.")
         plan.append(f"Migrate within {config.release.timeout:g} s: {_shown(config.release.migrate)}")
-    plan += [f"Publish {directory} as {prefix}." for prefix, directory in config.assets.paths.items()]
-    plan += _switch(release, current, config.check.timeout, watch)
-    plan += _tell(config)
-    in_use = {*target.manager.in_use(), *filter(None, [current])}
-    present = [*target.store.names(), release]
-    for old in superfluous(target.ledger, present, release, in_use, config.release.keep):
+    if not only:
+        plan += [f"Publish {directory} as {prefix}." for prefix, directory in config.assets.paths.items()]
+        plan += _switch(release, current, config.check.timeout, watch)
+        plan += _tell(config)
+    in_use = {*target.manager.in_use(), release, *filter(None, [current])}
+    present = sorted({*target.store.names(), release})
+    for old in superfluous(target.ledger, present, current if only else release, in_use, config.release.keep):
         plan.append(f"Remove release {old}.")
     changes = [f"there is no release of {config.name} yet"]
     if current:

@@ -16,6 +16,9 @@ SWITCH = "switch over"  # the phase that, once it succeeded, makes a release a g
 TURN_BACK = "turn back"  # the phase that, once it succeeded, makes it a bad one after all
 
 
+MIGRATION = "migrate"  # the verb of an attempt that only makes a release, and migrates to it
+
+
 class Outcome(enum.StrEnum):
     """How an attempt, or one phase of it, ended."""
 
@@ -87,7 +90,8 @@ class Deploy(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     @property
     def switched(self) -> bool:
         """Whether `to` became the current release and was not turned back, however the rest went."""
-        return (self._did(SWITCH) or self.outcome is Outcome.SUCCEEDED) and not self.turned_back
+        served = self._did(SWITCH) or (self.outcome is Outcome.SUCCEEDED and self.verb != MIGRATION)
+        return served and not self.turned_back
 
     @property
     def turned_back(self) -> bool:
@@ -99,7 +103,7 @@ class Deploy(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
     @property
     def bad(self) -> bool:
-        """Whether `to` did not become current, for the attempt failed or was killed before, or was turned back."""
+        """Whether `to` did not become current, as was meant, or for it failed, was killed before, or turned back."""
         return not self.switched and self.outcome is not Outcome.RUNNING
 
 

@@ -13,8 +13,8 @@ from typing import Protocol
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
 from gapless.release.attempt import Target
+from gapless.release.holding import me
 from gapless.release.ledger import FOUND, Finished, Ledger, Outcome
-from gapless.release.lock import me
 from gapless.release.store import Store
 from gapless.switch.manager import Instance, Manager, Role
 

@@ -13,7 +13,8 @@ from gapless.errors import GaplessError, in_words
 from gapless.linux.disk import refusal
 from gapless.linux.unix_http import STATUS_PATH
 from gapless.release.attempt import Attempt, Target
-from gapless.release.lock import DeployLock, holder, me
+from gapless.release.holding import me
+from gapless.release.lock import DeployLock, holder
 from gapless.switch.manager import Instance, Role
 from gapless.visitor import Visitor
 

@@ -1,4 +1,4 @@
-"""Runs one command on a host, in one execution of ssh, with a file on its standard input.
+"""Runs commands on a host, each in one execution of ssh, with a file on its standard input.
 
 A part of Ansible while that runs: it has whatever Python Ansible has, and imports nothing of gapless.
 """
@@ -6,25 +6,45 @@ A part of Ansible while that runs: it has whatever Python Ansible has, and impor
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+PAUSE = 1.0  # seconds between two tries to reach a host
+
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
-    """The task of each round: what the file `orders` has for the host, if it has anything."""
+    """The task of each round: what the file `orders` has for the host, one after the other until one fails."""
 
     _VALID_ARGS = frozenset({"orders"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Say how the command ended and what it said, or why the host was not reached: neither ends the play."""
+        """Write how each command ended and what it said, or why the host was not reached: neither ends the play."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        orders = json.loads(Path(self._task.args["orders"]).read_text("utf-8"))
-        order = orders.get((task_vars or {})["inventory_hostname"])
-        if order is None:
-            return result
+        host = (task_vars or {})["inventory_hostname"]
+        orders = Path(self._task.args["orders"])
+        answers = list[dict[str, Any]]()
+        for order in json.loads(orders.read_text("utf-8")).get(host, ()):
+            told = json.dumps({"host": host, "begun": len(answers)}).encode() + b"\n"
+            os.write(int(os.environ["GAPLESS_FLEET"].partition(",")[0]), told)
+            answers.append(self._patiently(order))
+            if answers[-1].get("status") != 0:
+                break
+        orders.with_suffix(f".{host}").write_text(json.dumps(answers), "utf-8")
+        return result
+
+    def _patiently(self, order: dict[str, Any]) -> dict[str, Any]:
+        """What came of one order; whoever is not reached is tried again for `patience` seconds."""
+        deadline = time.monotonic() + order["patience"]
+        while "unreachable" in (answer := self._execute(order)) and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+        return answer
+
+    def _execute(self, order: dict[str, Any]) -> dict[str, Any]:
         sent = Path(order["sends"]).read_bytes() if order["sends"] else None
         # Who refuses an artifact does not read it to its end, and ssh is not to take that for a broken connection.
         command = f"{order['command']} ; status=$?; cat > /dev/null; exit $status"
@@ -32,6 +52,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         try:
             done = self._low_level_execute_command(command, sudoable=False, in_data=sent)
         except AnsibleConnectionFailure as failure:
-            return {**result, "answer": {"unreachable": str(failure)}}
-        answer = {"status": done["rc"], "said": done["stdout"], "errors": done["stderr"], "unreachable": ""}
-        return {**result, "answer": answer}
+            return {"unreachable": str(failure)}
+        return {"status": done["rc"], "said": done["stdout"], "errors": done["stderr"]}

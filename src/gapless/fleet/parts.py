@@ -1,0 +1,82 @@
+"""What becomes of each host while a verb acts on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from gapless.config.settings import Config
+from gapless.errors import GaplessError
+from gapless.fleet.hosts import Host
+
+
+class State(StrEnum):
+    """Where a host is; what a state is called is printed, and is in documents."""
+
+    WAITING = "waiting"
+    ASKED = "asked"
+    MIGRATING = "migrating"
+    DEPLOYING = "deploying"
+    CONFIRMING = "confirming"
+    STANDING_BY = "standing by"  # the old release, while the new one serves
+    TURNING_BACK = "turning back"
+    ROLLING_BACK = "rolling back"
+    DEPLOYED = "deployed"
+    ROLLED_BACK = "rolled back"
+    TURNED_BACK = "turned back"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+    SPARED = "spared"  # the deploy ended before it was this host's turn
+
+    @property
+    def busy(self) -> bool:
+        """Whether the host is about something."""
+        return self in (
+            *(State.ASKED, State.MIGRATING, State.DEPLOYING, State.CONFIRMING, State.TURNING_BACK),
+            State.ROLLING_BACK,
+        )
+
+
+@dataclass
+class Part:
+    """One host: its state, the releases that it says it has, and the error that it ended with."""
+
+    host: Host
+    wave: int = 1
+    state: State = State.WAITING
+    release: str | None = None
+    previous: str | None = None
+    error: GaplessError | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def bad(self) -> bool:
+        """Whether it could not do what was ordered."""
+        return self.state in (State.FAILED, State.UNREACHABLE)
+
+
+class Observer(Protocol):
+    """Is told of each change of a host's part."""
+
+    def changed(self, part: Part) -> None: ...
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The hosts of an app that a verb acts on, in their order, and how the app's gapless is called there."""
+
+    config: Config
+    hosts: Sequence[Host]
+    destination: str = ""
+
+    @property
+    def directory(self) -> str:
+        """The app's directory on each host."""
+        return self.config.fleet.directory or f"/etc/gapless/{self.config.name}"
+
+    def argv(self, verb: str, *more: str) -> list[str]:
+        """The command of a host for the app."""
+        destination = ["-d", self.destination] if self.destination else []
+        return ["gapless", *verb.split(), *more, "--json", "-C", self.directory, *destination]
