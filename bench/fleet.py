@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import tempfile
@@ -24,9 +26,11 @@ from tests.host.fleet import DIRECTORY, HOSTS, LINK, Fleet, booted
 from tests.host.host import install_requirements
 
 from bench.__main__ import into_readme
+from bench.fleet_plans import MEASURED, Measured
 from bench.fleet_ways import BOOT, ByGapless, ByPlaybook, FleetWay
 from bench.switchovers import KINDS
-from gapless.demo.compare import AFTER, Measured, mixed, weigh
+from gapless.demo.compare import AFTER, mixed, weigh
+from gapless.demo.compare import Measured as Traffic
 from gapless.prove.background import load
 from gapless.prove.kinds import Result
 from gapless.prove.verdict import bound
@@ -42,14 +46,35 @@ HEADINGS += ["seconds a deploy", "a host", "SSH connections a host", "commands"]
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a way: each deploy's seconds, and of each deploy and host the SSH connections and commands."""
+    """What came of a way: each deploy's seconds, and of each deploy and host the SSH connections and commands.
+
+    `on_hosts`: the seconds of each deploy on each host, as far as it knows them; so many more of these `failed`.
+    """
 
     way: str
     front: str
     seconds: Sequence[float]
-    measured: Measured
+    traffic: Traffic
     connections: float
     commands: float
+    on_hosts: Sequence[float]
+    failed: int
+
+
+@dataclass(frozen=True)
+class Times:
+    """Medians in seconds, at rest: a bare `ansible -m ping`, an SSH connection, a deploy on a host itself, the line
+    `gapless pack | ssh … gapless deploy -`, and `gapless deploy` to one host and to all; and what each host costs the
+    laptop's processors.
+    """
+
+    ping: float
+    reach: float
+    there: float
+    line: float
+    one: float
+    all: float
+    order: float
 
 
 def main() -> None:
@@ -69,11 +94,13 @@ def main() -> None:
                 there.mkdir()
                 rows.append(run(way, front, count, there))
                 print(cells(rows[-1], options.hosts), flush=True)
-        times = measure_times(fleet, options.rounds) if options.rounds else {}
+        times = measure_times(fleet, options.rounds) if options.rounds else None
     text = report(rows, times, options.hosts)
     print(text)
-    if options.deploys >= DEPLOYS and options.rounds >= ROUNDS:
+    if times and options.deploys >= DEPLOYS and options.rounds >= ROUNDS:
         into_readme("fleet", text)
+        results = {"times": vars(times), "simulation": vars(model(rows, times))}
+        MEASURED.write_text(json.dumps(results, indent=2) + "\n")
     if wrong := [one for row in rows if row.way == ByGapless.name for one in unkept(row)]:
         sys.exit("\n".join(wrong))
 
@@ -114,70 +141,80 @@ def run(way: FleetWay, front: str, count: int, folder: Path) -> Row:
     way.stop()
     each = count * len(before)
     connections, commands = (sum(after[name][i] - before[name][i] for name in before) / each for i in (0, 1))
-    measured = weigh(way.name, results[0], windows, way.ledger(folder))
-    return Row(way.name, front, seconds, measured, connections, commands)
+    traffic = weigh(way.name, results[0], windows, way.ledger(folder))
+    on_hosts = way.on_hosts(count)
+    return Row(way.name, front, seconds, traffic, connections, commands, *on_hosts)
 
 
 def unkept(row: Row) -> list[str]:
     """Say what was not kept of the promise."""
-    found = [f"lost: {loss.kind} {loss.failure} {loss.detail}" for loss in row.measured.verdict.losses[:5]]
-    found += [f"a POST that was acknowledged is not in one ledger exactly once: {one}" for one in row.measured.wrong]
-    if not row.measured.acknowledged:
+    found = [f"lost: {loss.kind} {loss.failure} {loss.detail}" for loss in row.traffic.verdict.losses[:5]]
+    found += [f"a POST that was acknowledged is not in one ledger exactly once: {one}" for one in row.traffic.wrong]
+    if not row.traffic.acknowledged:
         found.append("no POST was acknowledged")
-    if (seen := len(row.measured.verdict.releases)) < len(row.seconds) + 1:
+    if (seen := len(row.traffic.verdict.releases)) < len(row.seconds) + 1:
         found.append(f"{seen} of {len(row.seconds) + 1} releases answered")
     return [f"{row.way}: {one}" for one in found]
 
 
-def measure_times(fleet: Fleet, rounds: int) -> dict[str, float]:
-    """Medians in seconds of what a deploy takes at rest, each from a laptop or on a host itself, in turn."""
+def measure_times(fleet: Fleet, rounds: int) -> Times:
+    """Measure deploys at rest, each from a laptop or on a host itself, in turn."""
     way = ByGapless(fleet, '["100%"]')
     way.start()
     one = "web1"
     remote = f"{LINK} deploy - -q -C {DIRECTORY}"
 
-    def ping() -> None:
-        fleet.run(program("ansible"), "-i", str(fleet.lan.inventory), one, "-m", "ping")
-
     def there() -> None:
-        packed = fleet.pack().read_bytes()
-        fleet.feed(one, packed, "sh", "-c", "cat > /root/shop.artifact")
-        began = time.monotonic()
         fleet.hosts[one].run(LINK, "deploy", "/root/shop.artifact", "-q", "-C", DIRECTORY)
-        found["there"].append(time.monotonic() - began)
-
-    def line() -> None:
-        fleet.run("sh", "-c", f"{sys.executable} -m gapless pack | ssh {one} {remote}")
 
     calls: dict[str, Callable[[], object]] = {
-        "ping": ping,
-        "line": line,
+        "ping": lambda: fleet.run(program("ansible"), "-i", str(fleet.lan.inventory), one, "-m", "ping"),
+        "reach": lambda: fleet.run("ssh", one, "true"),
+        "there": there,
+        "line": lambda: fleet.run("sh", "-c", f"{sys.executable} -m gapless pack | ssh {one} {remote}"),
         "one": lambda: fleet.gapless("deploy", "-q", "-H", one),
         "all": lambda: fleet.gapless("deploy", "-q"),
     }
-    found: dict[str, list[float]] = {"there": [], **{name: [] for name in calls}}
+    found = {name: list[tuple[float, float]]() for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             fleet.commit(settings=way.settings)
-            began = time.monotonic()
+            fleet.feed(one, fleet.pack().read_bytes(), "sh", "-c", "cat > /root/shop.artifact")
+            fleet.close()  # the connections that Ansible keeps
+            began, used = time.monotonic(), _children()
             call()
-            found[name].append(time.monotonic() - began)
-        fleet.commit(settings=way.settings)
-        there()
+            found[name].append((time.monotonic() - began, _children() - used))
     way.stop()
-    return {name: statistics.median(each) for name, each in found.items()}
+    medians = {name: statistics.median(took for took, _ in each) for name, each in found.items()}
+    busy = {name: statistics.median(busy for _, busy in each) for name, each in found.items()}
+    order = max(busy["all"] - busy["one"], 0) / (len(fleet.hosts) - 1) / (os.cpu_count() or 1)
+    return Times(**medians, order=order)
+
+
+def _children() -> float:
+    """Seconds of the processor that ended children and theirs have had."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def model(rows: Sequence[Row], times: Times) -> Measured:
+    """What the simulation of plans takes from all this."""
+    ours = [row for row in rows if row.way == ByGapless.name]
+    hosts = [seconds for row in ours for seconds in row.on_hosts]
+    start = max(times.one - times.there, 0.0)
+    return Measured(start, times.order, times.reach, hosts, sum(row.failed for row in ours))
 
 
 def cells(row: Row, hosts: int) -> str:
     """A line of the table, as HEADINGS say."""
-    verdict, split = row.measured.verdict, row.measured.split
+    verdict, split = row.traffic.verdict, row.traffic.split
     median = statistics.median(row.seconds)
     found = (
         row.way,
         row.front,
         f"{len(row.seconds)}",
         f"{verdict.lost} of {verdict.requests:,}",
-        f"{len(row.measured.wrong)} of {row.measured.acknowledged:,}",
+        f"{len(row.traffic.wrong)} of {row.traffic.acknowledged:,}",
         f"{split.inside.max * 1000:,.0f} ms",
         f"{split.outside.p999 * 1000:,.0f} ms",
         f"{median:.1f} ({min(row.seconds):.1f}–{max(row.seconds):.1f})",
@@ -188,7 +225,7 @@ def cells(row: Row, hosts: int) -> str:
     return f"| {' | '.join(found)} |"
 
 
-def report(rows: Sequence[Row], times: dict[str, float], hosts: int) -> str:
+def report(rows: Sequence[Row], times: Times | None, hosts: int) -> str:
     """The figures as Markdown."""
     lines = [
         f"{hosts} systemd hosts with sshd behind a Caddy, {RATE:g} requests/s of mixed traffic to all of them, an app "
@@ -202,15 +239,15 @@ def report(rows: Sequence[Row], times: dict[str, float], hosts: int) -> str:
     ]
     for row in rows:
         if row.way == ByGapless.name:
-            lines += [f"`{row.way}`: {bound(row.measured.verdict.requests, row.measured.verdict.lost)}.", ""]
+            lines += [f"`{row.way}`: {bound(row.traffic.verdict.requests, row.traffic.verdict.lost)}.", ""]
     if times:
-        both = times["ping"] + times["there"]
+        both = times.ping + times.there
         lines += [
-            f"At rest (medians): `gapless deploy` to one host {times['one']:.1f} s. That is "
-            f"{times['one'] / both:.2f} × the sum of a bare `ansible -m ping` ({times['ping']:.1f} s) and the same "
-            f"deploy on the host itself ({times['there']:.1f} s). `gapless pack | ssh … gapless deploy -` takes "
-            f"{times['line']:.1f} s, {times['line'] - times['there']:.1f} s over that one. {hosts} hosts in one wave "
-            f"take {times['all']:.1f} s, {times['all'] / times['one']:.2f} × one host.",
+            f"At rest (medians): `gapless deploy` to one host {times.one:.1f} s. That is "
+            f"{times.one / both:.2f} × the sum of a bare `ansible -m ping` ({times.ping:.1f} s) and the same "
+            f"deploy on the host itself ({times.there:.1f} s). `gapless pack | ssh … gapless deploy -` takes "
+            f"{times.line:.1f} s, {times.line - times.there:.1f} s over that one. {hosts} hosts in one wave "
+            f"take {times.all:.1f} s, {times.all / times.one:.2f} × one host.",
         ]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -75,6 +75,10 @@ class FleetWay(ABC):
     def stop(self) -> None:
         """Let what was replaced end, and have it serve no more."""
 
+    def on_hosts(self, count: int) -> tuple[list[float], int]:  # noqa: ARG002 -- for those who keep a ledger
+        """Seconds of each of the last `count` deploys on each host, as far as it knows, and how many failed."""
+        return [], 0
+
     @property
     def addresses(self) -> list[str]:
         """Where each host serves it."""
@@ -116,6 +120,13 @@ class ByGapless(FleetWay):
         wait_until(lambda: not any(self.fleet.each(self._retiring).values()), DRAIN, "the replaced instances end")
         for host in self.fleet.hosts.values():
             host.run("systemctl", "stop", "shop.socket", "shop@*.service")
+
+    def on_hosts(self, count: int) -> tuple[list[float], int]:
+        """Seconds of each of the last `count` deploys on each host, from its ledger, and how many failed."""
+        audits = self.fleet.each(lambda name: self.fleet.on(name, "audit")["deploys"][:count])
+        deploys = [one for found in audits.values() for one in found]
+        whole = [sum(phase["seconds"] for phase in one["phases"]) for one in deploys if one["outcome"] == "succeeded"]
+        return whole, len(deploys) - len(whole)
 
     def _retiring(self, name: str) -> bool:
         return any(one["role"] == Role.RETIRING for one in self.fleet.on(name, "status")["instances"])

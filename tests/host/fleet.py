@@ -98,6 +98,11 @@ class Fleet:
         path = f"{self.lan.programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {"PATH": path, "HOME": str(self.lan.home), "ANSIBLE_HOME": str(self.lan.home / "ansible")}
 
+    def close(self) -> None:
+        """End the SSH connections that Ansible keeps for its next run."""
+        for master in (self.lan.home / "ansible" / "cp").glob("*"):
+            self.run("ssh", "-o", f"ControlPath={master}", "-O", "exit", "any", check=False)
+
     def pack(self) -> Path:
         """The project as an artifact."""
         packed = self.lan.home / "shop.artifact"
