@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -125,3 +126,37 @@ def test_some_hosts_alone(fleet: Fleet) -> None:
     assert "there are: web, web1, web2" in refused.stderr
     laptop("gapless deploy -H web")
     assert fleet.texts() == {"web1": "four", "web2": "four"}
+
+
+def test_hosts_that_somebody_else_has(fleet: Fleet) -> None:
+    """Invariant 2: where one host is refused, none gets anything; it is said who has it, and what was taken is back."""
+    laptop, shop = fleet.laptop, fleet.shops["web2"]
+    before = fleet.texts()
+    taken = shop("lock", "acquire", "--why", "an upgrade", "--for", "10m", "--by", "ann@desk", "--json")
+    laptop.commit("five")
+    refused = laptop("gapless deploy", check=False)
+    assert refused.returncode == 75
+    assert "ann@desk" in refused.stderr
+    assert "an upgrade" in refused.stderr
+    assert fleet.texts() == before
+    assert fleet.shops["web1"].status()["locked_by"] is None
+    shop("lock", "release", "--lease", json.loads(taken.stdout)["token"])
+    laptop("gapless deploy")
+    assert fleet.texts() == {"web1": "five", "web2": "five"}
+
+
+def test_all_hosts_go_back_to_one_release(fleet: Fleet) -> None:
+    """`rollback` chooses what all had before, and `status` shows that they have one release, or that they do not."""
+    laptop = fleet.laptop
+    before = fleet.texts()
+    laptop.commit("six")
+    laptop("gapless deploy -H web2")
+    apart = laptop.json("gapless status --json")
+    assert not apart["same"]
+    laptop("gapless deploy")
+    together = laptop.json("gapless status --json")
+    assert together["same"]
+    assert {one["status"]["id"] for one in together["hosts"]} == {laptop.id()}
+    document = laptop.json("gapless rollback --json")
+    assert [one["state"] for one in document["hosts"]] == ["rolled back", "rolled back"]
+    assert fleet.texts() == before

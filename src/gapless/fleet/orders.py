@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gapless.errors import GaplessError
@@ -12,44 +13,48 @@ from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Observer, Part, State
 from gapless.fleet.play import Answer, Order, Play
 
-# What an order that was done makes of a host's part: its number, and the document that it ended with.
-Done = Callable[[Part, int, dict[str, Any]], None]
+
+@dataclass(frozen=True)
+class Step:
+    """An order; the state of a host while it follows that (None: as before); what the document makes of its part."""
+
+    order: Order
+    state: State | None = None
+    done: Callable[[Part, dict[str, Any]], None] = lambda _part, _document: None
 
 
-class Round:
+Steps = Sequence[tuple[Part, Sequence[Step]]]
+
+
+def give(play: Play, steps: Steps, observer: Observer) -> None:
+    """Have hosts take their steps, side by side, each one after the other until one fails. Raises GaplessError."""
+    play.round({part.host: [step.order for step in some] for part, some in steps}, _Round(steps, observer))
+
+
+class _Round:
     """An observer of a play that keeps the parts of hosts up to date, and tells of each change."""
 
-    def __init__(self, parts: Mapping[Host, Part], states: Sequence[State], done: Done, observer: Observer) -> None:
-        self._parts = parts
-        self._states = states
-        self._done = done
+    def __init__(self, steps: Steps, observer: Observer) -> None:
+        self._steps: Mapping[Host, tuple[Part, Sequence[Step]]] = {part.host: (part, some) for part, some in steps}
         self._observer = observer
 
     def begun(self, host: Host, number: int) -> None:
         """Take down what the host is busy with."""
-        self._parts[host].state = self._states[number]
-        self._observer.changed(self._parts[host])
+        part, steps = self._steps[host]
+        if state := steps[number].state:
+            part.state = state
+            self._observer.changed(part)
 
     def answered(self, host: Host, said: Sequence[Answer]) -> None:
         """Take down what has become of it."""
-        part = self._parts[host]
+        part, steps = self._steps[host]
+        before = part.state
         part.warnings += [one for answer in said for one in answers.warnings(answer)]
         try:
-            for number, answer in enumerate(said):
-                self._done(part, number, answers.document(host, answer))
+            for step, answer in zip(steps, said, strict=False):
+                step.done(part, answers.document(host, answer))
         except GaplessError as error:
             part.error = error
             part.state = State.UNREACHABLE if isinstance(error, UnreachableError) else State.FAILED
-        self._observer.changed(part)
-
-
-def give(
-    play: Play,
-    orders: Sequence[tuple[Part, Sequence[Order]]],
-    states: Sequence[State],
-    done: Done,
-    observer: Observer,
-) -> None:
-    """Give hosts their orders, side by side; `states` are what a host is in while it does each of them."""
-    parts = {part.host: part for part, _ in orders}
-    play.round({part.host: some for part, some in orders}, Round(parts, states, done, observer))
+        if part.state is not before:
+            self._observer.changed(part)

@@ -23,6 +23,7 @@ class State(StrEnum):
     STANDING_BY = "standing by"  # the old release, while the new one serves
     TURNING_BACK = "turning back"
     ROLLING_BACK = "rolling back"
+    ANSWERED = "answered"
     DEPLOYED = "deployed"
     ROLLED_BACK = "rolled back"
     TURNED_BACK = "turned back"
@@ -48,13 +49,14 @@ class Part:
     state: State = State.WAITING
     release: str | None = None
     previous: str | None = None
+    lease: str = ""  # the token
     error: GaplessError | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def bad(self) -> bool:
-        """Whether it could not do what was ordered."""
-        return self.state in (State.FAILED, State.UNREACHABLE)
+    def held(self) -> list[str]:
+        """The options with which its gapless goes on in the lease."""
+        return ["--lease", self.lease] if self.lease else []
 
 
 class Observer(Protocol):

@@ -49,12 +49,14 @@ ssh_args = {ssh}
 class Order:
     """A command for a host, with the file that it gets on standard input, if any.
 
-    A host that is not reached is tried again for `patience` seconds.
+    A host that is not reached is tried again for `patience` seconds. `afterwards` is run in the same connection,
+    however the command ended; nobody hears of it.
     """
 
     argv: Sequence[str]
     sends: Path | None = None
     patience: float = 0.0
+    afterwards: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,10 @@ def ansible_playbook() -> str:
 
 
 def _told(order: Order) -> dict[str, object]:
-    return {"command": shlex.join(order.argv), "sends": str(order.sends or ""), "patience": order.patience}
+    command = shlex.join(order.argv)
+    if order.afterwards:
+        command = f"{{ {command}; status=$?; {shlex.join(order.afterwards)} > /dev/null 2>&1; (exit $status); }}"
+    return {"command": command, "sends": str(order.sends or ""), "patience": order.patience}
 
 
 def _answers(written: Path, failed: str) -> list[Answer]:

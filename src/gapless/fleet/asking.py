@@ -1,0 +1,34 @@
+"""Ask all hosts at once: each answers with a document, or is named with what keeps it from that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gapless.fleet.hosts import Host
+from gapless.fleet.orders import Step, give
+from gapless.fleet.parts import Fleet, Observer, Part, State
+from gapless.fleet.play import Order, Play
+
+
+def ask(fleet: Fleet, verb: str, *more: str, observer: Observer) -> tuple[list[Part], dict[Host, dict[str, Any]]]:
+    """What each host answers to a verb that changes nothing, with the parts of all hosts; an exit status of 1 is one.
+
+    Raises GaplessError where Ansible does not do its part.
+    """
+    parts = [Part(host) for host in fleet.hosts]
+    found = dict[Host, dict[str, Any]]()
+
+    def answered(part: Part, document: dict[str, Any]) -> None:
+        found[part.host], part.state = document, State.ANSWERED
+
+    step = Step(Order(fleet.argv(verb, *more)), State.ASKED, answered)
+    with Play([fleet.hosts]) as play:
+        give(play, [(part, [step]) for part in parts], observer)
+    return parts, found
+
+
+class Unseen:
+    """An observer that nobody looks at."""
+
+    def changed(self, part: Part) -> None:
+        """Say nothing."""
