@@ -39,7 +39,7 @@ CONFIG = """
 name = "shop"
 command = "gapless serve app:app"
 listen = "0.0.0.0:{port}"
-check = {{ path = "/health", timeout = "20s" }}
+check = {{ path = "/health", timeout = "60s" }}
 drain = {{ linger = "2s", requests = "5s", streams = "5s" }}
 env = {{ DEMO_BOOT = "0.1" }}
 {more}
@@ -134,6 +134,12 @@ class Fleet:
     def feed(self, name: str, data: bytes, *argv: str) -> None:
         """Run `argv` on a host with `data` on its standard input. Raises CalledProcessError."""
         subprocess.run(self.hosts[name].argv(*argv), input=data, check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+    def boot(self, name: str) -> None:
+        """Have a host boot that had no power, at its former address."""
+        host = self.hosts[name]
+        host.boot()
+        self.lan.plug(host.pid, self.lan.addresses[name])
 
     def revisions(self) -> dict[str, str]:
         """The id of the artifact whose release is the current one, by host."""

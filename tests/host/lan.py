@@ -89,11 +89,12 @@ class Lan:
         """Bring `host` into the network, and return its address. A reboot takes it out again."""
         return self.plug(host.pid)
 
-    def plug(self, pid: int) -> str:
-        """Bring the network of the process `pid` into this one, and return its address."""
-        self._attached += 1
-        number = 9 + self._attached
-        address = f"{NETWORK}.{number}"
+    def plug(self, pid: int, address: str = "") -> str:
+        """Bring the network of the process `pid` into this one, and return its address: a new one, or `address`."""
+        if not address:
+            self._attached += 1
+            address = f"{NETWORK}.{9 + self._attached}"
+        number = address.rpartition(".")[2]
         link = f"host{number}"
         self._inside("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         self._inside("ip", "link", "set", link, "master", "lan", "up")

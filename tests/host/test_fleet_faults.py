@@ -1,0 +1,251 @@
+"""What can go wrong while many hosts are deployed to, with visitors who come through a balancer.
+
+Each ends with every host on one release, or with the others named; and nothing was lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.host.balancer import Balancer
+from tests.host.disk import full
+from tests.host.fleet import PORT, Fleet, booted
+from tests.host.traffic import Traffic, traffic
+from tests.support import wait_until
+
+HOSTS = 4  # in three waves
+CONFIRM, SOON = 60, 10  # seconds: where a deploy must come through on a busy machine, and where it must not
+SETTINGS = """
+[hosts]
+web = [{hosts}]
+waves = [1, 2, "100%"]
+[fleet]
+confirm = "{confirm}s"
+"""
+BAD = "assert not os.path.exists('/etc/shop-is-bad'), 'not here'"
+SETTLED = 60.0  # seconds for hosts to turn back by themselves, on a busy machine
+SEED = 16
+
+
+@dataclass
+class Shops:
+    """The fleet with the app up on every host, and the balancer in front."""
+
+    fleet: Fleet
+    balancer: Balancer
+
+    def settings(self, confirm: int) -> str:
+        """What the project says of its hosts."""
+        hosts = ", ".join(f'"{name}"' for name in self.fleet.hosts)
+        return SETTINGS.format(hosts=hosts, confirm=confirm)
+
+    def commit(self, more: str = "", confirm: int = CONFIRM) -> str:
+        """Commit the next release; what `gapless pack` calls it."""
+        self.fleet.commit(more, self.settings(confirm))
+        return str(json.loads(self.fleet.gapless("pack", "-n", "--json").stdout)["id"])
+
+    def serve(self) -> set[str]:
+        """The ids of what the hosts serve, asked on each."""
+        return {*self.fleet.revisions().values()}
+
+    def deploy(self) -> str:
+        """A deploy that must succeed, of another release; its id, which each host has then."""
+        wanted = self.commit()
+        self.fleet.gapless("deploy", "-q")
+        assert self.serve() == {wanted}
+        return wanted
+
+    def said(self, *argv: str) -> dict[str, Any]:
+        """The document of a command on the laptop, whether it succeeds or not."""
+        document: dict[str, Any] = json.loads(self.fleet.gapless(*argv, "--json", check=False).stdout)
+        return document
+
+    @contextmanager
+    def deploying(self, until: str) -> Iterator[subprocess.Popen[str]]:
+        """A deploy that has come so far as to say `until`, of a host of its second wave."""
+        with self.fleet.popen("deploy") as deploy:
+            assert deploy.stdout is not None
+            try:
+                for line in deploy.stdout:
+                    if line.startswith(until):
+                        break
+                else:
+                    raise AssertionError(f"it never said {until!r}")
+                yield deploy
+            finally:
+                with_its_own(deploy)
+                deploy.communicate()
+
+    def settled(self) -> None:
+        """Wait until no host has a deploy, a lease or an unconfirmed release any more."""
+
+        def still(name: str) -> bool:
+            status = self.fleet.on(name, "status")
+            return bool(status["locked_by"] or status.get("unconfirmed"))
+
+        wait_until(lambda: not any(self.fleet.each(still).values()), SETTLED, "hosts that nobody holds")
+
+
+def with_its_own(deploy: subprocess.Popen[str]) -> None:
+    """Kill a laptop's gapless and all that it started there, as a laptop without power does."""
+    found = subprocess.run(["pgrep", "-g", str(deploy.pid)], capture_output=True, text=True, check=False).stdout
+    children = descendants(deploy.pid)
+    for pid in {*map(int, found.split()), *children}:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
+    said = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
+    children = [int(one) for one in said.split()]
+    return children + [one for child in children for one in descendants(child)]
+
+
+@pytest.fixture(scope="module")
+def shops(_bootable: None) -> Iterator[Shops]:
+    """Hosts that were deployed to once."""
+    with booted(HOSTS) as fleet:
+        backends = [f"{address}:{PORT}" for address in fleet.lan.addresses.values()]
+        with Balancer(fleet.lan, backends, retries=True) as balancer:
+            shops = Shops(fleet, balancer)
+            fleet.up(shops.settings(CONFIRM))
+            yield shops
+
+
+@pytest.fixture
+def visitors(shops: Shops) -> Iterator[Traffic]:
+    """Traffic to all hosts through the balancer, of which nothing may be lost."""
+    with traffic(shops.balancer, shops.balancer.port) as seen:
+        seen.flows()
+        yield seen
+        seen.flows()
+    assert seen.lost == []
+
+
+def test_a_deploy_in_waves(shops: Shops, visitors: Traffic) -> None:
+    """Invariant 1: one release everywhere, and each host had as few connections as there can be."""
+    before = shops.fleet.ssh()
+    shops.deploy()
+    after = shops.fleet.ssh()
+    assert all(after[name][0] - before[name][0] <= 5 for name in before), (before, after)
+    assert len(visitors.releases) >= 2
+
+
+@pytest.mark.usefixtures("visitors")
+def test_a_release_that_is_bad_on_one_host(shops: Shops) -> None:
+    """Invariant 3: the host is named, and why; every host serves what it served before."""
+    before = shops.serve()
+    shops.fleet.hosts["web3"].write("/etc/shop-is-bad", "")
+    shops.commit(BAD)
+    said = shops.said("deploy")
+    assert {one["host"]: one["state"] for one in said["hosts"]}["web3"] == "failed"
+    assert "web3" in said["error"]["cause"]
+    shops.settled()
+    assert shops.serve() == before
+    shops.deploy()
+
+
+@pytest.mark.usefixtures("visitors")
+def test_a_full_disk_on_one_host(shops: Shops) -> None:
+    """Invariant 3: the host is named, and that its disk is full; every host serves what it served before."""
+    before = shops.serve()
+    with full(shops.fleet.hosts["web4"]):
+        shops.commit()
+        said = shops.said("deploy")
+        by_host = {one["host"]: one for one in said["hosts"]}
+        assert by_host["web4"]["state"] == "failed"
+        assert "space" in json.dumps(by_host["web4"]["error"])
+    shops.settled()
+    assert shops.serve() == before
+    shops.deploy()
+
+
+@pytest.mark.usefixtures("visitors")
+def test_a_host_that_dies_in_mid_wave(shops: Shops) -> None:
+    """The dead host is named; those that live have one release, and it has that after the next deploy."""
+    wanted = shops.commit()
+    fleet = shops.fleet
+    with shops.deploying("web4: deploying") as deploy:
+        fleet.hosts["web4"].kill_power()
+        said = deploy.communicate(timeout=120)[0]
+    assert deploy.returncode != 0
+    assert "web4" in said.partition("Error:")[2], said
+    fleet.boot("web4")
+    shops.settled()
+    others = {one for name, one in fleet.revisions().items() if name != "web4"}
+    assert len(others) == 1
+    fleet.gapless("deploy", "-q")
+    assert shops.serve() == {wanted}
+
+
+@pytest.mark.usefixtures("visitors")
+def test_an_unreachable_host_is_named_and_brought_along(shops: Shops) -> None:
+    """Those that are reached get the release; the next deploy brings the other."""
+    wanted, fleet = shops.commit(), shops.fleet
+    with fleet.lan.unplugged(fleet.lan.addresses["web2"]):
+        said = shops.said("deploy")
+        states = {one["host"]: one["state"] for one in said["hosts"]}
+        assert states.pop("web2") == "unreachable"
+        assert {*states.values()} == {"deployed"}
+    fleet.gapless("deploy", "-q")
+    assert shops.serve() == {wanted}
+
+
+@pytest.mark.usefixtures("visitors")
+def test_two_operators_at_once(shops: Shops) -> None:
+    """Invariant 2: whoever comes second is refused and told who has the hosts, or waits; all have one release."""
+    wanted = shops.commit()
+    with ThreadPoolExecutor(2) as threads:
+        done = [*threads.map(lambda _: shops.fleet.gapless("deploy", check=False), range(2))]
+    statuses = sorted(one.returncode for one in done)
+    assert statuses in ([0, 0], [0, 75]), [one.stdout + one.stderr for one in done]
+    assert all("deploy of" in one.stderr for one in done if one.returncode == 75)
+    shops.settled()
+    assert shops.serve() == {wanted}
+
+
+@pytest.mark.usefixtures("visitors")
+def test_the_callers_network_is_cut(shops: Shops) -> None:
+    """Invariant 5: what nobody confirms, the hosts turn back from by themselves; all have one release, the old one."""
+    before = shops.serve()
+    shops.commit(confirm=SOON)
+    fleet = shops.fleet
+    with shops.deploying("web3: deploying") as deploy, fleet.lan.unplugged():
+        shops.settled()
+        assert shops.serve() == before
+        assert deploy.wait(120) != 0
+    shops.deploy()
+
+
+@pytest.mark.parametrize("moment", range(3))
+@pytest.mark.usefixtures("visitors")
+def test_the_caller_is_killed(shops: Shops, moment: int) -> None:
+    """Invariant 5: at whatever moment, all hosts have one release, or `status` says which has which; the next mends."""
+    before = shops.serve()
+    wanted = shops.commit(confirm=SOON)
+    chance = random.Random(SEED + moment)  # noqa: S311 -- no secret
+    step = f"web{chance.randint(1, HOSTS)}: {chance.choice(['deploying', 'deploying', 'deployed'])}"
+    with shops.deploying(step):
+        pass
+    shops.settled()
+    serve = shops.fleet.revisions()
+    if {*serve.values()} != before:
+        said = shops.said("status")
+        assert {one["host"]: one["status"]["id"] for one in said["hosts"]} == serve
+        assert said["same"] == (len({*serve.values()}) == 1)
+    assert {*serve.values()} <= {*before, wanted}
+    shops.deploy()
