@@ -64,7 +64,7 @@ class Laptop:
     def __call__(self, line: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a line as somebody types it."""
         argv = ("bash", "-o", "pipefail", "-c", line)
-        return self.lan.run(*argv, check=check, cwd=self.checkout, env=self.env)
+        return self.lan.run(*argv, check=check, cwd=self.checkout, env=self.env, timeout=300)
 
     def popen(self, line: str) -> subprocess.Popen[str]:
         """Start a line as somebody types it; standard output and error come as one."""

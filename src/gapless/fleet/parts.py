@@ -17,27 +17,26 @@ class State(StrEnum):
 
     WAITING = "waiting"
     ASKED = "asked"
+    ANSWERED = "answered"
     MIGRATING = "migrating"
     DEPLOYING = "deploying"
-    CONFIRMING = "confirming"
-    STANDING_BY = "standing by"  # the old release, while the new one serves
-    TURNING_BACK = "turning back"
     ROLLING_BACK = "rolling back"
-    ANSWERED = "answered"
+    CONFIRMING = "confirming"
+    PROVEN = "proven"  # and what was there before stands by
+    KEEPING = "keeping"
     DEPLOYED = "deployed"
     ROLLED_BACK = "rolled back"
+    TURNING_BACK = "turning back"
     TURNED_BACK = "turned back"
     FAILED = "failed"
     UNREACHABLE = "unreachable"
-    SPARED = "spared"  # the deploy ended before it was this host's turn
+    INTERRUPTED = "interrupted"  # the host turns itself back
+    SPARED = "spared"  # it ended before it was this host's turn
 
     @property
     def busy(self) -> bool:
         """Whether the host is about something."""
-        return self in (
-            *(State.ASKED, State.MIGRATING, State.DEPLOYING, State.CONFIRMING, State.TURNING_BACK),
-            State.ROLLING_BACK,
-        )
+        return self.endswith("ing") and self is not State.WAITING
 
 
 @dataclass
