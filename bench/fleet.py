@@ -37,7 +37,7 @@ from gapless.prove.verdict import bound
 
 DEPLOYS = 20
 OTHERS = 2  # deploys of the others show what they show
-ROUNDS = 5  # of the timings
+ROUNDS = 3  # of the timings
 RATE = 60.0  # requests a second
 GAP = 1.0  # seconds between a deploy and the next
 HEADINGS = ["way", "balancer", "deploys", "lost", "POSTs not exactly once", "worst inside", "p99.9 outside"]
