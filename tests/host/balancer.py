@@ -15,7 +15,6 @@ from tests.support import wait_until
 
 T = TypeVar("T")
 
-HOLD = "ip link set lo up && echo ready && exec cat > /dev/null"
 CONFIG = """
 {
 	admin off
@@ -62,36 +61,24 @@ class Balancer:
 
     def inside(self, call: Callable[[], T]) -> T:
         """The result of `call`, run in a thread in the balancer's network: sockets made there stay in it."""
-        return network.inside(self._holder.pid, call)
+        return network.inside(self._network.pid, call)
 
     def __enter__(self) -> Balancer:
-        self._holder = subprocess.Popen(
-            ["unshare", "--net", "sh", "-e", "-c", HOLD],
-            stdin=subprocess.PIPE,  # its end, even by our own death, ends the namespace
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == "ready\n"
-        self._lan.plug(self._holder.pid)
-        enter = ["nsenter", f"--target={self._holder.pid}", "--net", "setpriv", "--pdeathsig=KILL"]
+        self._network = network.Namespace()
+        self._lan.plug(self._network.pid)
         env = {"HOME": str(self._lan.home), "PATH": "/usr/bin:/bin"}
         with self._config.with_suffix(".log").open("wb") as log:
-            argv = [*enter, str(NEWER), "run", "--adapter", "caddyfile", "--config", str(self._config)]
+            run = ("run", "--adapter", "caddyfile", "--config", str(self._config))
+            argv = self._network.argv("setpriv", "--pdeathsig=KILL", str(NEWER), *run)
             self._caddy = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(self._listens, 30, "Caddy listens")
         return self
 
     def _listens(self) -> bool:
         assert self._caddy.poll() is None, self._config.with_suffix(".log").read_text()
-        return f":{self.port:04X}" in Path(f"/proc/{self._holder.pid}/net/tcp").read_text()
+        return f":{self.port:04X}" in Path(f"/proc/{self._network.pid}/net/tcp").read_text()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._caddy.terminate()
         self._caddy.wait(30)
-        assert self._holder.stdin is not None
-        assert self._holder.stdout is not None
-        self._holder.stdin.close()
-        self._holder.stdout.close()
-        self._holder.wait(30)
+        self._network.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -12,15 +13,14 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.host.host import Host
+from tests.host.network import Namespace, within
 
 NETWORK = "192.0.2"  # RFC 5737: nobody's, and no route leads out of the namespace
 CONTROLLER = f"{NETWORK}.1"
-HOLD = f"""
-ip link set lo up && ip link add lan type bridge && ip link set lan up
+MAKE = f"""
+ip link add lan type bridge && ip link set lan up
 ip link add eth0 type veth peer name host1 && ip link set host1 master lan up
 ip address add {CONTROLLER}/24 dev eth0 && ip link set eth0 up
-echo ready
-exec cat > /dev/null
 """
 SSHD = """
 rm -f /etc/ssh/ssh_host_*  # those of this machine
@@ -56,21 +56,13 @@ class Lan:
         self.key, self.known_hosts, self.inventory = (self.home / one for one in ("key", "known_hosts", "hosts.ini"))
         self._called = self.home / "ssh_config"
         self._called.touch()
-        self._holder = subprocess.Popen(
-            ["unshare", "--net", "sh", "-e", "-c", HOLD],
-            stdin=subprocess.PIPE,  # its end, even by our own death, ends the namespace
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == "ready\n"
+        self._network = Namespace(MAKE)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True, timeout=60)
         self.programs = self.home / "bin"
         self.programs.mkdir()
         for name in ("ssh", "sftp", "scp"):
             wrapper = self.programs / name
-            there = f"nsenter --target={self._holder.pid} --net {shutil.which(name)}"
+            there = shlex.join(self._network.argv(shutil.which(name) or name))
             wrapper.write_text(f'#!/bin/sh\nexec {there} -F {self._called} "$@"\n')
             wrapper.chmod(0o755)
 
@@ -78,11 +70,7 @@ class Lan:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        assert self._holder.stdin is not None
-        assert self._holder.stdout is not None
-        self._holder.stdin.close()
-        self._holder.stdout.close()
-        self._holder.wait(60)
+        self._network.close()
         self._folder.cleanup()
 
     def attach(self, host: Host) -> str:
@@ -133,7 +121,7 @@ class Lan:
         return address
 
     def _inside(self, *argv: str) -> str:
-        return _within(self._holder.pid, *argv)
+        return _within(self._network.pid, *argv)
 
     def routes(self) -> str:
         """The routes that there are in the network."""
@@ -176,5 +164,4 @@ class Lan:
 
 def _within(pid: int, *argv: str) -> str:
     """What a program of this machine says in the network of the process `pid`. Raises CalledProcessError."""
-    words = ("nsenter", f"--target={pid}", "--net", *argv)
-    return subprocess.run(words, check=True, timeout=60, capture_output=True, text=True).stdout
+    return subprocess.run(within(pid, *argv), check=True, timeout=60, capture_output=True, text=True).stdout
