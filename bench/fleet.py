@@ -243,7 +243,8 @@ def report(rows: Sequence[Row], times: Times | None, hosts: int) -> str:
     lines += [
         "The playbook restarts uvicorn on host after host; a balancer that sends again what no host took hides most of "
         "what that loses. Not here: Kamal, which has Docker pull an image from a registry, and these hosts have "
-        "neither; and fujin, whose deploy is `systemctl reload-or-restart` on one host a command, as the playbook's is on each.",
+        "neither; and fujin, whose deploy is `systemctl reload-or-restart` on one host a command, as the playbook's is "
+        "on each.",
         "",
     ]
     if times:

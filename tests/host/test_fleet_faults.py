@@ -82,12 +82,14 @@ class Shops:
         """A deploy that has come so far as to say `until`, of a host."""
         with self.fleet.popen("deploy") as deploy:
             assert deploy.stdout is not None
+            said = ""
             try:
                 for line in deploy.stdout:
+                    said += line
                     if line.startswith(until):
                         break
                 else:
-                    raise AssertionError(f"it never said {until!r}")
+                    raise AssertionError(f"it never said {until!r}:\n{said}")
                 yield deploy
             finally:
                 with_its_own(deploy)
