@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Times:
-    """Medians in seconds, at rest: a bare `ansible -m ping`, an SSH connection, a deploy on a host itself, the line
+    """Medians in seconds, without traffic: a bare `ansible -m ping`, an SSH connection, a deploy on a host itself, the line
     `gapless pack | ssh … gapless deploy -`, and `gapless deploy` to one host and to all; and what each host costs the
     laptop's processors.
     """
@@ -158,7 +158,7 @@ def unkept(row: Row) -> list[str]:
 
 
 def measure_times(fleet: Fleet, rounds: int) -> Times:
-    """Measure deploys at rest, each from a laptop or on a host itself, in turn."""
+    """Measure deploys without traffic, each from a laptop or on a host itself, in turn."""
     way = ByGapless(fleet, '["100%"]')
     way.start()
     one = "web1"
@@ -250,7 +250,7 @@ def report(rows: Sequence[Row], times: Times | None, hosts: int) -> str:
     if times:
         both = times.ping + times.there
         lines += [
-            f"At rest (medians): `gapless deploy` to one host {times.one:.1f} s. That is "
+            f"Without traffic (medians): `gapless deploy` to one host {times.one:.1f} s. That is "
             f"{times.one / both:.2f} × the sum of a bare `ansible -m ping` ({times.ping:.1f} s) and the same "
             f"deploy on the host itself ({times.there:.1f} s). `gapless pack | ssh … gapless deploy -` takes "
             f"{times.line:.1f} s, {times.line - times.there:.1f} s over that one. {hosts} hosts in one wave "

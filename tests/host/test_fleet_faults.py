@@ -38,10 +38,8 @@ stand_by = "{stand_by}s"
 BAD = "assert not os.path.exists('/etc/shop-is-bad'), 'not here'"
 SETTLED = 120.0  # seconds for hosts to turn back by themselves, on a busy machine
 SEED = 20
-KEEPING = "keeping"  # the last step: from there on all are to have it
-MOMENTS = [
-    f"web{one}: {what}" for one in range(1, HOSTS + 1) for what in ("deploying", "confirming", "proven", KEEPING)
-]
+KEPT = "deployed"  # said in the last step: from there on all are to have it
+MOMENTS = [f"web{one}: {what}" for one in range(1, HOSTS + 1) for what in ("deploying", "confirming", "proven", KEPT)]
 
 
 @dataclass
@@ -248,7 +246,7 @@ def test_the_callers_network_is_cut(shops: Shops) -> None:
 @pytest.mark.usefixtures("visitors")
 def test_the_caller_is_killed(shops: Shops, moment: str) -> None:
     """Invariant 5: before the last step, all hosts turn back by themselves; in it, `status` says which has which."""
-    before, last = shops.serve(), moment.endswith(KEEPING)
+    before, last = shops.serve(), moment.endswith(KEPT)
     wanted = shops.commit(times=LONG if last else SHORT)
     with shops.deploying(moment):
         pass
