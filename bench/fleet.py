@@ -63,9 +63,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Times:
-    """Medians in seconds, without traffic: a bare `ansible -m ping`, an SSH connection, a deploy on a host itself, the line
-    `gapless pack | ssh … gapless deploy -`, and `gapless deploy` to one host and to all; and what each host costs the
-    laptop's processors.
+    """Medians in seconds, without traffic.
+
+    `ping`: a bare `ansible -m ping`. `reach`: an SSH connection. `there`: a deploy on a host itself. `line`: `gapless
+    pack | ssh … gapless deploy -`. `one`, `all`: `gapless deploy` to one host, and to all. `order`: what each host
+    costs the laptop's processors.
     """
 
     ping: float

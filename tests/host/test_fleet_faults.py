@@ -37,9 +37,15 @@ stand_by = "{stand_by}s"
 """
 BAD = "assert not os.path.exists('/etc/shop-is-bad'), 'not here'"
 SETTLED = 120.0  # seconds for hosts to turn back by themselves, on a busy machine
-SEED = 20
+SEED = 0
 KEPT = "deployed"  # said in the last step: from there on all are to have it
-MOMENTS = [f"web{one}: {what}" for one in range(1, HOSTS + 1) for what in ("deploying", "confirming", "proven", KEPT)]
+NAMES = [f"web{number}" for number in range(1, HOSTS + 1)]
+# That a host's line tells of. What is proven in the last wave may be kept the next moment.
+MOMENTS = [
+    *(f"{name}: deploying" for name in NAMES),
+    *(f"{name}: {what}" for name in NAMES[:2] for what in ("confirming", "proven")),
+    *(f"{name}: {KEPT}" for name in NAMES),
+]
 
 
 @dataclass
