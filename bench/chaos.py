@@ -12,18 +12,17 @@ import asyncio
 import bisect
 import contextlib
 import json
-import os
 import random
 import shlex
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from tests.host.disk import full
 from tests.host.host import Host, install_requirements
 
 from bench.__main__ import into_readme
@@ -38,8 +37,6 @@ from gapless.switch.manager import Role
 BOOT = 0.05  # seconds
 IDLE = 1_100  # connections on which nobody says anything: more than select(2) can see
 REPAIRS = 4  # advices that are followed after one another
-BALLAST = "/var/ballast"
-SPARE = 1 << 20  # bytes that the disk still has before the ballast
 STEPS = 300
 LEDGER = "/srv/demo/ledger.jsonl"
 DAMAGE = {
@@ -208,26 +205,6 @@ class Walk(Soak):
                 return
             self._follow(str(wrong[0]["hint"]))
         raise GaplessError("mend", "what doctor finds", f"it still finds {wrong[0]['name']}: {wrong[0]['what']}")
-
-
-@contextlib.contextmanager
-def full(host: Host) -> Iterator[None]:
-    """Leave a host no room on its disk."""
-    disk = f"{host.folder}/disk"
-
-    def resize(size: str) -> None:
-        remount = ["mount", "-o", f"remount,size={size}", disk]
-        subprocess.run(["nsenter", f"--target={host.holder}", "--mount", *remount], check=True, timeout=60)
-
-    found = os.statvfs(f"/proc/{host.holder}/root{disk}")
-    used = (found.f_blocks - found.f_bfree) * found.f_frsize
-    resize(f"{used + SPARE}")
-    try:
-        host.run("sh", "-c", f"cat /dev/zero > {BALLAST}", check=False)
-        yield
-    finally:
-        resize("50%")  # as tmpfs has it by itself
-        host.run("rm", "-f", BALLAST)
 
 
 def main() -> None:

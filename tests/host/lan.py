@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 from tests.host.host import Host
+from tests.host.network import Namespace, within
 
 NETWORK = "192.0.2"  # RFC 5737: nobody's, and no route leads out of the namespace
-HOLD = f"""
-ip link set lo up && ip link add lan type bridge && ip address add {NETWORK}.1/24 dev lan && ip link set lan up
-echo ready
-exec cat > /dev/null
+CONTROLLER = f"{NETWORK}.1"
+MAKE = f"""
+ip link add lan type bridge && ip link set lan up
+ip link add eth0 type veth peer name host1 && ip link set host1 master lan up
+ip address add {CONTROLLER}/24 dev eth0 && ip link set eth0 up
 """
 SSHD = """
 rm -f /etc/ssh/ssh_host_*  # those of this machine
@@ -26,12 +30,22 @@ cat > /root/.ssh/authorized_keys
 systemctl enable --quiet --now ssh.service
 cat /etc/ssh/ssh_host_ed25519_key.pub
 """
+# What somebody who calls a host by its name has written down.
+CALLED = """
+Host {name}
+    HostName {address}
+    User root
+    IdentityFile {lan.key}
+    UserKnownHostsFile {lan.known_hosts}
+    BatchMode yes
+"""
 
 
 class Lan:
     """The network; its controller is this machine, whose `ssh` alone, in `programs`, is in the network.
 
-    The hosts know the controller's key. `inventory` lists them for Ansible, each by its host name.
+    The hosts know the controller's key. `inventory` lists them for Ansible, each by its host name, by which `ssh` knows
+    them, too.
     """
 
     def __init__(self) -> None:
@@ -40,45 +54,51 @@ class Lan:
         self.addresses: dict[str, str] = {}
         self._attached = 0
         self.key, self.known_hosts, self.inventory = (self.home / one for one in ("key", "known_hosts", "hosts.ini"))
-        self._holder = subprocess.Popen(
-            ["unshare", "--net", "sh", "-e", "-c", HOLD],
-            stdin=subprocess.PIPE,  # its end, even by our own death, ends the namespace
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == "ready\n"
+        self._called = self.home / "ssh_config"
+        self._called.touch()
+        self._network = Namespace(MAKE)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True, timeout=60)
         self.programs = self.home / "bin"
         self.programs.mkdir()
         for name in ("ssh", "sftp", "scp"):
             wrapper = self.programs / name
-            wrapper.write_text(f'#!/bin/sh\nexec nsenter --target={self._holder.pid} --net {shutil.which(name)} "$@"\n')
+            there = shlex.join(self._network.argv(shutil.which(name) or name))
+            wrapper.write_text(f'#!/bin/sh\nexec {there} -F {self._called} "$@"\n')
             wrapper.chmod(0o755)
 
     def __enter__(self) -> Lan:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        assert self._holder.stdin is not None
-        assert self._holder.stdout is not None
-        self._holder.stdin.close()
-        self._holder.stdout.close()
-        self._holder.wait(60)
+        self._network.close()
         self._folder.cleanup()
 
     def attach(self, host: Host) -> str:
         """Bring `host` into the network, and return its address. A reboot takes it out again."""
-        self._attached += 1
-        number = 9 + self._attached
-        address = f"{NETWORK}.{number}"
+        return self.plug(host.pid)
+
+    def plug(self, pid: int, address: str = "") -> str:
+        """Bring the network of the process `pid` into this one, and return its address: a new one, or `address`."""
+        if not address:
+            self._attached += 1
+            address = f"{NETWORK}.{9 + self._attached}"
+        number = address.rpartition(".")[2]
         link = f"host{number}"
-        self._inside("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(host.pid))
+        self._inside("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         self._inside("ip", "link", "set", link, "master", "lan", "up")
-        host.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
-        host.run("ip", "link", "set", "eth0", "up")
+        _within(pid, "ip", "address", "add", f"{address}/24", "dev", "eth0")
+        _within(pid, "ip", "link", "set", "eth0", "up")
         return address
+
+    @contextlib.contextmanager
+    def unplugged(self, address: str = CONTROLLER) -> Iterator[None]:
+        """The network for a while without one that is in it, who hears nothing: no answer, no refusal."""
+        link = f"host{address.rpartition('.')[2]}"
+        self._inside("ip", "link", "set", link, "nomaster")
+        try:
+            yield
+        finally:
+            self._inside("ip", "link", "set", link, "master", "lan")
 
     def join(self, host: Host, name: str) -> str:
         """Bring `host` into the network and have its systemd start sshd, which knows the controller's key.
@@ -90,6 +110,8 @@ class Lan:
         self.addresses[name] = address
         with self.known_hosts.open("a") as file:
             file.write(f"{address} {key}")
+        with self._called.open("a") as file:
+            file.write(CALLED.format(name=name, address=address, lan=self))
         with self.inventory.open("a") as file:
             options = f"-o UserKnownHostsFile={self.known_hosts} -o StrictHostKeyChecking=yes"
             file.write(
@@ -99,8 +121,7 @@ class Lan:
         return address
 
     def _inside(self, *argv: str) -> str:
-        argv = ("nsenter", f"--target={self._holder.pid}", "--net", *argv)
-        return subprocess.run(argv, check=True, timeout=60, capture_output=True, text=True).stdout
+        return _within(self._network.pid, *argv)
 
     def routes(self) -> str:
         """The routes that there are in the network."""
@@ -139,3 +160,8 @@ class Lan:
     @property
     def _options(self) -> tuple[str, ...]:
         return ("-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "BatchMode=yes")
+
+
+def _within(pid: int, *argv: str) -> str:
+    """What a program of this machine says in the network of the process `pid`. Raises CalledProcessError."""
+    return subprocess.run(within(pid, *argv), check=True, timeout=60, capture_output=True, text=True).stdout

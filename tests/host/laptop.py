@@ -16,18 +16,10 @@ from tests.host.host import REQUIREMENTS, SEARCHED, Host
 from tests.host.lan import Lan
 from tests.host.life import APP, Shop
 
-CALLED = """
-Host {name}
-    HostName {address}
-    User root
-    IdentityFile {lan.key}
-    UserKnownHostsFile {lan.known_hosts}
-    BatchMode yes
-"""
 # Each run of ssh is a line in the file that is beside its program.
 PROGRAM = """#!/bin/sh
 echo "$*" >> {folder}/{name}.log
-exec {lan.programs}/{name} -F {folder}/config "$@"
+exec {lan.programs}/{name} "$@"
 """
 
 
@@ -56,9 +48,7 @@ class Laptop:
         (folder / "bin").mkdir()
         for name, host in hosts.items():
             host.write("/etc/ssh/sshd_config.d/gapless.conf", f"SetEnv PATH={SEARCHED}\n")
-            address = lan.join(host, name)
-            with (folder / "config").open("a") as file:
-                file.write(CALLED.format(name=name, address=address, lan=lan))
+            lan.join(host, name)
         for name in ("ssh", "scp"):
             program = folder / "bin" / name
             program.write_text(PROGRAM.format(name=name, folder=folder, lan=lan))

@@ -69,3 +69,12 @@ def test_soak() -> None:
     assert int(requests.replace(",", "")) >= 12_000
     for clients in ("keep-alive", "new connections"):
         assert re.search(rf"^\| gapless deploy \| {clients} \| 1 \| [\d,]+ ms \| [\d,]+ \| 0 \|", said, re.M), said
+
+
+def test_fleet() -> None:
+    """Invariant 1: through a balancer that sends each request once, a deploy to all hosts loses none."""
+    said = program("bench.fleet", "--hosts", "2", "--deploys", "1", "--others", "1", "--rounds", "1", seconds=400)
+    assert re.search(r"^\| gapless deploy \| sends once \| 1 \| 0 of [1-9][\d,]* \| 0 of [1-9]", said, re.M), said
+    for front in ("sends once", "retries"):
+        assert re.search(rf"^\| ansible-playbook, .* \| {front} \| 1 \| ", said, re.M), said
+    assert "2 hosts in one wave take" in said
