@@ -45,6 +45,8 @@ def on_hosts(function: Function) -> Function:
 def meant(project: Project) -> Fleet | None:
     """The hosts that the verb is to act on; None: this machine. Raises GaplessError."""
     wanted: Sequence[str] = click.get_current_context().meta.get(WANTED) or ()
+    if wanted and project.only:  # an operator of one app would get to other hosts as whom sudo makes him
+        raise click.UsageError("--app is for this machine: it takes no -H")
     if not wanted and (project.only or not project.config.hosts.groups or project.installed):
         return None
     return Fleet(project.config, hosts.chosen(project.config, wanted), project.destination)

@@ -77,7 +77,11 @@ class Fleet:
         """The app's directory on each host."""
         return self.config.fleet.directory or f"/etc/gapless/{self.config.name}"
 
+    @property
+    def meant(self) -> list[str]:
+        """The options that say which app is meant there."""
+        return ["-C", self.directory, *(["-d", self.destination] if self.destination else [])]
+
     def argv(self, verb: str, *more: str) -> list[str]:
         """The command of a host for the app."""
-        destination = ["-d", self.destination] if self.destination else []
-        return ["gapless", *verb.split(), *more, "--json", "-C", self.directory, *destination]
+        return ["gapless", *verb.split(), *more, "--json", *self.meant]

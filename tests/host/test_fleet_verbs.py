@@ -1,0 +1,97 @@
+"""The verbs that ask or act on each host, typed on a laptop: what all answered comes as one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from tests.host.test_fleet import Fleet
+from tests.host.test_fleet import fleet as fleet  # a fixture
+
+
+def test_logs_of_all_hosts(fleet: Fleet) -> None:
+    """Each line has its host before it, with --json each host its lines; -f goes on with what comes."""
+    laptop = fleet.laptop
+    document = laptop.json("gapless logs --lines 5 --json")
+    assert [one["host"] for one in document["hosts"]] == ["web1", "web2"]
+    assert all(one["lines"] and one["release"] for one in document["hosts"])
+    lines = laptop("gapless logs --lines 2 --since '2026-01-01 10:00'").stdout.splitlines()
+    assert [line.partition(" | ")[0] for line in lines] == ["web1", "web1", "web2", "web2"]
+    shop = fleet.shops["web2"]
+    following = laptop.popen("gapless logs -f --lines 1")
+    try:
+        assert {_host(following), _host(following)} == {"web1", "web2"}
+        shop.host.run("systemctl", "restart", f"shop@{shop.current()}.service")
+        assert _host(following) == "web2"
+    finally:
+        following.terminate()
+        following.communicate(timeout=30)
+    shop.settled()
+
+
+def _host(following: subprocess.Popen[str]) -> str:
+    """The host of the next line."""
+    assert following.stdout is not None
+    return following.stdout.readline().partition(" | ")[0]
+
+
+def test_a_command_on_all_hosts(fleet: Fleet) -> None:
+    """What it wrote has the host before it; the greatest exit status is that of `gapless exec`."""
+    laptop = fleet.laptop
+    said = laptop(
+        "gapless exec -- sh -c 'hostname > /dev/null; echo $GAPLESS_RELEASE; echo oops >&2; exit 3'", check=False
+    )
+    assert said.returncode == 3
+    assert said.stdout.splitlines() == [f"{name} | {shop.current()}" for name, shop in fleet.shops.items()]
+    assert said.stderr.count("| oops") == 2
+    document = laptop.json("gapless exec --json -H web2 -- echo 'a b'")
+    assert document["hosts"] == [{"host": "web2", "status": 0, "output": "a b\n", "errors": ""}]
+
+
+def test_findings_of_all_hosts(fleet: Fleet) -> None:
+    """What is wrong on one host is told under its name, and fails the command."""
+    laptop = fleet.laptop
+    document = laptop.json("gapless doctor --json")
+    assert document["healthy"]
+    assert [(one["host"], one["healthy"]) for one in document["hosts"]] == [("web1", True), ("web2", True)]
+    host = fleet.shops["web2"].host
+    host.run("systemctl", "disable", "--quiet", "shop.socket")
+    said = laptop("gapless doctor -q", check=False)
+    host.run("systemctl", "enable", "--quiet", "shop.socket")
+    assert said.returncode == 1
+    assert "web2:" in said.stdout
+
+
+def test_a_lease_over_all_hosts(fleet: Fleet) -> None:
+    """Invariant 2: all hosts are held or none; whoever is refused reads by whom; the one token ends all of it."""
+    laptop = fleet.laptop
+    token = laptop("gapless lock acquire --why 'the database moves' --for 10m --by ann@desk").stdout.strip()
+    document = laptop.json("gapless lock status --json")
+    assert document["locked"]
+    assert [one["holder"]["who"] for one in document["hosts"]] == ["ann@desk", "ann@desk"]
+    laptop(f"gapless lock release --lease {token}")
+    assert not laptop.json("gapless lock status --json")["locked"]
+    fleet.shops["web2"]("lock", "acquire", "--why", "a disk is changed")
+    refused = laptop("gapless lock acquire --why mine --for 10m", check=False)
+    assert refused.returncode == 75
+    assert "a disk is changed" in refused.stderr
+    assert fleet.shops["web1"].status()["locked_by"] is None
+    assert "web2 | Released." in laptop("gapless lock release").stdout
+
+
+def test_deploys_of_all_hosts_by_time(fleet: Fleet) -> None:
+    """One list has the deploys of all hosts, each with its host."""
+    deploys = fleet.laptop.json("gapless audit --json")["deploys"]
+    assert {one["host"] for one in deploys} == {"web1", "web2"}
+    assert [one["when"] for one in deploys] == sorted(one["when"] for one in deploys)
+    assert "HOST" in fleet.laptop("gapless audit").stdout
+
+
+def test_a_host_that_does_not_answer(fleet: Fleet) -> None:
+    """The others answer; it is named, and fails the command."""
+    with fleet.cut("web2"):
+        said = fleet.laptop("gapless audit --json", check=False)
+    document = json.loads(said.stdout)
+    assert said.returncode == 1
+    assert [one["host"] for one in document["failed"]] == ["web2"]
+    assert {one["host"] for one in document["deploys"]} == {"web1"}
