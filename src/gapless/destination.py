@@ -51,6 +51,7 @@ def lay_over(directory: Path, destination: str, content: Callable[[Path], bytes]
         hint = f"write one: what it sets, `name` and `listen` at least, lies over {FILE}"
         raise GaplessError("read", str(over), "there is no such file", hint, status=2)
     raw, wanted = (config.tables(config.text(one, content), one) for one in (base, over))
+    raw = _without_hosts(raw) if _groups(wanted) else raw
     try:
         laid = _merged(raw, wanted)
         both = "\n".join(f"{_quoted(key)} = {_written(value)}" for key, value in laid.items()) + "\n"
@@ -67,6 +68,18 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
         inner = merged.get(key)
         merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return {key: value for key, value in merged.items() if not key.startswith("x-")}
+
+
+def _groups(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The groups of [hosts]."""
+    table = raw.get("hosts")
+    found = table.items() if isinstance(table, dict) else ()
+    return {key: value for key, value in found if isinstance(value, list) and key != "waves"}
+
+
+def _without_hosts(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The project's settings for a destination that has hosts of its own: a group of other ones is none of its."""
+    return {**raw, "hosts": {key: value for key, value in raw.get("hosts", {}).items() if key not in _groups(raw)}}
 
 
 def _refuse_twice(

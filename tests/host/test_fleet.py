@@ -143,3 +143,20 @@ def test_hosts_that_somebody_else_has(fleet: Fleet) -> None:
     shop("lock", "release", "--lease", json.loads(taken.stdout)["token"])
     laptop("gapless deploy")
     assert fleet.texts() == {"web1": "five", "web2": "five"}
+
+
+def test_all_hosts_go_back_to_one_release(fleet: Fleet) -> None:
+    """`rollback` chooses what all had before, and `status` shows that they have one release, or that they do not."""
+    laptop = fleet.laptop
+    before = fleet.texts()
+    laptop.commit("six")
+    laptop("gapless deploy -H web2")
+    apart = laptop.json("gapless status --json")
+    assert not apart["same"]
+    laptop("gapless deploy")
+    together = laptop.json("gapless status --json")
+    assert together["same"]
+    assert {one["status"]["id"] for one in together["hosts"]} == {laptop.id()}
+    document = laptop.json("gapless rollback --json")
+    assert [one["state"] for one in document["hosts"]] == ["rolled back", "rolled back"]
+    assert fleet.texts() == before

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from gapless.cli.each_host import Joined, asked_on_each_host
+from gapless.cli.fleet.each_host import Joined, asked_on_each_host
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
-from gapless.fleet.asking import Said
+from gapless.fleet.commands import Said
 from gapless.release.ledger import Deploy
 from gapless.span import show
 

@@ -10,7 +10,8 @@ import click
 
 from gapless import address
 from gapless.cli import completion
-from gapless.cli.hosts import deploy_to, meant, on_hosts
+from gapless.cli.fleet.choice import meant, on_hosts
+from gapless.cli.fleet.deploy import deploy_to
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, lease, stop_like_ctrl_c
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from gapless.cli.each_host import Joined, asked_on_each_host
+from gapless.cli.fleet.each_host import Joined, asked_on_each_host
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output, in_a_line
 from gapless.doctor.examination import examine
 from gapless.doctor.finding import Finding, Severity
-from gapless.fleet.asking import Said
+from gapless.fleet.commands import Said
 
 MARKS = {
     Severity.OK: ("✓", "green"),

@@ -7,12 +7,12 @@ import sys
 import click
 
 from gapless.cli import completion
-from gapless.cli.each_host import Joined, before, on_each_host, tell
+from gapless.cli.fleet.each_host import Joined, before, on_each_host, tell
 from gapless.cli.options import Project, in_project, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
 from gapless.fleet.answers import unreachable
-from gapless.fleet.asking import Said, ask_once
+from gapless.fleet.commands import Said, ask_once
 from gapless.fleet.parts import Fleet
 from gapless.release import commands
 from gapless.release.attempt import SILENT

@@ -9,12 +9,12 @@ from typing import Any
 import click
 import msgspec
 
-from gapless.cli.each_host import Joined, ask, asked_on_each_host, by_host, on_each_host, tell, words
+from gapless.cli.fleet.each_host import Joined, ask, asked_on_each_host, by_host, on_each_host, tell, words
 from gapless.cli.options import Project, common, lease, yes
 from gapless.cli.output import Output, harmless, in_a_line
 from gapless.cli.types import SPAN
 from gapless.fleet import lease as leases
-from gapless.fleet.asking import Said, ask_once, understood
+from gapless.fleet.commands import Said, ask_once, understood
 from gapless.fleet.parts import Fleet
 from gapless.release import hold, lock
 from gapless.release.holding import Holder, me

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import click
 
 from gapless.cli import completion
-from gapless.cli.each_host import Joined, ask, before, by_host, on_each_host, words
+from gapless.cli.fleet.each_host import Joined, ask, before, by_host, on_each_host, words
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.cli.types import MOMENT, PATTERN
 from gapless.errors import GaplessError
 from gapless.fleet import following
-from gapless.fleet.asking import Said
+from gapless.fleet.commands import Said
 from gapless.fleet.parts import Fleet
 from gapless.switch.app import Lines
 from gapless.switch.symptoms import NEAR, Kind, Symptom, recognise

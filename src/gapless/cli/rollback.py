@@ -8,6 +8,8 @@ import click
 
 from gapless.cli import completion
 from gapless.cli.deploy import lock_wait, switched
+from gapless.cli.fleet.choice import meant, on_hosts
+from gapless.cli.fleet.rollback import rollback_on
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, lease, stop_like_ctrl_c, yes
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
@@ -23,6 +25,7 @@ from gapless.release.preview import plan_rollback
 @yes
 @lock_wait
 @lease
+@on_hosts
 @common
 @click.pass_obj
 def command(
@@ -43,6 +46,9 @@ def command(
 
     While another terminal watches a deploy, that deploy turns back at once.
     """
+    if fleet := meant(project):
+        rollback_on(output, fleet, release, dry_run=dry_run, yes=yes)
+        return
     target = project.target(Progress(output), lock_wait, lease)
     on = wanted_watch(project, watch, prove, prove_url, max_latency)
     if dry_run:

@@ -10,13 +10,15 @@ from typing import Any
 import click
 import msgspec
 
+from gapless.cli.fleet.choice import meant, on_hosts
+from gapless.cli.fleet.status import status_of
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.prometheus import text as metrics
 from gapless.cli.releases import ago
 from gapless.errors import GaplessError
 from gapless.linux import procfs
-from gapless.release import hold, lock, recovery
+from gapless.release import difference, hold, lock, recovery
 from gapless.release.holding import Holder
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
@@ -28,6 +30,7 @@ PATIENCE = 0.2  # seconds for an instance: one that is too busy is shown without
 
 @click.command()
 @click.option("--prometheus", is_flag=True, help="Answer in the text format of Prometheus; the exit status is then 0.")
+@on_hosts
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project, prometheus: bool) -> None:
@@ -39,6 +42,9 @@ def command(output: Output, /, project: Project, prometheus: bool) -> None:
     """
     if prometheus and output.json:
         raise click.UsageError("--prometheus is a format of its own: leave out --json")
+    if not prometheus and (fleet := meant(project)):
+        status_of(output, fleet)
+        return
     seen = _look(project)
     if prometheus:
         output.result(None, *metrics(seen.document, seen.deploys).splitlines())
@@ -83,6 +89,7 @@ def _look(project: Project) -> _Seen:
         "name": project.config.name,
         "listen": project.config.addresses,
         "current": current,
+        "id": difference.made_of(app.home, current) if current else None,
         "manager": app.kind,
         "supervisor": look.supervisor,
         "locked_by": holder.told if holder else None,

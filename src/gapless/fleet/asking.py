@@ -1,65 +1,34 @@
-"""Commands that each host answers for itself."""
+"""Ask all hosts at once: each answers with a document, or is named with what keeps it from that."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from gapless.errors import GaplessError
-from gapless.fleet import answers
 from gapless.fleet.hosts import Host
-from gapless.fleet.play import Answer, Order, Play
+from gapless.fleet.orders import Step, give
+from gapless.fleet.parts import Fleet, Observer, Part, State
+from gapless.fleet.play import Order, Play
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a host's gapless answered: its document, or the error that it, or the way to it, ended with."""
+def ask(fleet: Fleet, verb: str, *more: str, observer: Observer) -> tuple[list[Part], dict[Host, dict[str, Any]]]:
+    """What each host answers to a verb that changes nothing, with the parts of all hosts; an exit status of 1 is one.
 
-    host: Host
-    document: Mapping[str, Any] = field(default_factory=dict)
-    error: GaplessError | None = None
-    warnings: Sequence[str] = ()
+    Raises GaplessError where Ansible does not do its part.
+    """
+    parts = [Part(host) for host in fleet.hosts]
+    found = dict[Host, dict[str, Any]]()
 
+    def answered(part: Part, document: dict[str, Any]) -> None:
+        found[part.host], part.state = document, State.ANSWERED
 
-def ask(play: Play, commands: Mapping[Host, Sequence[str]]) -> dict[Host, Answer]:
-    """What hosts answer to a command each, side by side, in the next round of the play. Raises GaplessError."""
-    collected = _Collected()
-    play.round({host: [Order(argv)] for host, argv in commands.items()}, collected)
-    return {host: collected.answers[host] for host in commands}
-
-
-def ask_once(commands: Mapping[Host, Sequence[str]]) -> dict[Host, Answer]:
-    """The same, where nothing else is asked. Raises GaplessError."""
-    with Play([[*commands]]) as play:
-        return ask(play, commands)
+    step = Step(Order(fleet.argv(verb, *more)), State.ASKED, answered)
+    with Play([fleet.hosts]) as play:
+        give(play, [(part, [step]) for part in parts], observer)
+    return parts, found
 
 
-def understood(found: Mapping[Host, Answer]) -> list[Said]:
-    """Answers of gapless as what they say, in the order of the hosts."""
-    return [_said(host, answer) for host, answer in found.items()]
+class Unseen:
+    """An observer that nobody looks at."""
 
-
-def worst(errors: Iterable[GaplessError | None]) -> int:
-    """The exit status of a command whose hosts ended with these errors."""
-    return max((error.status for error in errors if error), default=0)
-
-
-def _said(host: Host, answer: Answer) -> Said:
-    try:
-        return Said(host, answers.document(host, answer), None, answers.warnings(answer))
-    except GaplessError as error:
-        return Said(host, {}, error, answers.warnings(answer))
-
-
-class _Collected:
-    """An observer that keeps the last answer of each host."""
-
-    def __init__(self) -> None:
-        self.answers = dict[Host, Answer]()
-
-    def begun(self, host: Host, number: int) -> None:
-        """Nobody is shown that."""
-
-    def answered(self, host: Host, found: Sequence[Answer]) -> None:
-        self.answers[host] = found[-1]
+    def changed(self, part: Part) -> None:
+        """Say nothing."""

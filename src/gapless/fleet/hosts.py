@@ -21,7 +21,8 @@ class Host:
     @property
     def name(self) -> str:
         """What people read."""
-        return f"{self.address}:{self.port}" if self.port else self.address
+        address = f"[{self.address}]" if self.port and ":" in self.address else self.address
+        return f"{address}:{self.port}" if self.port else address
 
     @property
     def ssh(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gapless.errors import GaplessError
-from gapless.fleet.asking import Said, ask, understood, worst
+from gapless.fleet.commands import Said, ask, understood, worst
 from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Fleet
 from gapless.fleet.play import Play

@@ -23,6 +23,7 @@ class State(StrEnum):
     STANDING_BY = "standing by"  # the old release, while the new one serves
     TURNING_BACK = "turning back"
     ROLLING_BACK = "rolling back"
+    ANSWERED = "answered"
     DEPLOYED = "deployed"
     ROLLED_BACK = "rolled back"
     TURNED_BACK = "turned back"

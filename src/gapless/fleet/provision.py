@@ -33,6 +33,9 @@ pipelining = true
 [ssh_connection]
 ssh_args = -o ControlMaster=auto -o ControlPersist=15s -o BatchMode=yes
 """
+THERE = """systemctl is-enabled --quiet caddy 2> /dev/null && echo caddy
+command -v litestream > /dev/null && echo litestream
+:"""
 PYTHON = "/usr/bin/python3"  # what the role `host` takes, too: nothing has to be found out
 
 
@@ -89,10 +92,11 @@ def collection() -> Path:
 
 def _play(fleet: Fleet, serial: Sequence[int], gapless: Path, settings: Sequence[Path]) -> dict[str, Any]:
     config = fleet.config
-    programs = [*(["caddy"] if config.proxy else []), *(["litestream"] if config.database else [])]
+    wanted = {"caddy": config.proxy.domains, "litestream": config.database.path}
+    programs = [name for name, why in wanted.items() if why]
     look = {
         "name": "Look what is there",
-        "ansible.builtin.command": {"argv": ["sh", "-c", "command -v caddy; command -v litestream; :"]},
+        "ansible.builtin.command": {"argv": ["sh", "-c", THERE]},
         "register": "gapless_there",
         "changed_when": False,
         "check_mode": False,
@@ -115,7 +119,7 @@ def _play(fleet: Fleet, serial: Sequence[int], gapless: Path, settings: Sequence
             "host_gapless": f"{gapless}[serve,cli]",
             "host_timezone": "",  # how the host is otherwise, is not ours to say
             "host_unattended_upgrades": False,
-            **{f"{one}_enabled": f"{{{{ '/{one}' not in gapless_there.stdout }}}}" for one in programs},
+            **{f"{one}_enabled": f"{{{{ '{one}' not in gapless_there.stdout_lines }}}}" for one in programs},
         },
         "pre_tasks": [look],
         "roles": [f"gapless.deploy.{role}" for role in ("host", *programs)],

@@ -24,6 +24,7 @@ COLOURS = {
     **dict.fromkeys((State.FAILED, State.UNREACHABLE), "red"),
     **dict.fromkeys((State.TURNED_BACK, State.TURNING_BACK), "yellow"),
 }
+UNTOLD = {State.ASKED, State.WAITING, State.ANSWERED}  # but in the table: nothing has happened there yet
 HEADINGS = ("HOST", "WAVE", "STATE", "RELEASE", "TIME")
 
 
@@ -56,11 +57,13 @@ class Board:
     def changed(self, part: Part) -> None:
         """Take down that a host has come further."""
         name, now = part.host.name, time.monotonic()
+        if part.state in UNTOLD:
+            return
         since = self._since.setdefault(name, now)
         self._took[name] = now - since
         if self._live is None:
             release = f" {part.release}" if part.release else ""
-            took = f" ({show(now - since)})" if now > since else ""
+            took = "" if part.state.busy or now == since else f", {show(now - since)}"
             self._output.say(in_a_line(f"{name}: {part.state}{release}{took}"))
 
     def seconds(self, part: Part) -> float | None:
@@ -74,7 +77,7 @@ class Board:
         table = Table(*HEADINGS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for part in self._parts:
             took = self._took.get(part.host.name)
-            if part.state.busy:
+            if part.state.busy and part.host.name in self._since:
                 took = time.monotonic() - self._since[part.host.name]
             cells = (part.host.name, str(part.wave), part.state, part.release or "", "" if took is None else show(took))
             table.add_row(*(Text(in_a_line(one), COLOURS.get(part.state, "")) for one in cells))

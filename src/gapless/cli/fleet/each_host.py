@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from gapless.cli.fleet import parts_of
-from gapless.cli.hosts import meant, on_hosts
+from gapless.cli.fleet.board import parts_of
+from gapless.cli.fleet.choice import meant, on_hosts
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.types import MOMENT
-from gapless.fleet.asking import Said, ask_once, understood, worst
+from gapless.fleet import asking
+from gapless.fleet.commands import Said, worst
 from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Fleet
 
@@ -63,8 +64,8 @@ def asked_on_each_host(join: Join) -> Callable[[Function], Function]:
 
 def ask(output: Output, fleet: Fleet, join: Join) -> None:
     """Run the verb on each host as it was typed here, and answer for all."""
-    argv = fleet.argv(verb(), *words())
-    said = understood(ask_once(dict.fromkeys(fleet.hosts, argv)))
+    parts, found = asking.ask(fleet, verb(), *words(), observer=asking.Unseen())
+    said = [Said(one.host, found.get(one.host, {}), one.error, one.warnings) for one in parts]
     tell(output, said, join(output, [one for one in said if one.error is None]))
 
 

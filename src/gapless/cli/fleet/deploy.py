@@ -1,66 +1,22 @@
-"""Which hosts a verb acts on, and the deploy of a project to all of them."""
+"""gapless deploy [SOURCE], over hosts."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
-import click
-from click.core import ParameterSource
-
-from gapless.cli.fleet import Board, answer, told
+from gapless.cli.fleet.board import Board, answer, told
+from gapless.cli.fleet.choice import words
 from gapless.cli.options import Project, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
-from gapless.fleet import deploy, hosts
+from gapless.fleet import deploy
 from gapless.fleet.parts import Fleet, Part, State
 from gapless.linux.disk import refusal
 from gapless.release import artifact
 from gapless.release.holding import me
 from gapless.release.packing import packing
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-WANTED = "gapless.hosts"  # in the context: what -H names
-
-
-def on_hosts(function: Function) -> Function:
-    """-H, for verbs that act on the hosts of gapless.toml, too."""
-
-    def remember(ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> None:
-        ctx.meta[WANTED] = value
-
-    return click.option(
-        "-H",
-        "--hosts",
-        multiple=True,
-        metavar="NAMES",
-        expose_value=False,
-        callback=remember,
-        help="Act on these groups and hosts of [hosts], over SSH; default: all, where the app is not on this machine.",
-    )(function)
-
-
-def meant(project: Project) -> Fleet | None:
-    """The hosts that the verb is to act on; None: this machine. Raises GaplessError."""
-    wanted: Sequence[str] = click.get_current_context().meta.get(WANTED) or ()
-    if wanted and project.only:  # an operator of one app would get to other hosts as whom sudo makes him
-        raise click.UsageError("--app is for this machine: it takes no -H")
-    if not wanted and (project.only or not project.config.hosts.groups or project.installed):
-        return None
-    return Fleet(project.config, hosts.chosen(project.config, wanted), project.destination)
-
-
-def words(*names: str) -> list[str]:
-    """The options of the command of these names, as they were given, for the same verb on a host."""
-    ctx = click.get_current_context()
-    found = list[str]()
-    for param in ctx.command.params:
-        if param.name in names and ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT:
-            value = ctx.params[param.name]
-            found += [param.opts[-1]] if isinstance(value, bool) else [param.opts[-1], f"{value}"]
-    return found
 
 
 def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None) -> None:

@@ -1,0 +1,54 @@
+"""Which hosts a verb acts on, and the words with which it is repeated there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from gapless.cli.options import Project
+from gapless.fleet import hosts
+from gapless.fleet.parts import Fleet
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+WANTED = "gapless.hosts"  # in the context: what -H names
+
+
+def on_hosts(function: Function) -> Function:
+    """-H, for verbs that act on the hosts of gapless.toml, too."""
+
+    def remember(ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> None:
+        ctx.meta[WANTED] = value
+
+    return click.option(
+        "-H",
+        "--hosts",
+        multiple=True,
+        metavar="NAMES",
+        expose_value=False,
+        callback=remember,
+        help="Act on these groups and hosts of [hosts], over SSH; default: all, where the app is not on this machine.",
+    )(function)
+
+
+def meant(project: Project) -> Fleet | None:
+    """The hosts that the verb is to act on; None: this machine. Raises GaplessError."""
+    wanted: Sequence[str] = click.get_current_context().meta.get(WANTED) or ()
+    if wanted and project.only:  # an operator of one app would get to other hosts as whom sudo makes him
+        raise click.UsageError("--app is for this machine: it takes no -H")
+    if not wanted and (project.only or not project.config.hosts.groups or project.installed):
+        return None
+    return Fleet(project.config, hosts.chosen(project.config, wanted), project.destination)
+
+
+def words(*names: str) -> list[str]:
+    """The options of the command of these names, as they were given, for the same verb on a host."""
+    ctx = click.get_current_context()
+    found = list[str]()
+    for param in ctx.command.params:
+        if param.name in names and ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT:
+            value = ctx.params[param.name]
+            found += [param.opts[-1]] if isinstance(value, bool) else [param.opts[-1], f"{value}"]
+    return found
