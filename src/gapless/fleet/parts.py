@@ -16,6 +16,8 @@ class State(StrEnum):
     """Where a host is; what a state is called is printed, and is in documents."""
 
     WAITING = "waiting"
+    PREPARING = "preparing"  # it gets what `gapless up` needs there
+    PREPARED = "prepared"
     ASKED = "asked"
     MIGRATING = "migrating"
     DEPLOYING = "deploying"
@@ -24,6 +26,7 @@ class State(StrEnum):
     TURNING_BACK = "turning back"
     ROLLING_BACK = "rolling back"
     ANSWERED = "answered"
+    UP = "up"
     DEPLOYED = "deployed"
     ROLLED_BACK = "rolled back"
     TURNED_BACK = "turned back"
@@ -36,7 +39,7 @@ class State(StrEnum):
         """Whether the host is about something."""
         return self in (
             *(State.ASKED, State.MIGRATING, State.DEPLOYING, State.CONFIRMING, State.TURNING_BACK),
-            State.ROLLING_BACK,
+            *(State.ROLLING_BACK, State.PREPARING),
         )
 
 

@@ -36,16 +36,18 @@ ssh_args = -o ControlMaster=auto -o ControlPersist=15s -o BatchMode=yes
 THERE = """systemctl is-enabled --quiet caddy 2> /dev/null && echo caddy
 command -v litestream > /dev/null && echo litestream
 :"""
+READY = "Have all that is needed"
 PYTHON = "/usr/bin/python3"  # what the role `host` takes, too: nothing has to be found out
 
 
 @dataclass(frozen=True)
 class Task:
-    """What changed on a host, or would; or the error that ended its part."""
+    """What changed on a host, or would; or the error that ended its part; or that it has all now, and is `ready`."""
 
     host: Host
-    name: str
+    name: str = ""
     error: GaplessError | None = None
+    ready: bool = False
 
 
 def provision(fleet: Fleet, waves: Sequence[Sequence[Host]], settings: Path, *, dry_run: bool) -> Iterator[Task]:
@@ -126,6 +128,7 @@ def _play(fleet: Fleet, serial: Sequence[int], gapless: Path, settings: Sequence
         "post_tasks": [
             {"name": f"Make {fleet.directory}", "ansible.builtin.file": folder},
             *write,
+            {"name": READY, "ansible.builtin.command": "true", "changed_when": True, "check_mode": False},
         ],
     }
 
@@ -152,6 +155,8 @@ def _running(argv: Sequence[str], folder: Path, log: int) -> Iterator[subprocess
 
 def _task(host: Host, event: Mapping[str, str]) -> Task:
     name = event["task"].rpartition(" : ")[2]
+    if name == READY:
+        return Task(host, ready=True)
     if event["event"] == "changed":
         return Task(host, name)
     if event["event"] == "unreachable":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
     board = Board(output)
     with tempfile.TemporaryDirectory(prefix="gapless-deploy-") as folder:
         packed = Path(folder, "artifact")
-        head = _pack(output, project, source, packed)
+        head = pack(output, project, source, packed)
         rollout = deploy.Rollout(fleet, packed, options, board, me(), f"{head.short} ({head.id[:12]})")
         with board.shown(rollout.parts):
             rollout.run()
@@ -38,13 +39,16 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
     answer(output, document, [f"{here} of {len(parts)} hosts have the release."] if here else [], parts, last)
 
 
-def _pack(output: Output, project: Project, source: str | None, to: Path) -> artifact.Head:
+def pack(output: Output, project: Project, source: str | None, to: Path, settings: Path | None = None) -> artifact.Head:
+    """Write the artifact of the source to a file, and its gapless.toml and what lies over that into `settings`."""
     with packing(project.directory, source) as packed:
         for warning in packed.warnings:
             output.warn(warning)
         try:
             with to.open("wb") as file:
                 artifact.write(packed.tree, packed.head, {}, file)
+            for one in packed.tree.glob("gapless*.toml") if settings else ():
+                shutil.copyfile(one, settings / one.name)
         except OSError as error:
             raise refusal("write", "the artifact", error) from error
         return packed.head
