@@ -61,10 +61,10 @@ class Laptop:
         """The variables with which programs find the hosts."""
         return {"PATH": f"{self.checkout.parent}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
-    def __call__(self, line: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a line as somebody types it."""
+    def __call__(self, line: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a line as somebody types it; `timeout` in seconds."""
         argv = ("bash", "-o", "pipefail", "-c", line)
-        return self.lan.run(*argv, check=check, cwd=self.checkout, env=self.env)
+        return self.lan.run(*argv, check=check, cwd=self.checkout, env=self.env, timeout=timeout)
 
     def popen(self, line: str) -> subprocess.Popen[str]:
         """Start a line as somebody types it; standard output and error come as one."""

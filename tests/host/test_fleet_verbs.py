@@ -4,9 +4,59 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
 
-from tests.host.test_fleet import Fleet
-from tests.host.test_fleet import fleet as fleet  # a fixture
+import pytest
+
+from tests.host import packages
+from tests.host.ansible import installing, make_bare
+from tests.host.host import Host
+from tests.host.lan import Lan
+from tests.host.laptop import Laptop
+from tests.host.test_fleet import Fleet, OnHost
+
+UP = "PIP_CONSTRAINT={versions} XDG_CACHE_HOME={cache} gapless up"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The command, with the versions of the tests, and what was downloaded for them."""
+    folder = tmp_path_factory.mktemp("versions")
+    versions = installing(folder)["host_constraints"]
+    return UP.format(versions=versions, cache=packages.FOLDER / "cache")
+
+
+@pytest.fixture(scope="module")
+def fleet(host: Host, tmp_path_factory: pytest.TempPathFactory, up: str) -> Iterator[Fleet]:
+    """Two hosts that were bare before one `gapless up`."""
+    with ExitStack() as stack:
+        hosts = {"web1": host, "web2": stack.enter_context(Host())}
+        lan = stack.enter_context(Lan())
+        laptop = Laptop.of(lan, tmp_path_factory.mktemp("laptop"), hosts)
+        one = Fleet(laptop, {name: OnHost(each, "shop", 8000) for name, each in hosts.items()})
+        for each in hosts.values():
+            make_bare(each)
+            each.run("rm", "/etc/ssh/sshd_config.d/gapless.conf")  # what is on this machine is not to be found there
+            each.run("systemctl", "restart", "ssh.service")
+        one.write()
+        laptop.commit("one")
+        one.said = laptop(up, timeout=300).stdout
+        yield one
+        for shop in one.shops.values():
+            shop.remove()
+            assert shop.left() == ""
+
+
+def test_bare_hosts_become_some_that_answer(fleet: Fleet, up: str) -> None:
+    """One command brings gapless, the app's settings and the first release; again it changes nothing, and says so."""
+    assert fleet.texts() == {"web1": "one", "web2": "one"}
+    for name, shop in fleet.shops.items():
+        assert f"{name} is up" in fleet.said
+        assert shop.host.run("readlink", "/usr/local/bin/gapless").stdout.startswith("/opt/gapless/")
+    document = fleet.laptop.json(f"{up} --json")
+    assert document["outcome"] == "up"
+    assert [(one["prepared"], one["changed"], one["deployed"]) for one in document["hosts"]] == [([], [], None)] * 2
 
 
 def test_logs_of_all_hosts(fleet: Fleet) -> None:

@@ -11,6 +11,7 @@ from gapless.cli.fleet.board import Board, answer, told
 from gapless.cli.fleet.choice import words
 from gapless.cli.options import Project, stop_like_ctrl_c
 from gapless.cli.output import Output
+from gapless.config import FILE
 from gapless.errors import GaplessError
 from gapless.fleet import deploy
 from gapless.fleet.parts import Fleet, Part, State
@@ -47,8 +48,9 @@ def pack(output: Output, project: Project, source: str | None, to: Path, setting
         try:
             with to.open("wb") as file:
                 artifact.write(packed.tree, packed.head, {}, file)
-            for one in packed.tree.glob("gapless*.toml") if settings else ():
-                shutil.copyfile(one, settings / one.name)
+            if settings:
+                for one in (packed.tree / FILE, *packed.tree.glob("gapless.*.toml")):
+                    shutil.copyfile(one, settings / one.name)
         except OSError as error:
             raise refusal("write", "the artifact", error) from error
         return packed.head

@@ -14,6 +14,8 @@ from gapless.errors import GaplessError
 from gapless.fleet.parts import Fleet, Part, State
 from gapless.fleet.up import Rise
 
+ANSWERED = ("changed", "deployed", "plan", "diff")  # what a host's document has for all of them
+
 
 def up_on(output: Output, fleet: Fleet, project: Project, source: str | None, *, dry_run: bool) -> None:
     """Pack the source once, and install it on the hosts."""
@@ -43,10 +45,8 @@ def up_on(output: Output, fleet: Fleet, project: Project, source: str | None, *,
 
 
 def _document(rise: Rise, part: Part, board: Board) -> dict[str, object]:
-    document = rise.documents.get(part.host)
-    more = (
-        {key: document[key] for key in ("changed", "deployed", "plan", "diff") if key in document} if document else {}
-    )
+    document = rise.documents.get(part.host, {})
+    more: dict[str, object] = {key: document[key] for key in ANSWERED if key in document}
     return {**told(part, board.seconds(part)), "prepared": rise.prepared[part.host], **more}
 
 
