@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.host import packages
-from tests.host.ansible import installing, make_bare
-from tests.host.host import Host
+from tests.host.ansible import Playbooks, install_collection, installing, make_bare
+from tests.host.host import PROJECT, Host
 from tests.host.lan import Lan
 from tests.host.laptop import Laptop
 from tests.host.test_fleet import Fleet, OnHost
@@ -145,3 +147,37 @@ def test_a_host_that_does_not_answer(fleet: Fleet) -> None:
     assert said.returncode == 1
     assert [one["host"] for one in document["failed"]] == ["web2"]
     assert {one["host"] for one in document["deploys"]} == {"web1"}
+
+
+def _id(shop: OnHost) -> str:
+    """Of what the host's current release was made of."""
+    found = json.loads(shop("releases", "--json").stdout)
+    return str(next(one["id"] for one in found["releases"] if one["release"] == found["current"]))
+
+
+def test_waves_by_the_roles_alone(fleet: Fleet, tmp_path: Path) -> None:
+    """Invariant 3: a play of docs/ansible.md brings an artifact to all hosts; where one refuses it, no other gets it."""
+    laptop, page = fleet.laptop, (PROJECT / "docs" / "ansible.md").read_text()
+    [text] = re.findall(r"^```yml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    [(pack, playbook)] = re.findall(r"^    (gapless pack .*)\n    (ansible-playbook .*)$", page, re.MULTILINE)
+    site = tmp_path / "site.yml"
+    site.write_text(text)
+    assert playbook.split()[:4] == ["ansible-playbook", "-i", "hosts.ini", "site.yml"]
+    play = Playbooks(laptop.lan, install_collection(tmp_path), {"app_name": "shop"})
+    source = playbook.rpartition(" ")[2].replace("$PWD", str(laptop.checkout))
+    try:
+        laptop.commit("by roles")
+        laptop(pack)
+        _, changed = play(str(site), "-e", source)
+        assert changed == {"web1": 1, "web2": 1}
+        assert {_id(shop) for shop in fleet.shops.values()} == {laptop.id()}
+        assert fleet.texts() == {"web1": "by roles", "web2": "by roles"}
+        laptop.commit("refused", more="raise SystemExit('not today')")
+        laptop(pack)
+        said, _ = play(str(site), "-e", source, ok=False)
+    finally:
+        play.close()
+        laptop("rm shop.artifact")
+    assert "not today" in said
+    assert fleet.texts() == {"web1": "by roles", "web2": "by roles"}
+    assert [shop("audit", "--json").stdout.count('"failed"') > 0 for shop in fleet.shops.values()] == [True, False]
