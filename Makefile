@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SUITE ?= trixie
 V := .venv/bin
-.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak field bench-wppackages restore wppackages docs lock clean release scorecard
+.PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak field bench-wppackages restore wppackages fleet docs lock clean release scorecard
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -51,6 +51,10 @@ restore: compiled  # as root
 
 wppackages: compiled  # as root
 	$(V)/python -m bench.wppackages
+
+fleet: compiled  # as root
+	$(V)/python -m bench.fleet
+	$(V)/python -m bench.fleet_plans
 
 kills: compiled
 	$(V)/python -m bench.kills --count 200

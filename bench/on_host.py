@@ -100,7 +100,7 @@ class OnHost(Gapless):
         self.settle()
         self._ended = _endings(self.host) - self._ended_before
         self.host.gapless("down", "-y", cwd=PROJECT)
-        _keep(self.host, str(PLACE.shared), self.folder)
+        keep(self.host, str(PLACE.shared), self.folder)
         self.host.gapless("down", "-y", "--data", cwd=PROJECT)
 
     def settle(self) -> None:
@@ -139,7 +139,7 @@ class HostRestart(Way):
 
     def stop(self) -> None:
         self.host.run("systemctl", "stop", "stock.socket", "stock.service")
-        _keep(self.host, PROJECT, self.folder)
+        keep(self.host, PROJECT, self.folder)
         self.host.run("rm", "-r", PROJECT)
 
 
@@ -149,7 +149,7 @@ def _write_project(host: Host, folder: Path) -> None:
             host.write(f"{PROJECT}/{path.name}", path.read_text())
 
 
-def _keep(host: Host, directory: str, folder: Path) -> None:
+def keep(host: Host, directory: str, folder: Path) -> None:
     """Copy a database that nobody uses any more, with what SQLite has in the log beside it."""
     for path in Path(f"/proc/{host.pid}/root{directory}").glob("ledger.db*"):
         shutil.copy(path, folder)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 from tests.host.host import Host
 
 NETWORK = "192.0.2"  # RFC 5737: nobody's, and no route leads out of the namespace
+CONTROLLER = f"{NETWORK}.1"
 HOLD = f"""
-ip link set lo up && ip link add lan type bridge && ip address add {NETWORK}.1/24 dev lan && ip link set lan up
+ip link set lo up && ip link add lan type bridge && ip link set lan up
+ip link add eth0 type veth peer name host1 && ip link set host1 master lan up
+ip address add {CONTROLLER}/24 dev eth0 && ip link set eth0 up
 echo ready
 exec cat > /dev/null
 """
@@ -26,12 +30,22 @@ cat > /root/.ssh/authorized_keys
 systemctl enable --quiet --now ssh.service
 cat /etc/ssh/ssh_host_ed25519_key.pub
 """
+# What somebody who calls a host by its name has written down.
+CALLED = """
+Host {name}
+    HostName {address}
+    User root
+    IdentityFile {lan.key}
+    UserKnownHostsFile {lan.known_hosts}
+    BatchMode yes
+"""
 
 
 class Lan:
     """The network; its controller is this machine, whose `ssh` alone, in `programs`, is in the network.
 
-    The hosts know the controller's key. `inventory` lists them for Ansible, each by its host name.
+    The hosts know the controller's key. `inventory` lists them for Ansible, each by its host name, by which `ssh` knows
+    them, too.
     """
 
     def __init__(self) -> None:
@@ -40,6 +54,8 @@ class Lan:
         self.addresses: dict[str, str] = {}
         self._attached = 0
         self.key, self.known_hosts, self.inventory = (self.home / one for one in ("key", "known_hosts", "hosts.ini"))
+        self._called = self.home / "ssh_config"
+        self._called.touch()
         self._holder = subprocess.Popen(
             ["unshare", "--net", "sh", "-e", "-c", HOLD],
             stdin=subprocess.PIPE,  # its end, even by our own death, ends the namespace
@@ -54,7 +70,8 @@ class Lan:
         self.programs.mkdir()
         for name in ("ssh", "sftp", "scp"):
             wrapper = self.programs / name
-            wrapper.write_text(f'#!/bin/sh\nexec nsenter --target={self._holder.pid} --net {shutil.which(name)} "$@"\n')
+            there = f"nsenter --target={self._holder.pid} --net {shutil.which(name)}"
+            wrapper.write_text(f'#!/bin/sh\nexec {there} -F {self._called} "$@"\n')
             wrapper.chmod(0o755)
 
     def __enter__(self) -> Lan:
@@ -70,15 +87,29 @@ class Lan:
 
     def attach(self, host: Host) -> str:
         """Bring `host` into the network, and return its address. A reboot takes it out again."""
+        return self.plug(host.pid)
+
+    def plug(self, pid: int) -> str:
+        """Bring the network of the process `pid` into this one, and return its address."""
         self._attached += 1
         number = 9 + self._attached
         address = f"{NETWORK}.{number}"
         link = f"host{number}"
-        self._inside("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(host.pid))
+        self._inside("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         self._inside("ip", "link", "set", link, "master", "lan", "up")
-        host.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
-        host.run("ip", "link", "set", "eth0", "up")
+        _within(pid, "ip", "address", "add", f"{address}/24", "dev", "eth0")
+        _within(pid, "ip", "link", "set", "eth0", "up")
         return address
+
+    @contextlib.contextmanager
+    def unplugged(self, address: str = CONTROLLER) -> Iterator[None]:
+        """The network for a while without one that is in it, who hears nothing: no answer, no refusal."""
+        link = f"host{address.rpartition('.')[2]}"
+        self._inside("ip", "link", "set", link, "nomaster")
+        try:
+            yield
+        finally:
+            self._inside("ip", "link", "set", link, "master", "lan")
 
     def join(self, host: Host, name: str) -> str:
         """Bring `host` into the network and have its systemd start sshd, which knows the controller's key.
@@ -90,6 +121,8 @@ class Lan:
         self.addresses[name] = address
         with self.known_hosts.open("a") as file:
             file.write(f"{address} {key}")
+        with self._called.open("a") as file:
+            file.write(CALLED.format(name=name, address=address, lan=self))
         with self.inventory.open("a") as file:
             options = f"-o UserKnownHostsFile={self.known_hosts} -o StrictHostKeyChecking=yes"
             file.write(
@@ -99,8 +132,7 @@ class Lan:
         return address
 
     def _inside(self, *argv: str) -> str:
-        argv = ("nsenter", f"--target={self._holder.pid}", "--net", *argv)
-        return subprocess.run(argv, check=True, timeout=60, capture_output=True, text=True).stdout
+        return _within(self._holder.pid, *argv)
 
     def routes(self) -> str:
         """The routes that there are in the network."""
@@ -139,3 +171,9 @@ class Lan:
     @property
     def _options(self) -> tuple[str, ...]:
         return ("-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "BatchMode=yes")
+
+
+def _within(pid: int, *argv: str) -> str:
+    """What a program of this machine says in the network of the process `pid`. Raises CalledProcessError."""
+    words = ("nsenter", f"--target={pid}", "--net", *argv)
+    return subprocess.run(words, check=True, timeout=60, capture_output=True, text=True).stdout

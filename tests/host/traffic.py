@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
 
 from gapless.prove.kinds import Kind, Sample
 from gapless.prove.probe import probe
 from gapless.prove.workload import Workload
-from tests.host.host import Host
 from tests.support import wait_until
 
+T = TypeVar("T")
 KINDS = {Kind.NEW: 1.0, Kind.GET: 1.0, Kind.PAUSE: 0.3}
+
+
+class Network(Protocol):
+    """A network with an address of its own: a host's, or another's."""
+
+    @property
+    def address(self) -> str: ...
+
+    def inside(self, call: Callable[[], T]) -> T:
+        """The result of `call`, whose sockets are in the network."""
+        ...
 
 
 class Traffic:
@@ -39,8 +51,8 @@ class Traffic:
 
 
 @contextlib.contextmanager
-def traffic(host: Host, port: int, kinds: Mapping[Kind, float] = KINDS) -> Iterator[Traffic]:
-    """New connections, keep-alive GETs, and some that pause before they send, from inside the host's network."""
+def traffic(host: Network, port: int, kinds: Mapping[Kind, float] = KINDS) -> Iterator[Traffic]:
+    """New connections, keep-alive GETs, and some that pause before they send, from inside the network of `host`."""
     seen = Traffic()
     ready = threading.Event()
     workload = Workload(f"http://{host.address}:{port}", rate=60, kinds=kinds, timeout_seconds=20, assets_seconds=5)
