@@ -156,7 +156,7 @@ def _id(shop: OnHost) -> str:
 
 
 def test_waves_by_the_roles_alone(fleet: Fleet, tmp_path: Path) -> None:
-    """Invariant 3: a play of docs/ansible.md brings an artifact to all hosts; where one refuses it, no other gets it."""
+    """Invariant 3: a play of docs/ansible.md brings an artifact to all hosts; if one refuses it, no other gets it."""
     laptop, page = fleet.laptop, (PROJECT / "docs" / "ansible.md").read_text()
     [text] = re.findall(r"^```yml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     [(pack, playbook)] = re.findall(r"^    (gapless pack .*)\n    (ansible-playbook .*)$", page, re.MULTILINE)

@@ -32,6 +32,7 @@ retry_files_enabled = false
 pipelining = true
 [ssh_connection]
 ssh_args = -o ControlMaster=auto -o ControlPersist=15s -o BatchMode=yes
+control_path_dir = {folder}/cp
 """
 THERE = """systemctl is-enabled --quiet caddy 2> /dev/null && echo caddy
 command -v litestream > /dev/null && echo litestream
