@@ -181,3 +181,19 @@ def test_waves_by_the_roles_alone(fleet: Fleet, tmp_path: Path) -> None:
     assert "not today" in said
     assert fleet.texts() == {"web1": "by roles", "web2": "by roles"}
     assert [shop("audit", "--json").stdout.count('"failed"') > 0 for shop in fleet.shops.values()] == [True, False]
+
+
+def test_the_commands_of_from_one_server_to_five(fleet: Fleet, up: str) -> None:
+    """Every command of docs/five.md succeeds, in order; its sixth host is one that has lost all but its name."""
+    page = (PROJECT / "docs" / "five.md").read_text()
+    blocks = re.findall(r"^```console\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    laptop = fleet.laptop
+    for line in lines:
+        if line == "gapless deploy":
+            laptop.commit(f"of the page, {len(lines)}")
+        if line == "gapless up -H web6.example.com":
+            fleet.shops["web2"].remove()
+        laptop(re.sub("^gapless up", up, line.replace("web6.example.com", "web2")), timeout=120)
+    assert len(lines) == 15
+    assert len({*fleet.texts().values()}) == 1
