@@ -79,9 +79,9 @@ class Laptop:
             start_new_session=True,
         )
 
-    def json(self, line: str, check: bool = True) -> dict[str, Any]:
+    def json(self, line: str, check: bool = True, timeout: float = 60) -> dict[str, Any]:
         """The document that a line answers."""
-        document: dict[str, Any] = json.loads(self(line, check).stdout)
+        document: dict[str, Any] = json.loads(self(line, check, timeout).stdout)
         return document
 
     def connections(self) -> int:

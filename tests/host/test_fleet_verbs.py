@@ -56,7 +56,7 @@ def test_bare_hosts_become_some_that_answer(fleet: Fleet, up: str) -> None:
     for name, shop in fleet.shops.items():
         assert f"{name} is up" in fleet.said
         assert shop.host.run("readlink", "/usr/local/bin/gapless").stdout.startswith("/opt/gapless/")
-    document = fleet.laptop.json(f"{up} --json")
+    document = fleet.laptop.json(f"{up} --json", timeout=300)
     assert document["outcome"] == "up"
     assert [(one["prepared"], one["changed"], one["deployed"]) for one in document["hosts"]] == [([], [], None)] * 2
 
@@ -194,6 +194,6 @@ def test_the_commands_of_from_one_server_to_five(fleet: Fleet, up: str) -> None:
             laptop.commit(f"of the page, {len(lines)}")
         if line == "gapless up -H web6.example.com":
             fleet.shops["web2"].remove()
-        laptop(re.sub("^gapless up", up, line.replace("web6.example.com", "web2")), timeout=120)
+        laptop(re.sub("^gapless up", up, line.replace("web6.example.com", "web2")), timeout=300)
     assert len(lines) == 15
     assert len({*fleet.texts().values()}) == 1

@@ -51,24 +51,24 @@ class Task:
     ready: bool = False
 
 
-def provision(fleet: Fleet, waves: Sequence[Sequence[Host]], settings: Path, *, dry_run: bool) -> Iterator[Task]:
-    """Bring hosts, wave after wave, what they lack, with the files in `settings` as the app's; tell of each change.
+def provision(fleet: Fleet, settings: Path, *, dry_run: bool) -> Iterator[Task]:
+    """Bring all hosts side by side what they lack, with the files in `settings` as the app's; tell of each change.
 
-    Caddy and Litestream are installed where the app wants them and no others are there: a running one goes on.
-    Too many failures end it. Raises GaplessError where Ansible does not do its part.
+    Caddy and Litestream are installed where the app wants them and no others are there: what runs goes on. Raises
+    GaplessError where Ansible does not do its part.
     """
     program = ansible_playbook()
-    names = {f"h{number}": host for number, host in enumerate(host for wave in waves for host in wave)}
+    names = {f"h{number}": host for number, host in enumerate(fleet.hosts)}
     with tempfile.TemporaryDirectory(prefix="gapless-provision-") as made, contextlib.ExitStack() as left:
         folder = Path(made)
         (folder / "collections/ansible_collections/gapless").mkdir(parents=True)
         (folder / "collections/ansible_collections/gapless/deploy").symlink_to(collection())
-        play = _play(fleet, [len(wave) for wave in waves], wheel.write(folder), sorted(settings.iterdir()))
+        play = _play(fleet, wheel.write(folder), sorted(settings.iterdir()))
         (folder / "play.json").write_text(json.dumps([play]))
         hosts = {name: {**variables(host), "ansible_python_interpreter": PYTHON} for name, host in names.items()}
         (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
         plugins = files("gapless").joinpath("fleet/plugins")
-        forks = min(max(map(len, waves)), AT_ONCE)
+        forks = min(len(names), AT_ONCE)
         (folder / "ansible.cfg").write_text(SETTINGS.format(plugins=plugins, folder=folder, forks=forks))
         left.enter_context(nothing_left())
         argv = [program, "-i", str(folder / "hosts.json"), str(folder / "play.json"), *(["--check"] if dry_run else [])]
@@ -93,7 +93,7 @@ def collection() -> Path:
     return found if found.exists() else root.parents[1] / "ansible"
 
 
-def _play(fleet: Fleet, serial: Sequence[int], gapless: Path, settings: Sequence[Path]) -> dict[str, Any]:
+def _play(fleet: Fleet, gapless: Path, settings: Sequence[Path]) -> dict[str, Any]:
     config = fleet.config
     wanted = {"caddy": config.proxy.domains, "litestream": config.database.path}
     programs = [name for name, why in wanted.items() if why]
@@ -116,8 +116,6 @@ def _play(fleet: Fleet, serial: Sequence[int], gapless: Path, settings: Sequence
         "hosts": "all",
         "gather_facts": True,
         "gather_subset": ["!all", "min"],
-        "serial": [*serial],
-        **({} if config.hosts.max_failures else {"max_fail_percentage": 0}),
         "vars": {
             "host_gapless": f"{gapless}[serve,cli]",
             "host_timezone": "",  # how the host is otherwise, is not ours to say

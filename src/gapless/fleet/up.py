@@ -53,8 +53,7 @@ class Rise:
 
     def _prepare(self, *, dry_run: bool) -> None:
         parts = {part.host: part for part in self.parts}
-        hosts = [[part.host for part in wave] for wave in self._waves]
-        for task in provision(self._fleet, hosts, self._settings, dry_run=dry_run):
+        for task in provision(self._fleet, self._settings, dry_run=dry_run):
             part = parts[task.host]
             if task.ready:
                 self._change(part, State.PREPARED)
