@@ -128,6 +128,11 @@ class Home:
         return self.root / "pause.json"
 
     @property
+    def unconfirmed(self) -> Path:
+        """The release that waits to be confirmed, as long as there is one."""
+        return self.root / "unconfirmed.json"
+
+    @property
     def turn_back(self) -> Path:
         """Somebody's wish that a release that is watched be turned back."""
         return self.root / "turn-back"

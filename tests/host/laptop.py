@@ -61,10 +61,10 @@ class Laptop:
         """The variables with which programs find the hosts."""
         return {"PATH": f"{self.checkout.parent}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
-    def __call__(self, line: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a line as somebody types it; `timeout` in seconds."""
+    def __call__(self, line: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a line as somebody types it."""
         argv = ("bash", "-o", "pipefail", "-c", line)
-        return self.lan.run(*argv, check=check, cwd=self.checkout, env=self.env, timeout=timeout)
+        return self.lan.run(*argv, check=check, cwd=self.checkout, env=self.env, timeout=300)
 
     def popen(self, line: str) -> subprocess.Popen[str]:
         """Start a line as somebody types it; standard output and error come as one."""
@@ -79,9 +79,9 @@ class Laptop:
             start_new_session=True,
         )
 
-    def json(self, line: str, check: bool = True, timeout: float = 60) -> dict[str, Any]:
+    def json(self, line: str, check: bool = True) -> dict[str, Any]:
         """The document that a line answers."""
-        document: dict[str, Any] = json.loads(self(line, check, timeout).stdout)
+        document: dict[str, Any] = json.loads(self(line, check).stdout)
         return document
 
     def connections(self) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.host.advice import TRY
 from tests.host.host import Host
 from tests.host.lan import Lan
 from tests.host.laptop import Laptop
@@ -112,7 +113,11 @@ def test_a_host_that_cannot_be_reached(fleet: Fleet) -> None:
     assert "web1: deployed" in said.stdout
     assert "cannot reach web2" in said.stderr
     assert fleet.texts() == {"web1": "three", "web2": "two"}
-    laptop("gapless deploy")
+    by_hand, together = TRY.findall(said.stderr)
+    look, again = together.split("`")[1::2]
+    laptop(by_hand.split("`")[1])
+    assert "The hosts do not have one release" in laptop(look).stdout
+    laptop(again)
     assert fleet.texts() == {"web1": "three", "web2": "three"}
 
 

@@ -43,7 +43,7 @@ def fleet(host: Host, tmp_path_factory: pytest.TempPathFactory, up: str) -> Iter
             each.run("systemctl", "restart", "ssh.service")
         one.write()
         laptop.commit("one")
-        one.said = laptop(up, timeout=300).stdout
+        one.said = laptop(up).stdout
         yield one
         for shop in one.shops.values():
             shop.remove()
@@ -56,7 +56,7 @@ def test_bare_hosts_become_some_that_answer(fleet: Fleet, up: str) -> None:
     for name, shop in fleet.shops.items():
         assert f"{name} is up" in fleet.said
         assert shop.host.run("readlink", "/usr/local/bin/gapless").stdout.startswith("/opt/gapless/")
-    document = fleet.laptop.json(f"{up} --json", timeout=300)
+    document = fleet.laptop.json(f"{up} --json")
     assert document["outcome"] == "up"
     assert [(one["prepared"], one["changed"], one["deployed"]) for one in document["hosts"]] == [([], [], None)] * 2
 
@@ -194,6 +194,6 @@ def test_the_commands_of_from_one_server_to_five(fleet: Fleet, up: str) -> None:
             laptop.commit(f"of the page, {len(lines)}")
         if line == "gapless up -H web6.example.com":
             fleet.shops["web2"].remove()
-        laptop(re.sub("^gapless up", up, line.replace("web6.example.com", "web2")), timeout=300)
+        laptop(re.sub("^gapless up", up, line.replace("web6.example.com", "web2")))
     assert len(lines) == 15
     assert len({*fleet.texts().values()}) == 1

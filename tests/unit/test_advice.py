@@ -83,6 +83,15 @@ ADVICE = {
     "notify = { command = 'tell' }": "notify = { command = '/usr/local/lib/shop/tell-chat' }",
     "notify = { timeout = 0 }": "notify = { timeout = '30s' }",
     "hooks = { timeout = 0 }": "hooks = { timeout = '30s' }",
+    "hosts = { web = ['a b'] }": "",
+    "hosts = { web = ['one', 'root@one'] }": "hosts = { web = ['one', 'one'] }",
+    "hosts = { web = ['one', 'web'] }": "hosts = { all = ['one', 'web'] }",
+    "hosts = { waves = ['half'] }": "",
+    "release = { migrate = 'a' }\nhosts = { web = ['one', 'two'] }": (
+        "release = { migrate = 'a' }\nhosts = { web = ['one', 'two'] }\nfleet = { migrate = 'once' }"
+    ),
+    "fleet = { directory = 'shop' }": "",
+    "fleet = { confirm = 0 }": "",
     "zzz = 1": "listen = '127.0.0.1:1'",
 }
 TABLES = {
@@ -98,6 +107,10 @@ TABLES = {
     '"/static"': "assets",
     '"/media"': "uploads",
     "media": "shared",
+    "web": "hosts",
+    "waves": "hosts",
+    "directory": "fleet",
+    "confirm": "fleet",
 }
 
 

@@ -64,6 +64,14 @@ def test_hosts_are_chosen_by_group_and_by_name(wanted: tuple[str, ...], found: l
     assert [one.name for one in chosen(settings(SOME), wanted)] == found
 
 
+def test_hosts_that_are_advised() -> None:
+    """Invariant 8: who asks for hosts where there are none is told how they are written."""
+    with pytest.raises(GaplessError) as raised:
+        chosen(settings())
+    advice = raised.value.hint.removeprefix("for example: ").partition(", in")[0]
+    assert [one.ssh for one in chosen(settings(advice.replace("] ", "]\n")))] == ["ssh root@shop.example.com"]
+
+
 def test_a_destination_has_hosts_of_its_own(tmp_path: Path) -> None:
     """No host of production is among those of staging; waves stay the project's."""
     (tmp_path / "gapless.toml").write_text(LEAST + SOME + "waves = [2]\n")
@@ -115,6 +123,7 @@ def test_what_is_no_answer(answer: Answer, cause: str) -> None:
     with pytest.raises(GaplessError, match=cause) as raised:
         answers.document(ONE, answer)
     assert isinstance(raised.value, answers.UnreachableError) == bool(answer.unreachable)
+    assert ("`ssh web1 true`" if answer.unreachable else "`ssh web1 gapless --version`") in raised.value.hint
 
 
 def releases(current: int, *contents: str) -> dict[str, Any]:
@@ -156,6 +165,8 @@ def test_hosts_go_back_to_what_all_have(
 def test_hosts_that_have_nothing_in_common(
     one: dict[str, Any], two: dict[str, Any], wanted: str | None, cause: str
 ) -> None:
-    """None goes back to something else than the others."""
-    with pytest.raises(GaplessError, match=cause):
+    """None goes back to something else than the others; one alone may."""
+    with pytest.raises(GaplessError, match=cause) as raised:
         target("shop", {ONE: one, TWO: two}, wanted)
+    assert ("-H" if wanted is None else "`gapless releases`") in raised.value.hint
+    assert wanted or target("shop", {ONE: one}, wanted)

@@ -25,6 +25,7 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
     "up": "Install the app on this host under systemd; deploy it the first time.",
     "deploy": "Make a release, prove it, switch over to it.",
     "pack": "Write what a release is made of as one stream, for `gapless deploy -`.",
+    "confirm": "Keep a release that was deployed with --confirm.",
     "rollback": "Switch back to an earlier release, proven first.",
     "status": "Show each instance: role, release, connections and requests.",
     "doctor": "Check the app's host, and say how to mend what is wrong.",
@@ -46,14 +47,14 @@ VERBS = {  # in the order of the story; a verb's module is imported when it is c
 }
 # Units, releases, the ledger: everybody may read them, whatever the umask of whoever types the command. The other verbs
 # write what is the user's own, or hand their umask on to the app.
-FOR_EVERYBODY = {"up", "deploy", "rollback", "lock", "pause", "resume", "prune", "down", "database"}
+FOR_EVERYBODY = {"up", "deploy", "rollback", "confirm", "lock", "pause", "resume", "prune", "down", "database"}
 
 # These do nothing but tell: an answer that cannot be written is a failure. What the others do is done, told or not.
 TELL = {"pack", "status", "doctor", "releases", "logs", "audit", "config", "probe", "conform", "help"}
 
 # What somebody may be allowed who may not decide what root makes on the host: with --app, in a rule of sudo.
 OF_AN_OPERATOR = {
-    *("deploy", "rollback", "status", "doctor", "releases", "logs", "exec", "audit", "lock", "prune"),
+    *("deploy", "rollback", "confirm", "status", "doctor", "releases", "logs", "exec", "audit", "lock", "prune"),
     *("pause", "resume"),
 }
 

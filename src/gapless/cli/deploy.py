@@ -20,6 +20,7 @@ from gapless.cli.watch import wanted_watch, watch_options
 from gapless.provision.identity import Identity
 from gapless.release import deploy, receiving
 from gapless.release.attempt import Target
+from gapless.release.holding import moment
 from gapless.release.migrating import Migration
 from gapless.release.preview import preview_deploy
 from gapless.release.sources import Source
@@ -59,6 +60,7 @@ def command(
     prove: bool,
     prove_url: str | None,
     max_latency: float | None,
+    confirm: float | None,
     without_backup: bool,
     migrate_only: bool,
     without_migration: bool,
@@ -76,7 +78,7 @@ def command(
     # A broken gapless.toml is refused before anything is made.
     target = project.target(Progress(output), lock_wait, lease)
     target = replace(target, backup=None) if without_backup else target
-    on = wanted_watch(project, watch, prove, prove_url, max_latency)
+    on = wanted_watch(project, watch, prove, prove_url, max_latency, confirm)
     migration = _migration(only=migrate_only, without=without_migration, watched=on is not None)
     made_of = taken(target, project, source)
     if dry_run:
@@ -111,7 +113,7 @@ def command(
 
 def _migration(*, only: bool, without: bool, watched: bool) -> Migration:
     if only and (without or watched):
-        other = "--without-migration" if without else "--watch and --prove"
+        other = "--without-migration" if without else "--watch, --prove and --confirm"
         raise click.UsageError(f"--migrate-only switches nothing over: leave out {other}")
     return Migration.ONLY if only else Migration.WITHOUT if without else Migration.WITH
 
@@ -138,11 +140,17 @@ def switched(result: deploy.Result) -> tuple[object, list[str]]:
         "outcome": result.outcome,
         "phases": phases,
         "report": result.report or None,
+        "confirm_by": result.confirm_by,
     }
     if result.outcome is Outcome.ALREADY_LIVE:
         return document, [f"{result.release} is already live."]
     if result.outcome == deploy.MIGRATED:
         return document, [f"{result.release} is made and migrated to; {result.previous or 'nothing'} goes on serving."]
+    if result.confirm_by:
+        until = moment(result.confirm_by)
+        return document, [
+            f"{result.release} is live until {until}, then {result.previous} serves again: `gapless confirm` keeps it."
+        ]
     after = f", {result.previous} drains" if result.previous else ""
     proof = [f"Nothing was lost: {result.report}"] if result.report else []
     return document, [f"{result.release} is live{after}.", *proof]

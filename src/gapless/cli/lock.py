@@ -103,7 +103,7 @@ def acquire(output: Output, project: Project, why: str, seconds: float | None, b
         line = "Locked." if changed else f"Already locked: {hold.hold(home)}."
         output.result({"locked": True, "changed": changed, "token": None, "until": None}, in_a_line(line))
         return
-    with lock.deploy_lock(home, why="lock acquire"):  # nobody deploys
+    with lock.deploy_lock(home, why="lock acquire", lets=lambda _waits: True):  # nobody deploys
         token, taken = hold.acquire_lease(home, why, seconds, project.known_as(by))
     output.result({"locked": True, "changed": True, "token": token, "until": taken.until}, token)
 

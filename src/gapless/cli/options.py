@@ -170,6 +170,7 @@ class Project:
             operator=self._operator,
             destination=self.destination,
             backup=self.app.backup,
+            guard=self.app.guard,
             lease=lease,
         )
 

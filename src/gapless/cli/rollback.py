@@ -41,6 +41,7 @@ def command(
     prove: bool,
     prove_url: str | None,
     max_latency: float | None,
+    confirm: float | None,
 ) -> None:
     """Without RELEASE: the newest good one before the current. Nothing is migrated back.
 
@@ -50,7 +51,7 @@ def command(
         rollback_on(output, fleet, release, dry_run=dry_run, yes=yes)
         return
     target = project.target(Progress(output), lock_wait, lease)
-    on = wanted_watch(project, watch, prove, prove_url, max_latency)
+    on = wanted_watch(project, watch, prove, prove_url, max_latency, confirm)
     if dry_run:
         plan = plan_rollback(target, release, on)
         output.result({"plan": plan}, *(plan or ["Nothing: that release is live already."]))

@@ -18,7 +18,7 @@ from gapless.cli.prometheus import text as metrics
 from gapless.cli.releases import ago
 from gapless.errors import GaplessError
 from gapless.linux import procfs
-from gapless.release import difference, hold, lock, recovery
+from gapless.release import difference, hold, lock, recovery, unconfirmed
 from gapless.release.holding import Holder
 from gapless.release.ledger import Deploy, Outcome
 from gapless.span import show
@@ -67,6 +67,7 @@ class _Seen:
     deploys: Sequence[Deploy]
     holder: Holder | None
     paused: pause.Pause | None
+    waits: unconfirmed.Unconfirmed | None
     problem: GaplessError | None
 
 
@@ -84,6 +85,8 @@ def _look(project: Project) -> _Seen:
     details = {one.id: orders.status(one.private, PATIENCE) for one in instances}
     holder = hold.hold(app.home.root) or lock.holder(app.home.root)
     paused = pause.lasting(app.home)
+    waits = unconfirmed.read(app.home.root)
+    waits = waits if waits and waits.release == current else None
     deploys = project.ledger.entries()
     document = {
         "name": project.config.name,
@@ -94,6 +97,7 @@ def _look(project: Project) -> _Seen:
         "supervisor": look.supervisor,
         "locked_by": holder.told if holder else None,
         "paused": {"who": paused.who, "since": paused.since, "until": paused.until} if paused else None,
+        "unconfirmed": waits.told if waits else None,
         "last": _last(deploys[-1] if deploys else None),
         "companions": [msgspec.to_builtins(one) for one in look.companions],
         "instances": [
@@ -101,7 +105,7 @@ def _look(project: Project) -> _Seen:
             for one in instances
         ],
     }
-    return _Seen(document, instances, details, look.companions, deploys, holder, paused, problem)
+    return _Seen(document, instances, details, look.companions, deploys, holder, paused, waits, problem)
 
 
 def _lines(output: Output, project: Project, seen: _Seen) -> list[str]:
@@ -121,6 +125,8 @@ def _lines(output: Output, project: Project, seen: _Seen) -> list[str]:
         lines.append(f"Locked: {seen.holder}.")
     if seen.paused:
         lines.append(f"Paused {seen.paused}: visitors wait; `gapless resume` ends that.")
+    if seen.waits:
+        lines.append(f"Unconfirmed: {seen.waits}. `gapless confirm` keeps it, `gapless rollback` turns back.")
     if seen.deploys and (last := seen.deploys[-1]).outcome is not Outcome.SUCCEEDED:
         lines.append(f"The last {last.verb}, to {last.to}, {_ended(last)}")
     return lines

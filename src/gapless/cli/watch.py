@@ -17,6 +17,12 @@ AFTER = 3.0  # seconds that a proof goes on after the commit, without --watch
 
 _OPTIONS: list[Callable[[Function], Function]] = [
     click.option(
+        "--confirm",
+        type=SPAN,
+        metavar="TIME",
+        help="Then wait for `gapless confirm` this long, the previous release being warm; without it, turn back.",
+    ),
+    click.option(
         "--max-latency", type=SPAN, metavar="TIME", help="With --prove: an answer slower than this turns it back, too."
     ),
     click.option(
@@ -46,13 +52,24 @@ def watch_options(function: Function) -> Function:
 
 
 def wanted_watch(
-    project: Project, watch: float | None, prove: bool, prove_url: str | None, max_latency: float | None
+    project: Project,
+    watch: float | None,
+    prove: bool,
+    prove_url: str | None,
+    max_latency: float | None,
+    confirm: float | None,
 ) -> Watch | None:
-    """What the options ask for, or None. Raises GaplessError (status 2) for an address that cannot be probed."""
+    """What the options ask for, or None.
+
+    Raises GaplessError (status 2) for an address that cannot be probed, and where nobody would turn back.
+    """
+    if confirm is not None and project.app.guard is None:
+        cause = "under `gapless run` nobody would turn back once this command, or the machine, is gone"
+        raise GaplessError("wait for", "a confirmation", cause, "let `--watch 30s` decide, or use systemd", status=2)
     if prove_url is None and not prove:
         if max_latency is not None:
             raise click.UsageError("--max-latency needs --prove")
-        return None if watch is None else Watch(watch)
+        return None if watch is confirm is None else Watch(watch or 0.0, confirm=confirm)
     from gapless.prove.live import LiveProbe
     from gapless.prove.workload import Workload
 
@@ -63,6 +80,7 @@ def wanted_watch(
     return Watch(
         AFTER if watch is None else watch,
         LiveProbe(config.name, asks, max_latency, None if prove_url else config.check.visitor),
+        confirm,
     )
 
 

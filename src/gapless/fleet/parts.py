@@ -19,28 +19,27 @@ class State(StrEnum):
     PREPARING = "preparing"  # it gets what `gapless up` needs there
     PREPARED = "prepared"
     ASKED = "asked"
+    ANSWERED = "answered"
     MIGRATING = "migrating"
     DEPLOYING = "deploying"
-    CONFIRMING = "confirming"
-    STANDING_BY = "standing by"  # the old release, while the new one serves
-    TURNING_BACK = "turning back"
     ROLLING_BACK = "rolling back"
-    ANSWERED = "answered"
     UP = "up"
+    CONFIRMING = "confirming"
+    PROVEN = "proven"  # and what was there before stands by
+    KEEPING = "keeping"
     DEPLOYED = "deployed"
     ROLLED_BACK = "rolled back"
+    TURNING_BACK = "turning back"
     TURNED_BACK = "turned back"
     FAILED = "failed"
     UNREACHABLE = "unreachable"
-    SPARED = "spared"  # the deploy ended before it was this host's turn
+    INTERRUPTED = "interrupted"  # the host turns itself back
+    SPARED = "spared"  # it ended before it was this host's turn
 
     @property
     def busy(self) -> bool:
         """Whether the host is about something."""
-        return self in (
-            *(State.ASKED, State.MIGRATING, State.DEPLOYING, State.CONFIRMING, State.TURNING_BACK),
-            *(State.ROLLING_BACK, State.PREPARING),
-        )
+        return self.endswith("ing") and self is not State.WAITING
 
 
 @dataclass

@@ -7,9 +7,9 @@ from typing import Any
 
 from gapless.errors import GaplessError
 from gapless.fleet.hosts import Host
-from gapless.fleet.orders import Step, give
 from gapless.fleet.parts import Fleet, Observer, Part, State
-from gapless.fleet.play import Order, Play
+from gapless.fleet.play import Order
+from gapless.fleet.rollout import Change, Rollout
 
 SHORTEST = 7  # characters of an id
 LIST = "`gapless releases` on each host lists what it has"
@@ -38,20 +38,20 @@ def target(name: str, found: Mapping[Host, dict[str, Any]], wanted: str | None) 
 
 
 def roll_back(
-    fleet: Fleet, parts: Sequence[Part], to: Mapping[Host, str], options: Sequence[str], observer: Observer
-) -> None:
-    """Have each host of `parts` go back to its release, side by side. Raises GaplessError."""
+    fleet: Fleet,
+    parts: Sequence[Part],
+    to: Mapping[Host, str],
+    by: str,
+    options: Sequence[str],
+    observer: Observer,
+) -> Rollout:
+    """Plan that each host of `parts` goes back to its release, all side by side."""
 
-    def step(part: Part) -> Step:
-        order = Order(fleet.argv("rollback", to[part.host], "--yes", *options))
-        return Step(order, State.ROLLING_BACK, _rolled_back)
+    def order(part: Part, more: Sequence[str]) -> Order:
+        return Order(fleet.argv("rollback", to[part.host], "--yes", *options, *more))
 
-    with Play([[part.host for part in parts]]) as play:
-        give(play, [(part, [step(part)]) for part in parts], observer)
-
-
-def _rolled_back(part: Part, document: dict[str, Any]) -> None:
-    part.state, part.release, part.previous = State.ROLLED_BACK, document["release"], document["previous"]
+    name = next(iter(to.values()))
+    return Rollout(fleet, [parts], Change("rollback", name, by, order, State.ROLLING_BACK, State.ROLLED_BACK), observer)
 
 
 def _by_content(document: dict[str, Any], *, older: bool) -> dict[str, str]:

@@ -15,6 +15,7 @@ from gapless.linux.files import replace
 from gapless.linux.upwards import writers_above
 from gapless.switch.job import Kind
 from gapless.switch.systemd import units, wake
+from gapless.switch.systemd.guard import SystemdGuard
 from gapless.switch.systemd.home import SystemdHome
 
 
@@ -108,6 +109,7 @@ class SocketUnit:
         if (home.units / home.socket).exists():
             self.home.ctl.do("stop", home.socket)
         wake.disarm(home)  # of a pause whose server died
+        SystemdGuard(home).end()
         patterns = (*home.patterns, f"{home.socket}.d")
         found = [one for where in (home.units, home.volatile) for pattern in patterns for one in where.glob(pattern)]
         jobs = (home.volatile / home.job(kind) for kind in Kind)  # of a killed deployer; they do not run any more

@@ -16,10 +16,10 @@ from gapless.home import Home
 from gapless.release.clock import CLOCK, Clock
 from gapless.release.following import followed
 from gapless.release.holding import me
-from gapless.release.ledger import Backup, Finished, Ledger, Outcome, Phase
+from gapless.release.ledger import Backup, Deploy, Finished, Ledger, Outcome, Phase
 from gapless.release.store import Store
 from gapless.switch.job import Jobs, Kind
-from gapless.switch.manager import Manager
+from gapless.switch.manager import Guard, Manager
 
 
 class Observer(Protocol):
@@ -67,6 +67,7 @@ class Target:
     operator: pwd.struct_passwd | None = None  # who deploys, but may not decide what the app may do on the host
     destination: str = ""  # whose settings lie over the project's
     backup: Callable[[Config], str] | None = None  # brings the replica up to date: App.backup
+    guard: Guard | None = None  # who turns back from a release that nobody confirms
     lease: str = ""  # the token of the hold that lets this command through
 
     @property
@@ -90,22 +91,31 @@ class Attempt:
     """
 
     def __init__(
-        self, target: Target, verb: str, release: str, previous: str | None, revision: str, who: str = ""
+        self,
+        target: Target,
+        verb: str,
+        release: str,
+        previous: str | None,
+        revision: str,
+        who: str = "",
+        of: Deploy | None = None,
     ) -> None:
+        """Another attempt; or one more part `of` one whose own process has ended."""
         self.target = target
         self.release = release
         self.previous = previous
         self.phases: list[Phase] = []
         self.committed = False
-        self.report = ""
-        self.verb, self.revision = verb, revision
-        self.who, self.began = who or me(), target.clock.now()
-        self._id = target.ledger.start(verb, self.who, self.began, previous, release, revision)
+        self.report = of.report if of else ""
+        self.confirm_by: float | None = None  # Unix time: until then somebody is to confirm the release
+        self.verb, self.revision = (of.verb, of.revision) if of else (verb, revision)
+        self.who, self.began = (of.who, of.when) if of else (who or me(), target.clock.now())
+        self.id = of.id if of else target.ledger.start(verb, self.who, self.began, previous, release, revision)
 
     def backed_up(self, txid: str) -> None:
         """Record the point to which the database can go back. Raises GaplessError."""
         if txid:
-            self.target.ledger.append(Backup(self._id, self.target.clock.now(), txid))
+            self.target.ledger.append(Backup(self.id, self.target.clock.now(), txid))
 
     def run(self, jobs: Jobs, kind: Kind, argv: Sequence[str], timeout: float) -> None:
         """Run a command of the release; the observer hears what it writes. Raises GaplessError."""
@@ -126,7 +136,7 @@ class Attempt:
             raise
         finally:
             outcome = ending(error)
-            phase = Phase(self._id, name, started, clock.monotonic() - began, outcome)
+            phase = Phase(self.id, name, started, clock.monotonic() - began, outcome)
             self.phases.append(phase)
             observer.phase_ended(name, phase.seconds, outcome)
             self._record(lambda: self.target.ledger.append(phase), error)
@@ -139,7 +149,7 @@ class Attempt:
     ) -> None:
         text = "" if error is None else in_words(error)
         text = text.encode(errors="backslashreplace").decode()  # a file's name in it may be no text
-        finished = Finished(self._id, self.target.clock.now(), ending(error), text, self.report)
+        finished = Finished(self.id, self.target.clock.now(), ending(error), text, self.report)
         self._record(lambda: self.target.ledger.append(finished), error)
 
     def _record(self, write: Callable[[], None], first: BaseException | None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
-from gapless.release import making, migrating, operators, recovery, sources
+from gapless.release import confirming, making, migrating, operators, recovery, sources, unconfirmed
 from gapless.release.assets import Assets
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs
@@ -23,6 +23,7 @@ from gapless.release.pointers import some
 from gapless.release.prune import remove_old
 from gapless.release.room import empty_cache, must_have_room
 from gapless.release.takeover import settle_assets, switch_over, watched
+from gapless.release.unconfirmed import Unconfirmed
 from gapless.release.watch import Watch, end_watch
 from gapless.switch import engine
 from gapless.switch.job import Jobs
@@ -37,7 +38,8 @@ TURN_BACK_WAIT = 120.0  # seconds that a rollback waits for another command to t
 class Result:
     """What was done; `report` may be empty.
 
-    `outcome` is SWITCHED, MIGRATED, or ALREADY_LIVE when nothing had to be done.
+    `outcome` is SWITCHED, MIGRATED, or ALREADY_LIVE when nothing had to be done. By `confirm_by` (Unix time) it
+    is to be confirmed; None: it stays.
     """
 
     release: str
@@ -45,6 +47,7 @@ class Result:
     outcome: str
     phases: tuple[Phase, ...] = ()
     report: str = ""
+    confirm_by: float | None = None
 
 
 def deploy(
@@ -89,12 +92,14 @@ def deploy(
                     making.warn_of_data(target, attempt.previous)
                     _publish(target, attempt, config)
                     switch_over(target, attempt, config, lock, on)
+                if attempt.confirm_by:
+                    news.attempt = None  # it is told once that is decided
         committed = target.clock.monotonic()
         _prune(target, attempt, config)
         if only:
             return Result(release, current, MIGRATED, tuple(attempt.phases))
         _look_beside(target, config, committed + LOOK_BESIDE)
-    return Result(release, attempt.previous, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
+    return _switched(attempt)
 
 
 def _make(target: Target, attempt: Attempt, project: Path, found: sources.Source, jobs: Jobs) -> Config:
@@ -121,15 +126,16 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
     Raises GaplessError, as `deploy`. Nothing is migrated back: releases must live with their neighbours' data.
     """
     on_trial = recovery.current(target)
+    waits = _waiting(target, on_trial) if to != on_trial else None
     asked = to != on_trial and end_watch(target)
-    if asked:
+    if asked or waits:
         to = to or pick(target, on_trial, None)
         target = replace(target, lock_wait=max(target.lock_wait, TURN_BACK_WAIT))
-    with locked(target, "rollback") as lock:
+    with locked(target, "rollback", decides=bool(waits)) as lock:
         current = target.manager.current()
         release = pick(target, current, to)
         if release == current:
-            if asked:  # the other command did it
+            if asked or waits:  # the other command did it, or it was done just now
                 return Result(release, on_trial, engine.Outcome.SWITCHED)
             return Result(release, current, engine.Outcome.ALREADY_LIVE)
         config = target.home.config(release)
@@ -149,7 +155,9 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
                 target.observer.warning(str(error))
             with watched(target, attempt, watch) as on:
                 switch_over(target, attempt, config, lock, on)
-    return Result(release, current, engine.Outcome.SWITCHED, tuple(attempt.phases), attempt.report)
+            if attempt.confirm_by:
+                news.attempt = None
+    return _switched(attempt)
 
 
 def prune(target: Target, keep: int) -> list[str]:
@@ -167,7 +175,8 @@ def pick(target: Target, current: str | None, to: str | None) -> str:
     """The release a rollback would go to. Raises GaplessError when there is none, or `to` is not fit for it."""
     present = target.store.names()
     if to is None:
-        return target.ledger.rollback_target(current, present)
+        waits = _waiting(target, current)
+        return waits.previous if waits else target.ledger.rollback_target(current, present)
     if to not in present:
         there = ", ".join(present) or "none"
         raise GaplessError("roll back to", to, "there is no such release", f"there are: {there}", status=2)
@@ -177,12 +186,35 @@ def pick(target: Target, current: str | None, to: str | None) -> str:
     return to
 
 
+def _waiting(target: Target, current: str | None) -> Unconfirmed | None:
+    """The `current` release as one that waits to be confirmed, if it does."""
+    found = unconfirmed.read(target.home.root)
+    return found if found and found.release == current else None
+
+
+def _switched(attempt: Attempt) -> Result:
+    done, phases = engine.Outcome.SWITCHED, tuple(attempt.phases)
+    return Result(attempt.release, attempt.previous, done, phases, attempt.report, attempt.confirm_by)
+
+
 @contextmanager
-def locked(target: Target, verb: str) -> Iterator[DeployLock]:
-    """The lock, and everything that a killed command left behind repaired (invariant 5)."""
+def locked(target: Target, verb: str, *, decides: bool = False, deploys: bool = True) -> Iterator[DeployLock]:
+    """The lock, and everything that a killed command left behind repaired (invariant 5).
+
+    A release that nobody confirmed in time is turned back from; one that may still be is not to be decided about by the
+    way, unless the caller `decides`: then that is turned back from, too. What only does that, and `deploys` nothing, is
+    not kept from it by anybody's hold.
+    """
     busy = target.jobs.under_way if target.jobs else None
     with deploy_lock(
-        target.home.root, why=verb, wait=target.lock_wait, clock=target.clock, busy=busy, lease=target.lease
+        target.home.root,
+        why=verb,
+        wait=target.lock_wait,
+        clock=target.clock,
+        busy=busy,
+        lease=target.lease,
+        deploys=deploys,
+        lets=lambda record: decides or not unconfirmed.lasts(record, target.clock),
     ) as lock:
         try:
             target.store.clean()
@@ -195,6 +227,7 @@ def locked(target: Target, verb: str) -> Iterator[DeployLock]:
             recovery.restore_ledger(target)
         except GaplessError as error:  # the disk is full: a prune must be possible all the same
             target.observer.warning(str(error))
+        confirming.settle(target, lock, asked=decides)
         engine.repair(target.manager)
         yield lock
 

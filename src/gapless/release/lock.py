@@ -18,9 +18,11 @@ import msgspec
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.linux.disk import refusal
+from gapless.release import unconfirmed
 from gapless.release.clock import CLOCK, Clock
 from gapless.release.hold import BUSY, hold, keep_lease, refused_by, use_lease
 from gapless.release.holding import Holder, me_as_holder, open_own, written
+from gapless.release.unconfirmed import Unconfirmed
 from gapless.switch import pause
 
 POLL = 0.05  # seconds
@@ -80,13 +82,14 @@ def deploy_lock(
     busy: Callable[[], str] | None = None,
     deploys: bool = True,
     lease: str = "",
+    lets: Callable[[Unconfirmed], bool] = lambda _record: False,
 ) -> Iterator[DeployLock]:
     """Hold the one lock of `home`, after at most `wait` seconds; the kernel frees it if this process dies.
 
     `busy` says, in words, what of a killed deployer's must end first; "" is nothing. Raises GaplessError with status
     75, naming the holder (invariant 2), when somebody else keeps the lock, or the home is busy; and for what `deploys`,
-    when a hold or a pause is on. The hold that is the `lease` with that token is the caller's own, and renewed, before
-    and after.
+    when a hold or a pause is on, or a release waits to be confirmed, unless the caller `lets` it. The hold that is the
+    `lease` with that token is the caller's own, and renewed, before and after.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -95,7 +98,7 @@ def deploy_lock(
         raise refusal("lock", str(home), error) from error
     try:
         deadline = clock.monotonic() + max(wait, LEAST_WAIT)
-        unwanted = partial(_unwanted, home, clock, lease) if deploys else lambda: None
+        unwanted = partial(_unwanted, home, clock, lease, lets) if deploys else lambda: None
         while (refused := _try(descriptor, home, busy, unwanted)) is not None:
             if clock.monotonic() >= deadline:
                 raise refused
@@ -138,13 +141,15 @@ def _try(
     return refused
 
 
-def _unwanted(home: Path, clock: Clock, lease: str) -> GaplessError | None:
-    """The refusal while deploys are on hold by somebody without that `lease`, or visitors wait."""
+def _unwanted(home: Path, clock: Clock, lease: str, lets: Callable[[Unconfirmed], bool]) -> GaplessError | None:
+    """The refusal while deploys are on hold by somebody without that `lease`, visitors wait, or a release does."""
     if not lease and (found := hold(home, clock)):
         return refused_by(home, found)
     if paused := pause.lasting(Home(home)):
         hint = "`gapless resume` ends the pause; or pass --lock-wait 10m"
         return _busy(home, f"the app is paused {paused}", hint)
+    if (record := unconfirmed.read(home)) and not lets(record):
+        return unconfirmed.refused(home, record)
     return None
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gapless.errors import GaplessError
-from gapless.release import recovery
+from gapless.release import recovery, unconfirmed
 from gapless.release.attempt import Target
 from gapless.release.hold import BUSY
 from gapless.release.holding import me
@@ -112,6 +112,8 @@ def _begin(target: Target, at_most: float) -> Paused:
     with _locked(target, "pause", 0.0) as lock:
         if found := pauses.lasting(target.home):
             return Paused(target, found, new=False)
+        if waits := unconfirmed.read(target.home.root):
+            raise unconfirmed.refused(target.home.root, waits)
         recovery.restore(target)
         engine.repair(target.manager)
         live = _only(target)

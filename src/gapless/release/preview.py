@@ -101,12 +101,16 @@ def _switch(release: str, current: str | None, timeout: float, watch: Watch | No
     if watch is None:
         return [*plan, f"Make {release} the current release instead of {current}, which then drains."]
     causes = ["it restarts", "its check fails", *([watch.monitor.promise] if watch.monitor else [])]
-    return [
+    plan = [
         *(["Probe the app for a second, and go on with that to the end."] if watch.monitor else []),
         *plan,
         f"Make {release} the current release instead of {current}, which then stands by for {watch.seconds:g} s.",
         f"Turn back to {current} if {', '.join(causes[:-1])} or {causes[-1]}; otherwise {current} then drains.",
     ]
+    if watch.confirm is not None:
+        plan[-1] = plan[-1].partition("; otherwise")[0] + "."
+        plan.append(f"Turn back also if no `gapless confirm` comes within {watch.confirm:g} s; then {current} drains.")
+    return plan
 
 
 def _tell(config: Config) -> list[str]:

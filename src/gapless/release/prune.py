@@ -7,6 +7,7 @@ from collections.abc import Collection
 from functools import partial
 
 from gapless.errors import GaplessError
+from gapless.release import unconfirmed
 from gapless.release.attempt import Target
 from gapless.release.ledger import Ledger
 
@@ -22,6 +23,8 @@ def remove_old(target: Target, keep: int, but: str = "") -> list[str]:
     store, ledger, manager = target.store, target.ledger, target.manager
     gone, failed = [], []
     current, in_use = manager.current(), {*manager.in_use(), but}
+    if waits := unconfirmed.read(target.home.root):
+        in_use |= {waits.release, waits.previous}
     old = superfluous(ledger, store.names(), current, in_use, keep)
     for release in [*old, *(one for one in store.traces() if one not in {current, *in_use})]:
         try:

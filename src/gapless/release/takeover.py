@@ -11,11 +11,13 @@ from gapless import timeouts
 from gapless.config.settings import Config
 from gapless.errors import GaplessError, in_words
 from gapless.linux.files import tail
+from gapless.release import unconfirmed
 from gapless.release.assets import Assets
 from gapless.release.attempt import Attempt, Target
 from gapless.release.ledger import SWITCH, TURN_BACK
 from gapless.release.lock import DeployLock
-from gapless.release.watch import WATCH, TurnBackError, Watch, monitored, must_be_well, observe
+from gapless.release.unconfirmed import Unconfirmed
+from gapless.release.watch import WATCH, Monitor, TurnBackError, Watch, monitored, must_be_well, observe
 from gapless.switch import engine
 from gapless.switch.job import of_sealed
 from gapless.switch.symptoms import of_sandbox
@@ -56,7 +58,21 @@ def switch_over(target: Target, attempt: Attempt, config: Config, lock: DeployLo
     switchover = engine.Switchover(
         target.manager, attempt.release, timeout, moved, keep=watch is not None, known=attempt.previous
     )
-    _commit(target, attempt, switchover)
+    if watch and watch.confirm is not None and attempt.previous:
+        who, since = attempt.who, target.clock.now()
+        record = Unconfirmed(
+            release=attempt.release, previous=attempt.previous, attempt=attempt.id, who=who, since=since
+        )
+    else:
+        record = None
+    try:
+        if record:  # before the commit: whoever is killed right after it confirms nothing
+            unconfirmed.write(target, record)
+        _commit(target, attempt, switchover)
+    except BaseException:
+        if record and not attempt.committed:
+            unconfirmed.forget(target)
+        raise
     if watch and switchover.state is engine.Step.WATCHING:
         _try(target, attempt, switchover, config, lock, watch)
 
@@ -88,13 +104,22 @@ def _try(
     proven = switchover.instance
     assert proven is not None  # noqa: S101 -- for mypy: it is WATCHING
     try:
-        with attempt.phase(WATCH):
-            observe(target, watch, proven, config.check, lock)
-        switchover.settle()
+        if watch.seconds or watch.monitor:
+            with attempt.phase(WATCH):
+                observe(target, watch, proven, config.check, lock)
+        if watch.confirm is None:
+            switchover.settle()
+        elif record := unconfirmed.read(target.home.root):
+            record = record.lasting(watch.confirm, target.clock)
+            unconfirmed.write(target, record)
+            attempt.confirm_by = record.until
     except TurnBackError as unfit:
-        _turn_back(target, attempt, switchover, watch, unfit.cause)
+        turn_back(target, attempt, switchover, unfit.cause, watch.monitor)
     except BaseException as error:
         said = "" if isinstance(error, KeyboardInterrupt) else f": {in_words(error)}"
+        if watch.confirm is not None:
+            target.observer.warning(f"nobody can confirm {attempt.release} now, so it does not stay{said}")
+            raise
         target.observer.warning(f"{attempt.release} is live and stays so, but its watch was cut short{said}")
         with contextlib.suppress(GaplessError):  # the manager cannot be reached: the next command repairs
             engine.repair(target.manager)
@@ -102,19 +127,27 @@ def _try(
             raise
 
 
-def _turn_back(target: Target, attempt: Attempt, switchover: engine.Switchover, watch: Watch, cause: str) -> NoReturn:
+def turn_back(
+    target: Target, attempt: Attempt, switchover: engine.Switchover, cause: str, monitor: Monitor | None = None
+) -> NoReturn:
+    """Make the previous release the current one again, from WATCHING; nothing waits to be confirmed then.
+
+    Raises GaplessError, which says why, and what serves.
+    """
     details, hint = tail(target.store.log(attempt.release)), f"all its output: `gapless logs {attempt.release}`"
-    if watch.monitor:
-        watch.monitor.enter(TURN_BACK, switches=True)
+    if monitor:
+        monitor.enter(TURN_BACK, switches=True)
         hint += f"; the proof: {target.store.report(attempt.release)}"
     with attempt.phase(TURN_BACK):
         previous = attempt.previous or ""
         timeout = target.home.config(previous).check.timeout + timeouts.DEPLOYER
-        if not switchover.turn_back(timeout):
+        turned = switchover.turn_back(timeout)
+        unconfirmed.forget(target)
+        if not turned:
             cause += f"; {previous} could not serve again ({switchover.cause}), so {attempt.release} goes on serving"
             raise GaplessError("turn back from", attempt.release, cause, hint, details=details)
     settle_assets(target)
-    if watch.monitor:
+    if monitor:
         target.clock.sleep(AFTER)
     raise GaplessError("keep", attempt.release, f"{cause}; {previous} serves again", hint, details=details)
 

@@ -54,10 +54,14 @@ class Monitor(Protocol):
 
 @dataclass(frozen=True)
 class Watch:
-    """How a release is watched once it is committed: for `seconds`, and by `monitor` from before the switchover on."""
+    """How a release is watched once it is committed: for `seconds`, and by `monitor` from before the switchover on.
+
+    Within `confirm` seconds after that somebody is to confirm it; None: nobody need.
+    """
 
     seconds: float
     monitor: Monitor | None = None
+    confirm: float | None = None
 
 
 class TurnBackError(GaplessError):

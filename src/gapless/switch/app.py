@@ -14,7 +14,7 @@ from gapless.environment import Inherited
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.switch.job import Jobs
-from gapless.switch.manager import Companion, Instance, Manager
+from gapless.switch.manager import Companion, Guard, Instance, Manager
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,10 @@ class App(Protocol):
     @property
     def jobs(self) -> Jobs | None:
         """Who builds and migrates; None where the deployer does it."""
+
+    @property
+    def guard(self) -> Guard | None:
+        """Who turns back from a release that nobody confirms; None where nobody does."""
 
     def inherited(self) -> Inherited:
         """What a deployer's builds and migrations have from the manager, as the app has it."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 from gapless.errors import GaplessError
 from gapless.linux.disk import refusal
@@ -75,6 +76,13 @@ class Switchover:
     log: tuple[str, ...] = field(default=(), init=False)  # a failed candidate's last lines
     instance: Instance | None = field(default=None, init=False)  # of `release`, as it was proven
     previous: str | None = field(default=None, init=False)
+
+    @classmethod
+    def watching(cls, manager: Manager, release: str, previous: str) -> Self:
+        """One that another process left in WATCHING: `release` is current, and `previous` may stand by."""
+        left = cls(manager, release, 0.0, keep=True, known=release)
+        left.previous, left.state = previous, Step.WATCHING
+        return left
 
     def run(self) -> Outcome:
         """Switch to `release` and return how that ended; `cause` then says why it failed.

@@ -79,6 +79,16 @@ class Companion:
     trouble: str
 
 
+class Guard(Protocol):
+    """Has somebody turn back from a release that nobody confirms, whoever deployed it being dead, and after a boot."""
+
+    def begin(self) -> None:
+        """From now on. Raises GaplessError."""
+
+    def end(self) -> None:
+        """No more; a second time is no error. Raises GaplessError."""
+
+
 class Manager(Protocol):
     """Holds the sockets and runs instances. Contract (tests/contract runs it on every manager):
 

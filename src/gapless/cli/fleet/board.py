@@ -13,6 +13,7 @@ import click
 from gapless.cli.output import Output, in_a_line
 from gapless.errors import GaplessError
 from gapless.fleet.parts import Part, State
+from gapless.fleet.rollout import BUSY
 from gapless.span import show
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 COLOURS = {
-    **dict.fromkeys((State.DEPLOYED, State.ROLLED_BACK, State.STANDING_BY), "green"),
+    **dict.fromkeys((State.DEPLOYED, State.ROLLED_BACK, State.PROVEN), "green"),
     **dict.fromkeys((State.FAILED, State.UNREACHABLE), "red"),
     **dict.fromkeys((State.TURNED_BACK, State.TURNING_BACK), "yellow"),
 }
@@ -110,7 +111,7 @@ def answer(
     document: Mapping[str, object],
     lines: Sequence[str],
     parts: Sequence[Part],
-    last: GaplessError | None,
+    last: GaplessError | None = None,
 ) -> None:
     """Answer for all hosts; where not all is well, with the errors of hosts and the `last`, which ends the command."""
     if output.json:
@@ -125,3 +126,22 @@ def answer(
                 output.error(error)
     if last:
         click.get_current_context().exit(last.status)
+
+
+def refused(verb: str, name: str, parts: Sequence[Part], wanted: State) -> GaplessError | None:
+    """What ends a command that was to bring every host to `wanted`; None where each came to it."""
+    if not (bad := [part for part in parts if part.state is not wanted]):
+        return None
+    by_state = dict[State, list[str]]()
+    for part in bad:
+        by_state.setdefault(part.state, []).append(part.host.name)
+    cause = "; ".join(f"{', '.join(names)}: {state}" for state, names in by_state.items())
+    hint = "`gapless status` shows what each host has; the next `gapless deploy` brings all to one release"
+    busy = any(part.error and part.error.status == BUSY for part in bad)
+    return GaplessError(verb, f"{name} on all hosts", cause, hint, status=BUSY if busy else 1)
+
+
+def outcome(parts: Sequence[Part], wanted: State) -> str:
+    """How that ended, in a word for documents."""
+    there = sum(part.state is wanted for part in parts)
+    return wanted if there == len(parts) else "incomplete" if there else "failed"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-from gapless.cli.fleet.board import Board, answer, told
+from gapless.cli.fleet.board import Board, answer, outcome, refused, told
 from gapless.cli.fleet.choice import words
 from gapless.cli.options import Project, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.config import FILE
-from gapless.errors import GaplessError
-from gapless.fleet import deploy
-from gapless.fleet.parts import Fleet, Part, State
+from gapless.fleet.deploy import deploy
+from gapless.fleet.parts import Fleet, State
 from gapless.linux.disk import refusal
 from gapless.release import artifact
 from gapless.release.holding import me
@@ -29,15 +27,15 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
     with tempfile.TemporaryDirectory(prefix="gapless-deploy-") as folder:
         packed = Path(folder, "artifact")
         head = pack(output, project, source, packed)
-        rollout = deploy.Rollout(fleet, packed, options, board, me(), f"{head.short} ({head.id[:12]})")
+        rollout = deploy(fleet, packed, f"{head.short} ({head.id[:12]})", me(), options, board)
         with board.shown(rollout.parts):
             rollout.run()
     parts = rollout.parts
-    last = _refused(fleet, parts)
     here = sum(part.state is State.DEPLOYED for part in parts)
-    outcome = "deployed" if here == len(parts) else "incomplete" if here else "failed"
-    document = {"id": head.id, "outcome": outcome, "hosts": [told(part, board.seconds(part)) for part in parts]}
-    answer(output, document, [f"{here} of {len(parts)} hosts have the release."] if here else [], parts, last)
+    hosts = [told(part, board.seconds(part)) for part in parts]
+    document = {"id": head.id, "outcome": outcome(parts, State.DEPLOYED), "hosts": hosts}
+    lines = [f"{here} of {len(parts)} hosts have the release."] if here else []
+    answer(output, document, lines, parts, refused("deploy", project.config.name, parts, State.DEPLOYED))
 
 
 def pack(output: Output, project: Project, source: str | None, to: Path, settings: Path | None = None) -> artifact.Head:
@@ -54,17 +52,3 @@ def pack(output: Output, project: Project, source: str | None, to: Path, setting
         except OSError as error:
             raise refusal("write", "the artifact", error) from error
         return packed.head
-
-
-def _refused(fleet: Fleet, parts: Sequence[Part]) -> GaplessError | None:
-    """What ends a deploy that not every host has; None where each has."""
-    if not (bad := [part for part in parts if part.state is not State.DEPLOYED]):
-        return None
-    by_state = dict[State, list[str]]()
-    for part in bad:
-        by_state.setdefault(part.state, []).append(part.host.name)
-    cause = "; ".join(f"{', '.join(names)}: {state}" for state, names in by_state.items())
-    hint = "`gapless status` shows which release each host has; the next `gapless deploy` brings all to one"
-    busy = any(part.error and part.error.status == deploy.BUSY for part in bad)
-    status = deploy.BUSY if busy else 1
-    return GaplessError("deploy", f"{fleet.config.name} to all hosts", cause, hint, status=status)

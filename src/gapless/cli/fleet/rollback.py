@@ -6,14 +6,14 @@ import sys
 
 import click
 
-from gapless.cli.fleet.board import Board, answer, told
+from gapless.cli.fleet.board import Board, answer, outcome, refused, told
 from gapless.cli.fleet.choice import words
 from gapless.cli.options import stop_like_ctrl_c
 from gapless.cli.output import Output
-from gapless.errors import GaplessError
 from gapless.fleet.asking import ask
 from gapless.fleet.parts import Fleet, Part, State
 from gapless.fleet.rollback import roll_back, target
+from gapless.release.holding import me
 
 
 def rollback_on(output: Output, fleet: Fleet, release: str | None, *, dry_run: bool, yes: bool) -> None:
@@ -25,28 +25,18 @@ def rollback_on(output: Output, fleet: Fleet, release: str | None, *, dry_run: b
     to = target(fleet.config.name, found, release) if found else {}
     plan = [f"Have {host.name} go back to {one}." for host, one in to.items()]
     if dry_run:
-        answer(output, {"plan": plan}, plan, lost, _refused(fleet, lost))
+        answer(output, {"plan": plan}, plan, lost, refused("roll back", fleet.config.name, lost, State.ROLLED_BACK))
         return
     if not yes and not output.json and sys.stdin.isatty():
         click.confirm("\n".join([*plan, "Do that?"]), default=True, abort=True)
     stop_like_ctrl_c()
     if there:
+        options = words("watch", "prove", "prove_url", "max_latency", "lock_wait")
         with board.shown(there):
-            roll_back(fleet, there, to, words("watch", "prove", "prove_url", "max_latency", "lock_wait"), board)
+            roll_back(fleet, there, to, me(), options, board).run()
     parts = [*there, *lost]
     back = sum(part.state is State.ROLLED_BACK for part in parts)
-    outcome = "rolled back" if back == len(parts) else "incomplete" if back else "failed"
-    document = {"outcome": outcome, "hosts": [told(part, board.seconds(part)) for part in parts]}
+    hosts = [told(part, board.seconds(part)) for part in parts]
+    document = {"outcome": outcome(parts, State.ROLLED_BACK), "hosts": hosts}
     lines = [f"{back} of {len(parts)} hosts have gone back."] if back else []
-    answer(
-        output, document, lines, parts, _refused(fleet, [one for one in parts if one.state is not State.ROLLED_BACK])
-    )
-
-
-def _refused(fleet: Fleet, bad: list[Part]) -> GaplessError | None:
-    """What ends a rollback that not every host took part in; None where each did."""
-    if not bad:
-        return None
-    cause = "; ".join(f"{part.host.name}: {part.state}" for part in bad)
-    hint = "`gapless status` shows which release each host has; repeat this when all can be reached"
-    return GaplessError("roll back", f"{fleet.config.name} on all hosts", cause, hint)
+    answer(output, document, lines, parts, refused("roll back", fleet.config.name, parts, State.ROLLED_BACK))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
+
 from gapless.cli.fleet.board import Board, answer, parts_of
 from gapless.cli.output import Output
-from gapless.errors import GaplessError
 from gapless.fleet.asking import ask
 from gapless.fleet.parts import Fleet, Part
 
@@ -35,12 +36,9 @@ def status_of(output: Output, fleet: Fleet) -> None:
     )
     if len(ids) > 1:
         lines.append("The hosts do not have one release: the next `gapless deploy` brings all to one.")
-    silent = [part.host.name for part, status in seen if not status or not _live(status)]
-    last = None
-    if silent:
-        hint = "`gapless doctor` on it checks that host, `gapless logs` shows what its release says"
-        last = GaplessError("see", f"a release that serves on {', '.join(silent)}", "there is none", hint)
-    answer(output, document, lines, parts, last)
+    answer(output, document, lines, parts)
+    if not all(status and _live(status) for _, status in seen):
+        click.get_current_context().exit(1)
 
 
 def _row(part: Part, status: dict[str, Any] | None) -> tuple[str, ...]:
@@ -63,6 +61,8 @@ def _note(status: dict[str, Any]) -> str:
     notes = []
     if paused := status["paused"]:
         notes.append(f"paused by {paused['who']}")
+    if waits := status["unconfirmed"]:
+        notes.append(f"{waits['release']} waits to be confirmed, else {waits['previous']} serves again")
     if holder := status["locked_by"]:
         notes.append(f"locked by {holder['who']}: {holder['why']}")
     last = status["last"]

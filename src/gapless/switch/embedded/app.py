@@ -48,6 +48,11 @@ class EmbeddedApp:
         """Nobody: commands are processes of the deployer."""
         return None
 
+    @property
+    def guard(self) -> None:
+        """Nobody: who is killed with the supervisor, or by the power, would turn back from nothing."""
+        return None
+
     def inherited(self) -> Inherited:
         """What the supervisor was started with; ours where none runs."""
         with contextlib.suppress(UnreachableError, OSError):

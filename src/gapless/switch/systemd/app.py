@@ -14,6 +14,7 @@ from gapless.errors import GaplessError
 from gapless.linux.files import tail
 from gapless.switch.app import Lines, Look, Unneeded
 from gapless.switch.systemd import journal, litestream, units
+from gapless.switch.systemd.guard import SystemdGuard
 from gapless.switch.systemd.home import SystemdHome
 from gapless.switch.systemd.jobs import SystemdJobs
 from gapless.switch.systemd.manager import SystemdManager
@@ -36,6 +37,11 @@ class SystemdApp:
     def jobs(self) -> SystemdJobs:
         """Who builds and migrates, in units."""
         return SystemdJobs(self.home)
+
+    @property
+    def guard(self) -> SystemdGuard:
+        """A unit that turns back."""
+        return SystemdGuard(self.home)
 
     def inherited(self) -> Inherited:
         """What we have: units have from systemd what that has."""

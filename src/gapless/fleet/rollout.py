@@ -1,0 +1,185 @@
+"""Many hosts change to a release together: wave after wave, and where too many cannot, all go back.
+
+No host keeps it before all have it: the releases that were there stand by meanwhile. A host turns itself back where it
+hears nothing more from us, so it does not matter when we die, or are cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gapless.fleet.hosts import Host
+from gapless.fleet.orders import Step, give
+from gapless.fleet.parts import Fleet, Observer, Part, State
+from gapless.fleet.play import Order, Play
+
+BUSY = 75  # the status of who is refused because others deploy
+LEASE = 600.0  # seconds for which hosts are kept for us without a word from us, at least
+AGAIN = 20.0  # seconds for which a host that has the release is tried anew
+
+
+@dataclass(frozen=True)
+class Change:
+    """What hosts are to change to: `verb` and `name` are what others read of it, `by` is who does it.
+
+    `order` is the command that does it on a host, given the options of a rollout; `migrate` comes before, on one host.
+    """
+
+    verb: str
+    name: str
+    by: str
+    order: Callable[[Part, Sequence[str]], Order]
+    doing: State
+    done: State
+    migrate: Callable[[Part, Sequence[str]], Order] | None = None
+
+
+class Rollout:
+    """A change of all hosts, which are in `waves`."""
+
+    def __init__(self, fleet: Fleet, waves: Sequence[Sequence[Part]], change: Change, observer: Observer) -> None:
+        self._fleet = fleet
+        self._waves = waves
+        self._change = change
+        self._observer = observer
+        self.parts = [part for wave in waves for part in wave]
+        self._several = len(self.parts) > 1
+
+    def run(self) -> None:
+        """Change wave after wave; more failures than are allowed, or an interruption, have all go back.
+
+        Raises GaplessError or KeyboardInterrupt, when that is done.
+        """
+        try:
+            with Play(self._rounds()) as play:
+                all_have_it = self._begin(play) and self._all_have_it(play)
+                if all_have_it:
+                    self._keep(play)
+        except BaseException:
+            self._turn_back()
+            raise
+        if not all_have_it:
+            self._turn_back()
+
+    def _rounds(self) -> list[list[Host]]:
+        """Who may get orders in each round; `run` has the same ones."""
+        hosts = [part.host for part in self.parts]
+        begin = [hosts[:1], hosts[1:]] if self._several else []
+        migrated = [hosts] if self._change.migrate else []
+        return [*begin, *migrated, *([part.host for part in wave] for wave in self._waves), hosts]
+
+    def _begin(self, play: Play) -> bool:
+        """Have nobody else deploy on any host. The first host is asked first: of two who begin, one gets all.
+
+        Then have the first that is there migrate the database, where all share one.
+        """
+        change, seconds = self._change, max(LEASE, self._fleet.config.fleet.stand_by)
+        why = f"{change.verb} of {change.name}"
+        argv = self._fleet.argv("lock acquire", "--why", why, "--for", f"{seconds:g}", "--by", change.by)
+        for some in (self.parts[:1], self.parts[1:]) if self._several else ():
+            give(play, [(part, [Step(Order(argv), State.ASKED, _leased)]) for part in some], self._observer)
+            if self._failed() or any(part.error and part.error.status == BUSY for part in some):
+                return False
+        if not (there := _there(self.parts)):
+            return False
+        if not change.migrate:
+            return True
+        order = change.migrate(there[0], there[0].held)
+        give(play, [(there[0], [Step(order, State.MIGRATING, _waits)])], self._observer)
+        return there[0].error is None
+
+    def _all_have_it(self, play: Play) -> bool:
+        """Have each host reached anew as soon as it has changed: what was there before then stands by for longer."""
+        fleet = self._fleet.config.fleet
+        more = ["--stand-by", f"{fleet.stand_by:g}"] if self._several else []
+        for wave in self._waves:
+            steps = list[tuple[Part, list[Step]]]()
+            for part in _there(wave):
+                change = self._change.order(part, ["--confirm", f"{fleet.confirm:g}", *part.held])
+                reach = Order(self._fleet.argv("confirm", *more, *part.held), patience=fleet.confirm / 2)
+                done = _reached if self._several else self._confirmed
+                steps.append((part, [Step(change, self._change.doing, _changed), Step(reach, State.CONFIRMING, done)]))
+            give(play, steps, self._observer)
+            if self._failed():
+                return False
+        return any(part.state in (State.PROVEN, self._change.done) for part in self.parts)
+
+    def _keep(self, play: Play) -> None:
+        """Have all hosts keep what they have; from here on nobody goes back, whatever comes."""
+        try:
+            self._decide(play)
+        except BaseException:
+            with Play([[part.host for part in self.parts]]) as again:
+                self._decide(again)
+            raise
+
+    def _decide(self, play: Play) -> None:
+        steps = list[tuple[Part, list[Step]]]()
+        for part in self.parts:
+            release = self._release(part)
+            if part.state in (State.PROVEN, State.KEEPING):
+                argv = self._fleet.argv("confirm", str(part.release), *part.held)
+                order = Order(argv, patience=AGAIN, afterwards=release.argv)
+                steps.append((part, [Step(order, State.KEEPING, self._confirmed)]))
+            elif part.lease:
+                steps.append((part, [Step(release)]))
+        if steps:
+            give(play, steps, self._observer)
+
+    def _failed(self) -> bool:
+        """Whether too many cannot take it: also who is not reached any more, but not who never was."""
+        bad = [part for part in self.parts if part.state is State.FAILED or (part.error and part.lease)]
+        return len(bad) > self._fleet.config.hosts.max_failures
+
+    def _release(self, part: Part) -> Order:
+        """Let others deploy there again."""
+        return Order(self._fleet.argv("lock release", *part.held), patience=AGAIN)
+
+    def _turn_back(self) -> None:
+        """Have the hosts that have it serve what they served before; what has not begun, never does."""
+        steps = list[tuple[Part, list[Step]]]()
+        for part in self.parts:
+            release = self._release(part)
+            if part.previous and part.release and part.state is not self._change.done:
+                back = self._fleet.argv("rollback", part.previous, "--yes", *part.held)
+                order = Order(back, patience=AGAIN, afterwards=release.argv if part.lease else ())
+                steps.append((part, [Step(order, State.TURNING_BACK, _turned_back)]))
+            elif part.lease:
+                steps.append((part, [Step(release)]))
+            if part.state in (State.WAITING, State.ASKED, State.MIGRATING) or part.state is self._change.doing:
+                begun = part.state is self._change.doing
+                part.state = State.INTERRUPTED if begun else State.SPARED
+                self._observer.changed(part)
+        if steps:
+            with Play([[part.host for part, _ in steps]]) as play:
+                give(play, steps, self._observer)
+
+    def _confirmed(self, part: Part, _document: dict[str, Any]) -> None:
+        part.state = self._change.done
+
+
+def _there(parts: Sequence[Part]) -> list[Part]:
+    """Those that nothing has gone wrong with."""
+    return [part for part in parts if part.error is None]
+
+
+def _leased(part: Part, document: dict[str, Any]) -> None:
+    part.lease, part.state = document["token"], State.WAITING
+
+
+def _waits(part: Part, _document: dict[str, Any]) -> None:
+    part.state = State.WAITING
+
+
+def _changed(part: Part, document: dict[str, Any]) -> None:
+    part.release, part.previous = document["release"], document["previous"]
+
+
+def _reached(part: Part, _document: dict[str, Any]) -> None:
+    part.state = State.PROVEN
+
+
+def _turned_back(part: Part, document: dict[str, Any]) -> None:
+    part.state, part.release = State.TURNED_BACK, document["release"]
