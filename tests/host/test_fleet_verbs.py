@@ -50,15 +50,24 @@ def fleet(host: Host, tmp_path_factory: pytest.TempPathFactory, up: str) -> Iter
             assert shop.left() == ""
 
 
-def test_bare_hosts_become_some_that_answer(fleet: Fleet, up: str) -> None:
-    """One command brings gapless, the app's settings and the first release; again it changes nothing, and says so."""
+def test_bare_hosts_become_some_that_answer(fleet: Fleet) -> None:
+    """One command brings gapless, the app's settings and the first release, and says so."""
     assert fleet.texts() == {"web1": "one", "web2": "one"}
     for name, shop in fleet.shops.items():
         assert f"{name} is up" in fleet.said
         assert shop.host.run("readlink", "/usr/local/bin/gapless").stdout.startswith("/opt/gapless/")
-    document = fleet.laptop.json(f"{up} --json")
-    assert document["outcome"] == "up"
-    assert [(one["prepared"], one["changed"], one["deployed"]) for one in document["hosts"]] == [([], [], None)] * 2
+
+
+def test_hosts_that_are_up_already(fleet: Fleet, up: str) -> None:
+    """Invariant 7: nothing changes; a host that is not reached is named, and is for another time."""
+    laptop = fleet.laptop
+    with fleet.cut("web2"):
+        document = laptop.json(f"{up} --json", check=False)
+    first, second = document["hosts"]
+    assert (first["state"], first["prepared"], first["changed"], first["deployed"]) == ("up", [], [], None)
+    assert second["state"] == "unreachable"
+    assert "web2: unreachable" in document["error"]["cause"]
+    assert "already up" in laptop(f"{up} -H web2").stdout
 
 
 def test_logs_of_all_hosts(fleet: Fleet) -> None:
