@@ -20,7 +20,7 @@ def _of_hosts(output: Output, said: Sequence[Said]) -> Joined:
     found = [(entry, one.host.name) for one in said for entry in one.document["deploys"]]
     found.sort(key=lambda one: float(one[0]["when"]))
     lines = _lines(output, [(msgspec.convert(entry, Deploy), host) for entry, host in found])
-    return Joined({"deploys": [{"host": host, **entry} for entry, host in found]}, lines)
+    return Joined(lines, {"deploys": [{"host": host, **entry} for entry, host in found]}, told=True)
 
 
 @click.command()

@@ -30,8 +30,7 @@ def _of_hosts(output: Output, said: Sequence[Said]) -> Joined:
         found = msgspec.convert(one.document["findings"], list[Finding])
         shown = [line for each in _shown(output, found) for line in _lines(each)]
         lines += [f"{one.host.name}:", *(f"  {line}" for line in shown)] if shown else []
-    hosts = [{"host": one.host.name, **one.document} for one in said]
-    return Joined({"healthy": healthy, "hosts": hosts}, lines, 0 if healthy else 1)
+    return Joined(lines, {"healthy": healthy}, 0 if healthy else 1)
 
 
 @click.command()

@@ -25,20 +25,15 @@ def _on_hosts(output: Output, fleet: Fleet) -> None:
     release = ["--release", params["release"]] if params["release"] else []
     argv = ("gapless", "exec", *release, *fleet.meant, "--", *params["argv"])
     found = ask_once(dict.fromkeys(fleet.hosts, argv))
-    said = [Said(host, {}, unreachable(host, answer)) for host, answer in found.items()]
-    reached = {host: answer for host, answer in found.items() if not answer.unreachable}
-    named = before(fleet.hosts)
-    lines = list[str]()
-    for host, answer in reached.items():
+    said, lines, named = list[Said](), list[str](), before(fleet.hosts)
+    for host, answer in found.items():
+        wrote = {"status": answer.status, "output": answer.said, "errors": answer.errors}
+        error = unreachable(host, answer)
+        said.append(Said(host, {} if error else wrote, error))
         lines += [named(host, line) for line in answer.said.splitlines()]
         for line in () if output.json else answer.errors.splitlines():
             output.pass_on(named(host, line), err=True)
-    hosts = [
-        {"host": host.name, "status": answer.status, "output": answer.said, "errors": answer.errors}
-        for host, answer in reached.items()
-    ]
-    status = max((answer.status for answer in reached.values()), default=0)
-    tell(output, said, Joined({"hosts": hosts}, lines, status))
+    tell(output, said, Joined(lines, status=max(answer.status for answer in found.values())))
 
 
 @click.command(context_settings={"allow_interspersed_args": False})

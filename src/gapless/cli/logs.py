@@ -24,7 +24,7 @@ MOST = 10_000  # lines: all of them are in memory, and an app may have written m
 
 def _of_hosts(_output: Output, said: Sequence[Said]) -> Joined:
     lines = by_host(((one.host, line) for one in said for line in one.document["lines"]), [one.host for one in said])
-    return Joined({"hosts": [{"host": one.host.name, **one.document} for one in said]}, lines)
+    return Joined(lines)
 
 
 def _on_hosts(output: Output, fleet: Fleet) -> None:

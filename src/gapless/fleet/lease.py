@@ -10,6 +10,8 @@ from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Fleet
 from gapless.fleet.play import Play
 
+GIVEN_BACK = {"locked": False, "changed": False, "token": None, "until": None}
+
 
 def acquire(fleet: Fleet, options: Sequence[str]) -> list[Said]:
     """Have every host take a lease with `options` of `gapless lock acquire`, or none.
@@ -26,7 +28,7 @@ def acquire(fleet: Fleet, options: Sequence[str]) -> list[Said]:
         taken = {one.host: str(one.document["token"]) for one in said if not one.error}
         vain = {} if len(taken) == len(fleet.hosts) else taken
         ask(play, {host: release(fleet, token) for host, token in vain.items()})
-    return said
+    return [Said(one.host, GIVEN_BACK, None, one.warnings) if one.host in vain else one for one in said]
 
 
 def release(fleet: Fleet, token: str) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -29,11 +29,15 @@ OURS = {"project", "json", "quiet", "verbose", "destination", "hosts", "yes"}  #
 
 @dataclass(frozen=True)
 class Joined:
-    """What all hosts said that answered, as a document and as lines; `status` is that of the command."""
+    """What all hosts said that answered, as lines, and what a document has of all together; `status` is the command's.
 
-    document: Mapping[str, object]
+    What each said is in the document, too, unless it is `told` already.
+    """
+
     lines: Sequence[str]
+    document: Mapping[str, object] = field(default_factory=dict)
     status: int = 0
+    told: bool = False
 
 
 Join = Callable[[Output, Sequence[Said]], Joined]
@@ -98,8 +102,15 @@ def words(*left_out: str) -> list[str]:
 
 def tell(output: Output, said: Sequence[Said], joined: Joined) -> None:
     """Answer for all hosts; those that did not answer are named, and why. Ends the command where not all is well."""
-    document = {**joined.document, "failed": [failed(one) for one in said if one.error]}
-    output.result(document, *joined.lines)
+    hosts = [
+        {
+            "host": one.host.name,
+            **({} if joined.told else one.document),
+            "error": parts_of(one.error) if one.error else None,
+        }
+        for one in said
+    ]
+    output.result({**joined.document, "hosts": hosts}, *joined.lines)
     for one in said:
         for warning in one.warnings:
             output.warn(f"{one.host.name}: {warning}")
@@ -107,11 +118,6 @@ def tell(output: Output, said: Sequence[Said], joined: Joined) -> None:
             output.error(one.error)
     if status := max(joined.status, worst(one.error for one in said)):
         click.get_current_context().exit(status)
-
-
-def failed(one: Said) -> dict[str, object]:
-    """A host that gave no answer, as a document."""
-    return {"host": one.host.name, "error": parts_of(one.error) if one.error else None}
 
 
 def by_host(lines: Iterable[tuple[Host, str]], hosts: Sequence[Host]) -> list[str]:
