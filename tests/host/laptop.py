@@ -94,7 +94,7 @@ class Laptop:
     def commit(self, text: str, boot: float = 0.0, more: str = "") -> None:
         """The next release: it takes `boot` seconds to load, runs `more` then, and ends its answers with `text`."""
         (self.checkout / "app.py").write_text(APP.format(boot=boot, more=more, text=text))
-        git = f"git -c user.name=a -c user.email=a@example.com commit -qm {shlex.quote(text)}"
+        git = f"git -c user.name=a -c user.email=a@example.com commit --allow-empty -qm {shlex.quote(text)}"
         self(f"git init -q; git add --all; {git}")
 
     def id(self) -> str:

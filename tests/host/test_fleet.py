@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -14,9 +17,10 @@ from tests.host.host import Host
 from tests.host.lan import Lan
 from tests.host.laptop import Laptop
 from tests.host.life import CONFIG, Shop
-from tests.support import figure
+from tests.support import figure, wait_until
 
 THERE = "/etc/gapless/shop"
+MIGRATED = "/srv/shop/shared/migrated"
 HOSTS = """
 [hosts]
 web = ["web1", "root@web2"]
@@ -47,6 +51,30 @@ class Fleet:
     def texts(self) -> dict[str, str]:
         """What each host's app answers, less its release and process."""
         return {name: " ".join(shop.get().split()[2:]) for name, shop in self.shops.items()}
+
+    @contextmanager
+    def deploying(self, hosts: str = "") -> Iterator[subprocess.Popen[str]]:
+        """A deploy that takes its time to start a release on web1, at that moment; `hosts` are other settings of it."""
+        self.write(HOSTS + hosts)
+        self.laptop.commit("slow", boot=1)
+        with self.laptop.popen("gapless deploy --json") as command:
+
+            def begun() -> bool:
+                assert command.poll() is None, command.communicate()[0]
+                return self.unconfirmed("web1") is not None
+
+            wait_until(begun, 60, "a release that is to be confirmed")
+            yield command
+        self.write()
+
+    def unconfirmed(self, name: str) -> dict[str, Any] | None:
+        """What waits to be confirmed on a host."""
+        found = self.shops[name].host.run("cat", "/srv/shop/unconfirmed.json", check=False).stdout
+        return dict(json.loads(found)) if found else None
+
+    def decided(self) -> None:
+        """Wait until nothing waits to be confirmed."""
+        wait_until(lambda: not any(self.unconfirmed(name) for name in self.shops), 60, "a decision")
 
     @contextmanager
     def cut(self, name: str) -> Iterator[None]:
@@ -166,3 +194,54 @@ def test_all_hosts_go_back_to_one_release(fleet: Fleet) -> None:
     document = laptop.json("gapless rollback --json")
     assert [one["state"] for one in document["hosts"]] == ["rolled back", "rolled back"]
     assert fleet.texts() == before
+
+
+def test_a_caller_who_goes_away(fleet: Fleet) -> None:
+    """Invariant 5: Ctrl-C ends it for all hosts, each is named, and what has begun turns itself back."""
+    before = fleet.texts()
+    with fleet.deploying('[fleet]\nconfirm = "3s"') as command:
+        command.send_signal(signal.SIGINT)
+        document = json.loads(command.communicate()[0])
+    assert command.returncode == 130
+    assert [one["state"] for one in document["hosts"]] == ["interrupted", "spared"]
+    fleet.decided()
+    assert fleet.texts() == before
+    assert fleet.shops["web1"].status()["locked_by"] is None
+
+
+def test_a_caller_who_is_killed(fleet: Fleet) -> None:
+    """Invariant 5: nothing is confirmed in his name; the lease says whose it is, and can be ended."""
+    before = fleet.texts()
+    with fleet.deploying('[fleet]\nconfirm = "3s"') as command:
+        command.kill()
+        command.communicate()  # Ansible has ended, too: it has this pipe
+    fleet.decided()
+    assert fleet.texts() == before
+    for shop in fleet.shops.values():
+        assert "deploy of" in shop.status()["locked_by"]["why"]
+        shop("lock", "release", "--yes")
+
+
+def test_a_host_that_cuts_itself_off(fleet: Fleet) -> None:
+    """It cannot be reached anew after its switchover: it turns itself back, and no other host gets the release."""
+    before = fleet.texts()
+    with fleet.deploying('[fleet]\nconfirm = "4s"') as command, fleet.cut("web1"):
+        document = json.loads(command.communicate()[0])
+        fleet.decided()
+    assert command.returncode == 1
+    assert [one["state"] for one in document["hosts"]] == ["unreachable", "spared"]
+    assert fleet.texts() == before
+    wait_until(lambda: fleet.laptop("ssh web1 gapless lock release --yes -C " + THERE, check=False).returncode == 0)
+
+
+def test_one_database_is_migrated_once(fleet: Fleet) -> None:
+    """By the first host, before any other has the release; with "each" every host migrates for itself."""
+    for whose, counts in (("once", [1, 0]), ("each", [2, 1])):
+        migrate = 'release = { migrate = "echo now >> $GAPLESS_SHARED/migrated" }'
+        fleet.write(f'{HOSTS}[fleet]\nmigrate = "{whose}"\n', migrate)
+        fleet.laptop.commit(whose)
+        fleet.laptop("gapless deploy")
+        assert fleet.texts() == {"web1": whose, "web2": whose}
+        found = [shop.host.run("cat", MIGRATED, check=False).stdout for shop in fleet.shops.values()]
+        assert [len(one.split()) for one in found] == counts
+    fleet.write()

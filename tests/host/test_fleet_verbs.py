@@ -130,6 +130,13 @@ def test_a_lease_over_all_hosts(fleet: Fleet) -> None:
     document = laptop.json("gapless lock status --json")
     assert document["locked"]
     assert [one["holder"]["who"] for one in document["hosts"]] == ["ann@desk", "ann@desk"]
+    laptop.commit("in the lease")
+    refused = laptop("gapless deploy", check=False)
+    assert refused.returncode == 75
+    assert "the database moves" in refused.stderr
+    laptop(f"gapless deploy --lease {token}")
+    assert fleet.texts() == {"web1": "in the lease", "web2": "in the lease"}
+    assert laptop.json("gapless lock status --json")["locked"]
     laptop(f"gapless lock release --lease {token}")
     assert not laptop.json("gapless lock status --json")["locked"]
     fleet.shops["web2"]("lock", "acquire", "--why", "a disk is changed")

@@ -72,7 +72,7 @@ def command(
     A release that is turned back is a bad one: the previous one serves again, and the exit status is 1.
     """
     if source != "-" and (fleet := meant(project)):
-        deploy_to(output, fleet, project, source)
+        deploy_to(output, fleet, project, source, dry_run=dry_run)
         return
     project.take_over = take_over
     # A broken gapless.toml is refused before anything is made.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from gapless.fleet.hosts import Host
@@ -10,8 +11,10 @@ from gapless.fleet.parts import Fleet, Observer, Part, State
 from gapless.fleet.play import Order, Play
 
 
-def ask(fleet: Fleet, verb: str, *more: str, observer: Observer) -> tuple[list[Part], dict[Host, dict[str, Any]]]:
-    """What each host answers to a verb that changes nothing, with the parts of all hosts; an exit status of 1 is one.
+def ask(
+    fleet: Fleet, verb: str, *more: str, observer: Observer, sends: Path | None = None
+) -> tuple[list[Part], dict[Host, dict[str, Any]]]:
+    """What each host answers to a verb that changes nothing, with the parts of all hosts; it may get a file for that.
 
     Raises GaplessError where Ansible does not do its part.
     """
@@ -21,14 +24,7 @@ def ask(fleet: Fleet, verb: str, *more: str, observer: Observer) -> tuple[list[P
     def answered(part: Part, document: dict[str, Any]) -> None:
         found[part.host], part.state = document, State.ANSWERED
 
-    step = Step(Order(fleet.argv(verb, *more)), State.ASKED, answered)
+    step = Step(Order(fleet.argv(verb, *more), sends), State.ASKED, answered)
     with Play([fleet.hosts]) as play:
         give(play, [(part, [step]) for part in parts], observer)
     return parts, found
-
-
-class Unseen:
-    """An observer that nobody looks at."""
-
-    def changed(self, part: Part) -> None:
-        """Say nothing."""

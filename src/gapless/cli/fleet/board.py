@@ -13,7 +13,7 @@ import click
 from gapless.cli.output import Output, in_a_line
 from gapless.errors import GaplessError
 from gapless.fleet.parts import Part, State
-from gapless.fleet.rollout import BUSY
+from gapless.fleet.rollout import BUSY, Rollout
 from gapless.span import show
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ COLOURS = {
     **dict.fromkeys((State.FAILED, State.UNREACHABLE), "red"),
     **dict.fromkeys((State.TURNED_BACK, State.TURNING_BACK), "yellow"),
 }
-UNTOLD = {State.ASKED, State.WAITING, State.ANSWERED}  # but in the table: nothing has happened there yet
+UNTOLD = {State.ASKED, State.WAITING, State.ANSWERED, State.KEEPING}  # but in the table: nothing happens there
+WAITED = {State.DEPLOYED, State.ROLLED_BACK}  # for the other hosts, since it was proven itself
+INTERRUPTED = 130  # the status of a command that Ctrl-C ended
 HEADINGS = ("HOST", "WAVE", "STATE", "RELEASE", "TIME")
 
 
@@ -55,16 +57,26 @@ class Board:
         finally:
             self._live = None
 
+    def run(self, rollout: Rollout) -> bool:
+        """Show a rollout while it runs; returns whether it was interrupted. Raises GaplessError."""
+        with self.shown(rollout.parts):
+            try:
+                rollout.run()
+            except KeyboardInterrupt:
+                return True
+        return False
+
     def changed(self, part: Part) -> None:
         """Take down that a host has come further."""
         name, now = part.host.name, time.monotonic()
         if part.state in UNTOLD:
             return
-        since = self._since.setdefault(name, now)
-        self._took[name] = now - since
+        since = now if part.state is State.SPARED else self._since.setdefault(name, now)
+        if part.state not in (*WAITED, State.SPARED):
+            self._took[name] = now - since
         if self._live is None:
             release = f" {part.release}" if part.release else ""
-            took = "" if part.state.busy or now == since else f", {show(now - since)}"
+            took = "" if part.state.busy or now == since else f", {show(self._took.get(name, 0.0))}"
             self._output.say(in_a_line(f"{name}: {part.state}{release}{took}"))
 
     def seconds(self, part: Part) -> float | None:
@@ -128,7 +140,9 @@ def answer(
         click.get_current_context().exit(last.status)
 
 
-def refused(verb: str, name: str, parts: Sequence[Part], wanted: State) -> GaplessError | None:
+def refused(
+    verb: str, name: str, parts: Sequence[Part], wanted: State, *, interrupted: bool = False
+) -> GaplessError | None:
     """What ends a command that was to bring every host to `wanted`; None where each came to it."""
     if not (bad := [part for part in parts if part.state is not wanted]):
         return None
@@ -138,7 +152,9 @@ def refused(verb: str, name: str, parts: Sequence[Part], wanted: State) -> Gaple
     cause = "; ".join(f"{', '.join(names)}: {state}" for state, names in by_state.items())
     hint = "`gapless status` shows what each host has; the next `gapless deploy` brings all to one release"
     busy = any(part.error and part.error.status == BUSY for part in bad)
-    return GaplessError(verb, f"{name} on all hosts", cause, hint, status=BUSY if busy else 1)
+    cause = f"it was interrupted; {cause}" if interrupted else cause
+    status = INTERRUPTED if interrupted else BUSY if busy else 1
+    return GaplessError(verb, f"{name} on all hosts", cause, hint, status=status)
 
 
 def outcome(parts: Sequence[Part], wanted: State) -> str:

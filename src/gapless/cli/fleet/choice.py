@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from gapless.cli.options import Project
-from gapless.fleet import hosts
+from gapless.fleet import hosts, lease
 from gapless.fleet.parts import Fleet
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -43,12 +43,25 @@ def meant(project: Project) -> Fleet | None:
     return Fleet(project.config, hosts.chosen(project.config, wanted), project.destination)
 
 
-def words(*names: str) -> list[str]:
-    """The options of the command of these names, as they were given, for the same verb on a host."""
+def lent(fleet: Fleet) -> dict[hosts.Host, str]:
+    """The leases that --lease names, by host; none without it. Raises GaplessError."""
+    token: str = click.get_current_context().params["lease"]
+    return lease.tokens(fleet, token) if token else {}
+
+
+def words(*names: str, ours: Collection[str] = ()) -> list[str]:
+    """The options of the command of these names, as they were given, for the same verb on a host.
+
+    Any other is refused, but for those that are `ours` to heed. Raises UsageError.
+    """
     ctx = click.get_current_context()
     found = list[str]()
     for param in ctx.command.params:
-        if param.name in names and ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT:
-            value = ctx.params[param.name]
-            found += [param.opts[-1]] if isinstance(value, bool) else [param.opts[-1], f"{value}"]
+        given = ctx.get_parameter_source(str(param.name)) is not ParameterSource.DEFAULT
+        if not given or not param.expose_value or isinstance(param, click.Argument) or param.name in ours:
+            continue
+        if param.name not in names:
+            raise click.UsageError(f"{param.opts[-1]} is for one machine: say it there, and leave it out for hosts")
+        value = ctx.params[param.name]
+        found += [param.opts[-1]] if isinstance(value, bool) else [param.opts[-1], f"{value}"]
     return found

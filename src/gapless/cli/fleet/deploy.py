@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from gapless.cli.fleet.board import Board, answer, outcome, refused, told
-from gapless.cli.fleet.choice import words
+from gapless.cli.fleet.board import Board, answer, outcome, parts_of, refused, told
+from gapless.cli.fleet.choice import lent, words
 from gapless.cli.options import Project, stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.config import FILE
+from gapless.fleet.asking import ask
 from gapless.fleet.deploy import deploy
 from gapless.fleet.parts import Fleet, State
 from gapless.linux.disk import refusal
@@ -18,24 +20,46 @@ from gapless.release import artifact
 from gapless.release.holding import me
 from gapless.release.packing import packing
 
+PASSED = ("watch", "prove", "prove_url", "max_latency", "without_backup", "take_over", "lock_wait")
 
-def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None) -> None:
+
+def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None, *, dry_run: bool) -> None:
     """Pack the source once and deploy it to the hosts."""
-    options = words("watch", "prove", "prove_url", "max_latency", "without_backup", "take_over", "lock_wait")
+    options = words(*PASSED, ours=("project", "dry_run", "lease"))
+    leases = lent(fleet)
     stop_like_ctrl_c()
     board = Board(output)
     with tempfile.TemporaryDirectory(prefix="gapless-deploy-") as folder:
         packed = Path(folder, "artifact")
         head = pack(output, project, source, packed)
+        if dry_run:
+            _preview(output, fleet, packed, options)
+            return
         rollout = deploy(fleet, packed, f"{head.short} ({head.id[:12]})", me(), options, board)
-        with board.shown(rollout.parts):
-            rollout.run()
+        rollout.lend(leases)
+        interrupted = board.run(rollout)
     parts = rollout.parts
     here = sum(part.state is State.DEPLOYED for part in parts)
     hosts = [told(part, board.seconds(part)) for part in parts]
     document = {"id": head.id, "outcome": outcome(parts, State.DEPLOYED), "hosts": hosts}
     lines = [f"{here} of {len(parts)} hosts have the release."] if here else []
-    answer(output, document, lines, parts, refused("deploy", project.config.name, parts, State.DEPLOYED))
+    last = refused("deploy", project.config.name, parts, State.DEPLOYED, interrupted=interrupted)
+    answer(output, document, lines, parts, last)
+
+
+def _preview(output: Output, fleet: Fleet, packed: Path, options: Sequence[str]) -> None:
+    """Tell what would be done on each host, and what changes there."""
+    parts, found = ask(fleet, "deploy", "-", "--dry-run", *options, observer=Board(output), sends=packed)
+    hosts = [
+        {"host": one.host.name, "plan": found.get(one.host), "error": parts_of(one.error) if one.error else None}
+        for one in parts
+    ]
+    lines = list[str]()
+    for host, plan in found.items():
+        changes = plan["changes"] or ["nothing"]
+        lines += [f"{host.name}: {step}" for step in plan["plan"]] + [f"{host.name}: Changes: {', '.join(changes)}."]
+    last = refused("plan a deploy of", fleet.config.name, parts, State.ANSWERED)
+    answer(output, {"hosts": hosts}, lines, parts, last)
 
 
 def pack(output: Output, project: Project, source: str | None, to: Path, settings: Path | None = None) -> artifact.Head:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from gapless.cli.fleet.board import parts_of
+from gapless.cli.fleet.board import Board, parts_of
 from gapless.cli.fleet.choice import meant, on_hosts
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.types import MOMENT
@@ -68,7 +68,7 @@ def asked_on_each_host(join: Join) -> Callable[[Function], Function]:
 
 def ask(output: Output, fleet: Fleet, join: Join) -> None:
     """Run the verb on each host as it was typed here, and answer for all."""
-    parts, found = asking.ask(fleet, verb(), *words(), observer=asking.Unseen())
+    parts, found = asking.ask(fleet, verb(), *words(), observer=Board(output))
     said = [Said(one.host, found.get(one.host, {}), one.error, one.warnings) for one in parts]
     tell(output, said, join(output, [one for one in said if one.error is None]))
 

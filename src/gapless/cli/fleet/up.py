@@ -19,7 +19,7 @@ ANSWERED = ("changed", "deployed", "plan", "diff")  # what a host's document has
 
 def up_on(output: Output, fleet: Fleet, project: Project, source: str | None, *, dry_run: bool) -> None:
     """Pack the source once, and install it on the hosts."""
-    options = words("close_socket", "take_over", "existing_user", "lock_wait")
+    options = words("close_socket", "take_over", "existing_user", "lock_wait", ours=("project", "dry_run"))
     stop_like_ctrl_c()
     board = Board(output)
     with tempfile.TemporaryDirectory(prefix="gapless-up-") as folder:

@@ -28,11 +28,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         host = (task_vars or {})["inventory_hostname"]
         orders = Path(self._task.args["orders"])
         answers = list[dict[str, Any]]()
+        ansible = os.getppid()
         for order in json.loads(orders.read_text("utf-8")).get(host, ()):
             told = json.dumps({"host": host, "begun": len(answers)}).encode() + b"\n"
             os.write(int(os.environ["GAPLESS_FLEET"].partition(",")[0]), told)
             answers.append(self._patiently(order))
-            if answers[-1].get("status") != 0:
+            if answers[-1].get("status") != 0 or os.getppid() != ansible:  # it was killed: nobody wants more
                 break
         orders.with_suffix(f".{host}").write_text(json.dumps(answers), "utf-8")
         return result
