@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +14,7 @@ from gapless.config import parse
 from gapless.errors import GaplessError
 from gapless.fleet import lease, wheel
 from gapless.fleet.commands import Said
-from gapless.fleet.hosts import Host
+from gapless.fleet.hosts import Host, chosen
 from gapless.fleet.parts import Fleet
 
 HOSTS = (Host("web1", port="2222"), Host("web2"))
@@ -62,3 +64,14 @@ def test_a_gapless_that_nothing_is_known_of(tmp_path: Path, monkeypatch: pytest.
         wheel.write(tmp_path)
     assert "pip" in refused.value.hint
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(("page", "hosts"), [("five.md", 5), ("fleets.md", 3)])
+def test_the_settings_of_a_page(page: str, hosts: int) -> None:
+    """What docs/ show of gapless.toml is valid, and names the hosts that it tells of."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    blocks = re.findall(r"^ *```toml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    config = parse(LEAST + "\n".join(map(textwrap.dedent, blocks)), Path("gapless.toml"))
+    assert len(chosen(config)) == hosts
+    assert config.fleet.migrate == "once"
