@@ -205,9 +205,9 @@ def test_the_commands_of_from_one_server_to_five(fleet: Fleet, up: str) -> None:
     blocks = re.findall(r"^```console\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     laptop = fleet.laptop
-    for line in lines:
+    for number, line in enumerate(lines):
         if line == "gapless deploy":
-            laptop.commit(f"of the page, {len(lines)}")
+            laptop.commit(f"of the page's line {number}")
         if line == "gapless up -H web6.example.com":
             fleet.shops["web2"].remove()
         laptop(re.sub("^gapless up", up, line.replace("web6.example.com", "web2")))
