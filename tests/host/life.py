@@ -137,11 +137,11 @@ class Shop:
 
         wait_until(there, 30, what)
 
-    def killed_at_the_commit(self, verb: str = "deploy") -> None:
+    def killed_at_the_commit(self, *argv: str) -> None:
         """A deploy whose deployer is killed after the rename that commits it, before systemd hears of it."""
         self.host.write(f"{PROJECTS}/deadly/systemctl", DEADLY.format(name=self.name), 0o755)
         path = {"PATH": f"{PROJECTS}/deadly:{SEARCHED}"}
-        done = self.host.run(*GAPLESS, verb, cwd=self.project, env=path, check=False)
+        done = self.host.run(*GAPLESS, *(argv or ("deploy",)), cwd=self.project, env=path, check=False)
         assert done.returncode in (137, -9), done.stdout + done.stderr
 
     def remove(self) -> None:

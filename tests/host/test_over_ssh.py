@@ -26,7 +26,9 @@ from tests.support import figure, wait_until
 
 GUIDE = (PROJECT / "docs" / "guide.md").read_text().partition("## 11.")[2]
 [COPY] = re.findall(r"^    (ssh .+ && scp .+)$", GUIDE, re.MULTILINE)
-UP, DEPLOY, HAVE = re.findall(r"^    ((?:ssh|gapless) .*gapless pack.*|gapless pack.*ssh.*)$", GUIDE, re.MULTILINE)
+UP, DEPLOY, CONFIRM, HAVE = re.findall(
+    r"^    ((?:ssh|gapless) .*gapless pack.*|gapless pack.*ssh.*)$", GUIDE, re.MULTILINE
+)
 CALLED = """
 Host shop.example.com
     HostName {address}
@@ -179,9 +181,34 @@ def test_a_connection_that_breaks_anywhere(laptop: Laptop) -> None:
     assert shop.host.run(*RECEIVING, check=False).stdout == ""
 
 
-def sending(laptop: Laptop, part: bytes) -> subprocess.Popen[bytes]:
+def test_a_release_is_confirmed_from_the_laptop_or_turned_back(laptop: Laptop) -> None:
+    """Invariants 1 and 5: the guide's line confirms over a second connection; where the first breaks nobody does, and
+    the host turns back by itself."""
+    shop = laptop.shop
+    with traffic(shop.host, 8000) as seen:
+        laptop.commit("confirmed")
+        laptop(CONFIRM)
+        assert shop.status()["unconfirmed"] is None
+        assert shop.get().endswith("confirmed")
+        kept = shop.live()
+        laptop.commit("cut off", boot=1)
+        laptop("gapless pack > ../shop.artifact")
+        with sending(laptop, (laptop.checkout.parent / "shop.artifact").read_bytes(), "--confirm", "2s") as ssh:
+            assert ssh.stdin is not None
+            ssh.stdin.close()
+            wait_until(lambda: shop.status()["locked_by"] or shop.current() != kept["release"], what="a deploy")
+            ssh.kill()
+        wait_until(lambda: shop.current() != kept["release"], 60, "the release that nobody confirms")
+        wait_until(lambda: shop.current() == kept["release"], 60, "the host turns back")
+        seen.flows()
+    assert seen.lost == []
+    assert shop.live()["pid"] == kept["pid"]
+    assert laptop.releases()[0]["state"] == "bad"
+
+
+def sending(laptop: Laptop, part: bytes, *more: str) -> subprocess.Popen[bytes]:
     """An ssh that has a deploy on the host, and has been given `part` of what that is to get."""
-    argv = [f"{laptop.checkout.parent}/bin/ssh", "root@shop.example.com", "gapless", "deploy", "-", "-C", THERE]
+    argv = [f"{laptop.checkout.parent}/bin/ssh", "root@shop.example.com", "gapless", "deploy", "-", "-C", THERE, *more]
     ssh = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert ssh.stdin is not None
     wait_until(lambda: laptop.shop.host.run(*RECEIVING, check=False).stdout, what="a deploy that receives")

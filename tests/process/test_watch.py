@@ -165,3 +165,12 @@ def test_a_server_that_cannot_stand_by_boots_again(project: Project) -> None:
     now = live(project)
     assert now["release"] == before["release"]
     assert now["pid"] != before["pid"]
+
+
+def test_a_confirmation_needs_systemd(project: Project) -> None:
+    """Invariants 5 and 8: what a kill or a power cut would leave for good is refused before anything is made."""
+    project.supervise()
+    said = project("deploy", "--confirm", "30s", status=2)
+    assert "Try:   let `--watch 30s` decide" in said
+    assert "Turn back" in project("deploy", "-n", "--watch", "30s")
+    assert len(project.json("releases")["releases"]) == 1

@@ -25,7 +25,7 @@ def command() -> None:
 @click.pass_obj
 def status(output: Output, project: Project) -> None:
     """Show who holds it."""
-    holder = hold.hold(project.app.home.root) or lock.holder(project.app.home.root)
+    holder = lock.holder(project.app.home.root) or hold.hold(project.app.home.root)
     document = {"locked": holder is not None, "holder": holder.told if holder else None}
     output.result(document, in_a_line(f"Locked: {holder}.") if holder else "Not locked.")
 

@@ -83,7 +83,7 @@ def _look(project: Project) -> _Seen:
     if current != app.manager.current():
         instances = recovery.seen(instances, current)
     details = {one.id: orders.status(one.private, PATIENCE) for one in instances}
-    holder = hold.hold(app.home.root) or lock.holder(app.home.root)
+    holder = lock.holder(app.home.root) or hold.hold(app.home.root)
     paused = pause.lasting(app.home)
     waits = unconfirmed.read(app.home.root)
     waits = waits if waits and waits.release == current else None

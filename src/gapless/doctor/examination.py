@@ -12,7 +12,7 @@ from gapless.doctor import command, database, installed, leftovers, machine, oth
 from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.home import Home
-from gapless.release import lock, notifying, recovery
+from gapless.release import lock, notifying, recovery, unconfirmed
 from gapless.release.assets import Assets
 from gapless.release.attempt import Target
 from gapless.switch.app import App, Lines
@@ -50,6 +50,7 @@ def examine(config: Config, project: Path, app: App) -> list[Finding]:
             found += _guarded("programs", lambda: [_programs(config, project, home, current)])
         found += _guarded("assets", lambda: _assets(target, current))
         found += _guarded("beside", lambda: _beside(home, current))
+        found += _guarded("unconfirmed", lambda: _unconfirmed(app))
         found += _guarded("leftovers", lambda: _leftovers(target, app, current))
     found += _guarded("notify", lambda: _notify(home.config(current) if current else config, home))
     found += _guarded("replica", lambda: database.examine(config, home if isinstance(home, SystemdHome) else None))
@@ -151,6 +152,12 @@ def _notify(config: Config, home: Home) -> list[Finding]:
     return [Finding("notify", Severity.OK, f"{config.notify.argv[0]} is nobody else's to write")]
 
 
+def _unconfirmed(app: App) -> list[Finding]:
+    waits = unconfirmed.read(app.home.root)
+    at_work = lock.holder(app.home.root) is not None
+    return [leftovers.unconfirmed(waits, lasts=at_work or unconfirmed.lasts(waits))] if waits else []
+
+
 def _leftovers(target: Target, app: App, current: str | None) -> list[Finding]:
     if holder := lock.holder(app.home.root):
         return [Finding("leftovers", Severity.OK, f"not looked for, because this is under way: {holder}")]
@@ -162,4 +169,6 @@ def _running(target: Target, app: App, current: str | None) -> list[Finding]:
     running = recovery.seen(target.manager.instances(), current)
     home = app.home
     beside = [leftovers.companions(app.manager.companions(), home.own)] if isinstance(home, SystemdHome) else []
+    waits = unconfirmed.read(home.root)
+    running = [one for one in running if not (waits and one.release == waits.previous)]  # it stands by
     return [leftovers.instances(running), *beside, leftovers.unneeded(app.unneeded())]

@@ -11,6 +11,7 @@ from gapless.doctor.finding import Finding, Severity
 from gapless.errors import GaplessError
 from gapless.home import Home
 from gapless.release.store import INCOMING, REMOVING
+from gapless.release.unconfirmed import Unconfirmed
 from gapless.switch.app import Unneeded
 from gapless.switch.manager import Companion, Instance, Role
 
@@ -84,6 +85,14 @@ def instances(running: Sequence[Instance]) -> Finding:
         )
     what = f"{', '.join(one.id for one in left)} should not run: an ended deploy left it, and it may serve"
     return Finding("instances", Severity.FAILED, what, "`gapless prune` ends it")
+
+
+def unconfirmed(waits: Unconfirmed, *, lasts: bool) -> Finding:
+    """Judge a release that waits to be confirmed: once its time does not last any more, somebody should have acted."""
+    if lasts:
+        return Finding("unconfirmed", Severity.WARNING, str(waits), "`gapless confirm` keeps it")
+    what = f"{waits.release} was not confirmed, and {waits.previous} does not serve again by itself"
+    return Finding("unconfirmed", Severity.FAILED, what, "`gapless prune` turns back; `gapless confirm` keeps it")
 
 
 def companions(found: Sequence[Companion], own: str) -> Finding:

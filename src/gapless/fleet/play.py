@@ -83,7 +83,7 @@ class Play:
     """
 
     def __init__(self, rounds: Sequence[Sequence[Host]]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="gapless-fleet-")
+        self._folder = Path()
         self._hosts = {
             f"h{number}": host for number, host in enumerate(dict.fromkeys(host for one in rounds for host in one))
         }
@@ -98,22 +98,28 @@ class Play:
     def __enter__(self) -> Play:
         """Start Ansible. Raises GaplessError where it is not installed."""
         program = ansible_playbook()
-        folder = Path(self._folder.name)
-        _write(folder, self._hosts, self._rounds)
+        with ExitStack() as left:
+            self._folder = Path(left.enter_context(tempfile.TemporaryDirectory(prefix="gapless-fleet-")))
+            _write(self._folder, self._hosts, self._rounds)
+            left.enter_context(nothing_left())  # Ansible's workers and their ssh are in sessions of their own
+            self._start(program)
+            self._left = left.pop_all()
+        return self
+
+    def _start(self, program: str) -> None:
         events, told = os.pipe()
         gate, self._gate = os.pipe()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         own = {
-            "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),  # and none of the project's, or of the caller's
-            "ANSIBLE_HOME": str(folder / "ansible"),
+            "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),  # and none of the project's, or of the caller's
+            "ANSIBLE_HOME": str(self._folder / "ansible"),
             "LC_ALL": "C.UTF-8",  # it refuses another encoding
             "GAPLESS_FLEET": f"{told},{gate}",
         }
-        self._left.enter_context(nothing_left())  # Ansible's workers and their ssh are in sessions of their own
         try:
-            with (folder / "log").open("wb") as log:
+            with (self._folder / "log").open("wb") as log:
                 self._process = subprocess.Popen(
-                    [program, "-i", str(folder / "hosts.json"), str(folder / "play.json")],
+                    [program, "-i", str(self._folder / "hosts.json"), str(self._folder / "play.json")],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -125,7 +131,6 @@ class Play:
             os.close(told)
             os.close(gate)
         self._events = os.fdopen(events, "rb")
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.close(self._gate)
@@ -133,16 +138,16 @@ class Play:
         if kind is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(PATIENCE)
-        self._left.close()
+        with self._left:
+            pass
         self._process.wait()
-        self._folder.cleanup()
 
     def round(self, orders: Mapping[Host, Sequence[Order]], observer: Observer) -> None:
         """Have hosts do what is ordered, side by side, each one order after the other until one fails.
 
         Raises GaplessError where Ansible does not do its part.
         """
-        written = Path(self._folder.name, f"{self._done}.json")
+        written = Path(self._folder, f"{self._done}.json")
         told = {self._names[host]: [_told(one) for one in some] for host, some in orders.items()}
         assert told.keys() <= {*self._rounds[self._done]}, "a host that is not of this round"  # noqa: S101 -- ours
         written.write_text(json.dumps(told))
@@ -167,7 +172,7 @@ class Play:
         for line in self._events:
             event: dict[str, Any] = json.loads(line)
             yield event
-        said = (Path(self._folder.name) / "log").read_text("utf-8", "replace").splitlines()[-LAST:]
+        said = (self._folder / "log").read_text("utf-8", "replace").splitlines()[-LAST:]
         raise GaplessError("run", "ansible-playbook", "it ended before its work was done", details=tuple(said))
 
 

@@ -107,7 +107,7 @@ class Attempt:
         self.phases: list[Phase] = []
         self.committed = False
         self.report = of.report if of else ""
-        self.confirm_by: float | None = None  # Unix time: until then somebody is to confirm the release
+        self.confirm: float | None = None  # seconds from its end on in which somebody is to confirm the release
         self.verb, self.revision = (of.verb, of.revision) if of else (verb, revision)
         self.who, self.began = (of.who, of.when) if of else (who or me(), target.clock.now())
         self.id = of.id if of else target.ledger.start(verb, self.who, self.began, previous, release, revision)

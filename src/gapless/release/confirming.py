@@ -29,6 +29,16 @@ class Confirmed:
     until: float | None = None
 
 
+def wait(target: Target, seconds: float) -> float | None:
+    """Have the release wait to be confirmed for so long from now on; until when, in Unix time. Raises GaplessError."""
+    record = unconfirmed.read(target.home.root)
+    if record is None:
+        return None
+    record = record.lasting(seconds, target.clock)
+    unconfirmed.write(target, record)
+    return record.until
+
+
 def confirm(target: Target, release: str | None = None, stand_by: float | None = None) -> Confirmed:
     """Keep the release that waits to be confirmed, by name or whichever it is; the previous one retires.
 
@@ -52,9 +62,7 @@ def confirm(target: Target, release: str | None = None, stand_by: float | None =
             return _decided(target, release, current, record)
         lock.name(release=record.release)
         if stand_by is not None:
-            record = record.lasting(stand_by, target.clock)
-            unconfirmed.write(target, record)
-            return Confirmed(record.release, True, record.until)
+            return Confirmed(record.release, True, wait(target, stand_by))
         with (
             News(target, target.jobs or OwnJobs(target.store, lock, target.inherited())) as news,
             _attempt(target, record) as attempt,
@@ -104,6 +112,8 @@ def settle(target: Target, lock: DeployLock, *, asked: bool = False) -> None:
 def _why(record: Unconfirmed) -> str:
     if record.until is None:
         return "its deploy was cut off, so nobody could confirm it"
+    if not record.of_this_boot:
+        return "the host was started anew before anybody confirmed it"
     return f"nobody confirmed it until {moment(record.until)}"
 
 

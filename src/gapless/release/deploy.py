@@ -92,14 +92,14 @@ def deploy(
                     making.warn_of_data(target, attempt.previous)
                     _publish(target, attempt, config)
                     switch_over(target, attempt, config, lock, on)
-                if attempt.confirm_by:
+                if attempt.confirm is not None:
                     news.attempt = None  # it is told once that is decided
         committed = target.clock.monotonic()
         _prune(target, attempt, config)
         if only:
             return Result(release, current, MIGRATED, tuple(attempt.phases))
         _look_beside(target, config, committed + LOOK_BESIDE)
-    return _switched(attempt)
+        return _switched(target, attempt)
 
 
 def _make(target: Target, attempt: Attempt, project: Path, found: sources.Source, jobs: Jobs) -> Config:
@@ -155,9 +155,9 @@ def rollback(target: Target, to: str | None = None, watch: Watch | None = None) 
                 target.observer.warning(str(error))
             with watched(target, attempt, watch) as on:
                 switch_over(target, attempt, config, lock, on)
-            if attempt.confirm_by:
+            if attempt.confirm is not None:
                 news.attempt = None
-    return _switched(attempt)
+        return _switched(target, attempt)
 
 
 def prune(target: Target, keep: int) -> list[str]:
@@ -192,9 +192,11 @@ def _waiting(target: Target, current: str | None) -> Unconfirmed | None:
     return found if found and found.release == current else None
 
 
-def _switched(attempt: Attempt) -> Result:
+def _switched(target: Target, attempt: Attempt) -> Result:
+    """How it ended; the time in which it is to be confirmed begins now, as all else is done."""
+    until = None if attempt.confirm is None else confirming.wait(target, attempt.confirm)
     done, phases = engine.Outcome.SWITCHED, tuple(attempt.phases)
-    return Result(attempt.release, attempt.previous, done, phases, attempt.report, attempt.confirm_by)
+    return Result(attempt.release, attempt.previous, done, phases, attempt.report, until)
 
 
 @contextmanager

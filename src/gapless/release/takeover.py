@@ -109,10 +109,7 @@ def _try(
                 observe(target, watch, proven, config.check, lock)
         if watch.confirm is None:
             switchover.settle()
-        elif record := unconfirmed.read(target.home.root):
-            record = record.lasting(watch.confirm, target.clock)
-            unconfirmed.write(target, record)
-            attempt.confirm_by = record.until
+        attempt.confirm = watch.confirm
     except TurnBackError as unfit:
         turn_back(target, attempt, switchover, unfit.cause, watch.monitor)
     except BaseException as error:

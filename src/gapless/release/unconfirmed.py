@@ -40,14 +40,19 @@ class Unconfirmed(msgspec.Struct, frozen=True, kw_only=True):
 
     def left(self, clock: Clock) -> float:
         """Seconds in which it may be confirmed; 0 once nobody may expect it to stay: in another boot, say."""
-        if self.until is None or self.boot != procfs.boot():
+        if self.until is None or not self.of_this_boot:
             return 0.0
         return max(self.ends - clock.monotonic(), 0.0)
 
     def lasting(self, seconds: float, clock: Clock) -> Unconfirmed:
         """The same with so many `seconds` from now on."""
         until, ends = clock.now() + seconds, clock.monotonic() + seconds
-        return msgspec.structs.replace(self, until=until, ends=ends, boot=procfs.boot())
+        return msgspec.structs.replace(self, until=until, ends=ends, boot=_boot())
+
+    @property
+    def of_this_boot(self) -> bool:
+        """Whether its time was set since the host was started."""
+        return self.boot == _boot()
 
     @property
     def told(self) -> dict[str, object]:
@@ -67,6 +72,14 @@ class Place(Protocol):
     def home(self) -> Home: ...
     @property
     def guard(self) -> Guard | None: ...
+
+
+def _boot() -> str:
+    """This boot of the host: a container that boots anew has the kernel's boot id as before, and another process 1."""
+    try:
+        return f"{procfs.boot()} {procfs.started(1)}"
+    except OSError:  # processes are hidden from others than root
+        return procfs.boot()
 
 
 def read(home: Path) -> Unconfirmed | None:

@@ -1,0 +1,220 @@
+"""Hosts change together: what each is told, and what becomes of all, whoever fails at whatever moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from gapless import config
+from gapless.errors import GaplessError
+from gapless.fleet import rollout
+from gapless.fleet.deploy import deploy
+from gapless.fleet.hosts import Host, chosen
+from gapless.fleet.parts import Fleet, Part
+from gapless.fleet.play import Answer, Observer, Order, Play
+
+HERE, ARTIFACT = Path("gapless.toml"), Path("artifact")
+LEAST = 'name = "shop"\ncommand = "gapless serve shop:app"\n'
+THREE = '[hosts]\nweb = ["one", "two", "three"]\n'
+GONE = Answer(unreachable="no route to host")
+BUSY = Answer(75, json.dumps({"error": dict.fromkeys(("operation", "object", "cause", "hint"), "x") | {
+    "details": [], "notes": [], "status": 75}}))  # fmt: skip
+BAD = Answer(1, BUSY.said.replace("75", "1"))
+
+Does = Callable[[str, str], Answer | None]  # what a host answers to a command; None is as a host does that is well
+
+
+class Hosts:
+    """Hosts that are well, but for what `does` has them answer; they keep what they were told."""
+
+    def __init__(self, does: Does) -> None:
+        self.does = does
+        self.told = dict[str, list[str]]()
+        self.serves = dict[str, str]()
+
+    def answer(self, host: str, order: Order) -> Answer:
+        """Do as a host does."""
+        argv = [one for one in order.argv if one not in ("--json", "-C", "/etc/gapless/shop")]
+        command = " ".join(argv[1:])
+        self.told.setdefault(host, []).append(command)
+        found = self.does(host, command)
+        if found is None:
+            self.serves[host] = {"deploy": "new", "rollback": "old"}.get(argv[1], self.serves.get(host, "old"))
+            document = {"release": self.serves[host], "previous": "old", "token": f"token of {host}"}
+            found = Answer(0, json.dumps(document))
+        if order.afterwards:
+            self.told[host].append("afterwards " + " ".join(order.afterwards[1:3]))
+        return found
+
+    def begins(self, host: str, verb: str) -> list[str]:
+        """What of all that a host was told begins so."""
+        return [one for one in self.told.get(host, []) if one.startswith(verb)]
+
+
+class ScriptedPlay:
+    """Rounds as Ansible has them, without hosts."""
+
+    hosts: Hosts
+
+    def __init__(self, rounds: Sequence[Sequence[Host]]) -> None:
+        self._rounds = [*rounds]
+
+    def __enter__(self) -> ScriptedPlay:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    def round(self, orders: Mapping[Host, Sequence[Order]], observer: Observer) -> None:
+        """Give each host of the next round its orders."""
+        assert orders.keys() <= {*self._rounds.pop(0)}
+        for host, some in orders.items():
+            answers = list[Answer]()
+            for number, order in enumerate(some):
+                observer.begun(host, number)
+                answers.append(self.hosts.answer(host.name, order))
+                if answers[-1].status:
+                    break
+            observer.answered(host, answers)
+
+
+class Nobody:
+    """Looks at nothing."""
+
+    def changed(self, part: Part) -> None:
+        pass
+
+
+Run = Callable[..., tuple[dict[str, str], Hosts]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Deploys to hosts that do as is said; what has become of each, and the hosts."""
+    monkeypatch.setattr(rollout, "Play", ScriptedPlay)
+
+    def deployed(
+        does: Does = lambda _host, _command: None, hosts: str = THREE, interrupted: bool = False
+    ) -> tuple[dict[str, str], Hosts]:
+        settings = config.parse(LEAST + hosts, HERE)
+        ScriptedPlay.hosts = Hosts(does)
+        one = deploy(Fleet(settings, chosen(settings)), ARTIFACT, "abc", "ann@desk", [], Nobody())
+        if interrupted:
+            with pytest.raises(KeyboardInterrupt):
+                one.run()
+        else:
+            one.run()
+        return {part.host.name: str(part.state) for part in one.parts}, ScriptedPlay.hosts
+
+    return deployed
+
+
+def test_nobody_keeps_it_before_all_have_it(run: Run) -> None:
+    """Each is told to confirm twice: until all have it, and for good; then others may deploy again."""
+    states, hosts = run()
+    assert {*states.values()} == {"deployed"}
+    for name in states:
+        lease = f"--lease token of {name}"
+        assert hosts.told[name] == [
+            "lock acquire --why deploy of abc --for 600 --by ann@desk",
+            f"deploy - --confirm 30 {lease}",
+            f"confirm --stand-by 600 {lease}",
+            f"confirm new {lease}",
+            "afterwards lock release",
+        ]
+
+
+def test_one_host_alone_needs_no_lease(run: Run) -> None:
+    """It is reached twice: to deploy, and anew to confirm."""
+    states, hosts = run(hosts='[hosts]\nweb = ["one"]\n')
+    assert states == {"one": "deployed"}
+    assert hosts.told == {"one": ["deploy - --confirm 30", "confirm"]}
+
+
+@pytest.mark.parametrize(("verb", "answer"), [("deploy", BAD), ("deploy", GONE), ("confirm", GONE), ("confirm", BAD)])
+def test_the_first_that_cannot_take_it_ends_it(run: Run, verb: str, answer: Answer) -> None:
+    """Invariant 3: who has it goes back to what it had, who has not begun never does; no lease is left."""
+    states, hosts = run(lambda host, command: answer if host == "two" and command.startswith(verb) else None,
+                        THREE + "waves = [1, 2]\n")  # fmt: skip
+    assert states["one"] == "turned back"
+    assert states["two"] == ("turned back" if verb == "confirm" else "failed" if answer is BAD else "unreachable")
+    assert states["three"] == "spared"
+    assert hosts.begins("one", "rollback") == ["rollback old --yes --lease token of one"]
+    assert len(hosts.begins("two", "rollback")) == (verb == "confirm")  # else it is not known to have anything
+    assert not hosts.begins("three", "deploy")
+    assert all("lock release" in hosts.told[name][-1] for name in states)
+
+
+def test_a_host_that_nobody_reaches_keeps_nobody_from_it(run: Run) -> None:
+    """It is left out from the beginning, and named."""
+    states, hosts = run(lambda host, _command: GONE if host == "one" else None)
+    assert states == {"one": "unreachable", "two": "deployed", "three": "deployed"}
+    assert len(hosts.told["one"]) == 1
+
+
+def test_as_many_as_may_fail(run: Run) -> None:
+    """One that fails stays behind where one may; the others have it."""
+    states, hosts = run(lambda host, command: BAD if host == "two" and "deploy -" in command else None,
+                        THREE + "max_failures = 1\n")  # fmt: skip
+    assert states == {"one": "deployed", "two": "failed", "three": "deployed"}
+    assert "lock release" in hosts.told["two"][-1]
+
+
+def test_who_is_refused_on_one_host_gives_all_back(run: Run) -> None:
+    """Invariant 2: nothing is deployed anywhere; who is refused by the first host asks no other."""
+    states, hosts = run(lambda host, command: BUSY if host == "two" and "acquire" in command else None)
+    assert states == {"one": "spared", "two": "failed", "three": "spared"}
+    assert not any(hosts.begins(name, "deploy") for name in states)
+    assert all("lock release" in hosts.told[name][-1] for name in ("one", "three"))
+    states, hosts = run(lambda host, command: BUSY if host == "one" and "acquire" in command else None)
+    assert [*hosts.told] == ["one"]
+
+
+def test_a_database_that_all_share(run: Run) -> None:
+    """The first that is there migrates it; where that fails, nobody deploys."""
+    once = THREE + '[release]\nmigrate = "a"\n[fleet]\nmigrate = "once"\n'
+    states, hosts = run(hosts=once)
+    assert [len(hosts.begins(name, "deploy - --migrate-only")) for name in states] == [1, 0, 0]
+    assert all(hosts.begins(name, "deploy - --without-migration") for name in states)
+    states, hosts = run(lambda _host, command: BAD if "--migrate-only" in command else None, once)
+    assert states == {"one": "failed", "two": "spared", "three": "spared"}
+
+
+@pytest.mark.parametrize("moment", ["lock acquire", "deploy", "confirm --stand-by"])
+def test_an_interruption_has_all_go_back(run: Run, moment: str) -> None:
+    """Invariant 5: Ctrl-C before the decision: nobody keeps it."""
+    states, hosts = run(interrupting("two", moment), THREE, interrupted=True)
+    assert "deployed" not in states.values()
+    assert not hosts.begins("one", "confirm new")
+    assert "lock release" in hosts.told["one"][-1]
+
+
+def test_an_interruption_after_the_decision_has_all_keep_it(run: Run) -> None:
+    """Invariant 5: one keeps it already, so all do."""
+    states, _hosts = run(interrupting("two", "confirm new"), THREE, interrupted=True)
+    assert {*states.values()} == {"deployed"}
+
+
+def interrupting(host: str, moment: str) -> Does:
+    """Ctrl-C, once, when a host is told something that begins so."""
+    left = [1]
+
+    def does(name: str, command: str) -> Answer | None:
+        if name == host and command.startswith(moment) and left:
+            left.clear()
+            raise KeyboardInterrupt
+        return None
+
+    return does
+
+
+def test_no_ansible(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Invariant 8: without the extra it is said which."""
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GaplessError, match="not installed") as raised, Play([]):
+        pass
+    assert "fleet" in raised.value.hint
