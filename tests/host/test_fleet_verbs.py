@@ -43,7 +43,7 @@ def fleet(host: Host, tmp_path_factory: pytest.TempPathFactory, up: str) -> Iter
             each.run("systemctl", "restart", "ssh.service")
         one.write()
         laptop.commit("one")
-        one.said = laptop(up).stdout
+        one.said = laptop(f"{up} -n").stdout + laptop(up).stdout
         yield one
         for shop in one.shops.values():
             shop.remove()
@@ -51,9 +51,11 @@ def fleet(host: Host, tmp_path_factory: pytest.TempPathFactory, up: str) -> Iter
 
 
 def test_bare_hosts_become_some_that_answer(fleet: Fleet) -> None:
-    """One command brings gapless, the app's settings and the first release, and says so."""
+    """One command brings gapless, the app's settings and the first release, and says so; -n only tells."""
     assert fleet.texts() == {"web1": "one", "web2": "one"}
+    assert fleet.said.count("Make /etc/gapless/shop.") == 2
     for name, shop in fleet.shops.items():
+        assert f"{name}:\n" in fleet.said
         assert f"{name} is up" in fleet.said
         assert shop.host.run("readlink", "/usr/local/bin/gapless").stdout.startswith("/opt/gapless/")
 

@@ -109,6 +109,7 @@ def _play(fleet: Fleet, gapless: Path, settings: Sequence[Path]) -> dict[str, An
         {
             "name": f"Write {fleet.directory}/{one.name}",
             "ansible.builtin.copy": {"src": str(one), "dest": f"{fleet.directory}/{one.name}", "mode": "0600"},
+            "when": "not (ansible_check_mode and gapless_folder is changed)",  # it is not there yet
         }
         for one in settings
     ]
@@ -125,7 +126,7 @@ def _play(fleet: Fleet, gapless: Path, settings: Sequence[Path]) -> dict[str, An
         "pre_tasks": [look],
         "roles": [f"gapless.deploy.{role}" for role in ("host", *programs)],
         "post_tasks": [
-            {"name": f"Make {fleet.directory}", "ansible.builtin.file": folder},
+            {"name": f"Make {fleet.directory}", "ansible.builtin.file": folder, "register": "gapless_folder"},
             *write,
             {"name": READY, "ansible.builtin.command": "true", "changed_when": True, "check_mode": False},
         ],
