@@ -146,6 +146,8 @@ def test_a_lease_over_all_hosts(fleet: Fleet) -> None:
     assert refused.returncode == 75
     assert "a disk is changed" in refused.stderr
     assert fleet.shops["web1"].status()["locked_by"] is None
+    alone = laptop("gapless lock acquire --why mine --for 10m -H web1").stdout.strip()
+    laptop(f"gapless lock release -H web1 --lease {alone}")
     assert "web2 | Released." in laptop("gapless lock release").stdout
 
 

@@ -21,10 +21,11 @@ def acquire(fleet: Fleet, options: Sequence[str]) -> list[Said]:
     """
     first, others = [*fleet.hosts[:1]], [*fleet.hosts[1:]]
     argv = fleet.argv("lock acquire", *options)
-    with Play([first, others, [*fleet.hosts]]) as play:
+    with Play([one for one in (first, others, [*fleet.hosts]) if one]) as play:
         said = understood(ask(play, dict.fromkeys(first, argv)))
-        there = [] if worst(one.error for one in said) else others
-        said += understood(ask(play, dict.fromkeys(there, argv)))
+        if others:
+            there = [] if worst(one.error for one in said) else others
+            said += understood(ask(play, dict.fromkeys(there, argv)))
         taken = {one.host: str(one.document["token"]) for one in said if not one.error}
         vain = {} if len(taken) == len(fleet.hosts) else taken
         ask(play, {host: release(fleet, token) for host, token in vain.items()})

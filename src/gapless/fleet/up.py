@@ -42,11 +42,8 @@ class Rise:
         # What would be installed first, cannot be asked.
         ready = [[one for one in wave if not (dry_run and self.prepared[one.host])] for wave in self._waves]
         ready = [[one for one in wave if one.state is State.PREPARED] for wave in ready]
-        with Play([[one.host for one in wave] for wave in ready]) as play:
-            for wave in ready:
-                if not self._failed():
-                    step = Step(self._order(dry_run=dry_run), State.DEPLOYING, self._done)
-                    give(play, [(one, [step]) for one in wave], self._observer)
+        if ready := [wave for wave in ready if wave]:
+            self._install(ready, dry_run=dry_run)
         for part in self.parts:
             if part.state in (State.WAITING, State.PREPARED) and not dry_run:
                 self._change(part, State.SPARED)
@@ -65,9 +62,15 @@ class Rise:
                 if part.state is State.WAITING:
                     self._change(part, State.PREPARING)
 
-    def _order(self, *, dry_run: bool) -> Order:
+    def _install(self, ready: Sequence[Sequence[Part]], *, dry_run: bool) -> None:
         dry = ["--dry-run"] if dry_run else []
-        return Order(self._fleet.argv("up", "-", *self._options, *dry), self._artifact)
+        step = Step(
+            Order(self._fleet.argv("up", "-", *self._options, *dry), self._artifact), State.DEPLOYING, self._done
+        )
+        with Play([[one.host for one in wave] for wave in ready]) as play:
+            for wave in ready:
+                if not self._failed():
+                    give(play, [(one, [step]) for one in wave], self._observer)
 
     def _done(self, part: Part, document: dict[str, Any]) -> None:
         self.documents[part.host] = document
