@@ -10,11 +10,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.host.host import REQUIREMENTS, SEARCHED, Host
 from tests.host.lan import Lan
-from tests.host.life import APP
+from tests.host.life import APP, Shop
 
 CALLED = """
 Host {name}
@@ -32,6 +32,17 @@ exec {lan.programs}/{name} -F {folder}/config "$@"
 
 
 @dataclass
+class OnHost(Shop):
+    """An app whose directory on the host has its settings and variables alone."""
+
+    directory: str = "/etc/gapless/shop"
+
+    @property
+    def project(self) -> str:
+        return self.directory
+
+
+@dataclass
 class Laptop:
     """A checkout in the network `lan`, whose hosts `ssh` knows by name."""
 
@@ -39,7 +50,7 @@ class Laptop:
     checkout: Path
 
     @classmethod
-    def of(cls, lan: Lan, folder: Path, hosts: Mapping[str, Host]) -> Laptop:
+    def of(cls, lan: Lan, folder: Path, hosts: Mapping[str, Host]) -> Self:
         """Make the laptop in `folder`, and have it know the hosts. Raises CalledProcessError."""
         subprocess.run([REQUIREMENTS, "fleet"], check=True, timeout=300)
         (folder / "bin").mkdir()

@@ -15,8 +15,8 @@ import pytest
 from tests.host.advice import TRY
 from tests.host.host import Host
 from tests.host.lan import Lan
-from tests.host.laptop import Laptop
-from tests.host.life import CONFIG, Shop
+from tests.host.laptop import Laptop, OnHost
+from tests.host.life import CONFIG
 from tests.support import figure, wait_until
 
 THERE = "/etc/gapless/shop"
@@ -25,14 +25,6 @@ HOSTS = """
 [hosts]
 web = ["web1", "root@web2"]
 """
-
-
-class OnHost(Shop):
-    """The app `shop`, whose directory on the host has its settings alone."""
-
-    @property
-    def project(self) -> str:
-        return THERE
 
 
 @dataclass

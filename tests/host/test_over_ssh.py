@@ -6,21 +6,19 @@ import json
 import os
 import re
 import secrets
-import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.host import laptop as laptops
 from tests.host.advice import hint
-from tests.host.host import PROJECT, REQUIREMENTS, SEARCHED, Host
+from tests.host.host import PROJECT, Host
 from tests.host.lan import Lan
-from tests.host.life import APP, CONFIG, Shop
+from tests.host.laptop import OnHost
+from tests.host.life import CONFIG, Shop
 from tests.host.traffic import traffic
 from tests.support import figure, wait_until
 
@@ -29,53 +27,23 @@ GUIDE = (PROJECT / "docs" / "guide.md").read_text().partition("## 11.")[2]
 UP, DEPLOY, CONFIRM, HAVE = re.findall(
     r"^    ((?:ssh|gapless) .*gapless pack.*|gapless pack.*ssh.*)$", GUIDE, re.MULTILINE
 )
-CALLED = """
-Host shop.example.com
-    HostName {address}
-    IdentityFile {lan.key}
-    UserKnownHostsFile {lan.known_hosts}
-    BatchMode yes
-"""
 THERE = "/opt/shop"
 RECEIVING = ("pgrep", "-f", "gapless deploy - -C")  # on the host
 LISTING = ("find", "/srv/shop", "-maxdepth", "2", "-not", "-name", "ledger.jsonl", "-not", "-path", "*/log/*")
 
 
-class OnHost(Shop):
-    """The app `shop`, whose directory on the host has its settings and variables alone."""
+class Laptop(laptops.Laptop):
+    """A checkout of an app that needs a variable, and the host of that app."""
 
-    @property
-    def project(self) -> str:
-        return THERE
-
-
-@dataclass
-class Laptop:
-    """A checkout, and a shell in it that reaches the host as shop.example.com."""
-
-    lan: Lan
     shop: OnHost
-    checkout: Path
 
     def __call__(self, line: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a line of the guide as somebody types it; without the proof, which Caddy would have to be there for."""
-        line = line.replace(" --prove --watch 60s", "")
-        path = f"{self.checkout.parent}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        argv = ("bash", "-o", "pipefail", "-c", line)
-        return self.lan.run(*argv, check=check, cwd=self.checkout, env={"PATH": path})
+        return super().__call__(line.replace(" --prove --watch 60s", ""), check)
 
-    def commit(self, text: str, boot: float = 0.0) -> None:
-        """The next release: it takes `boot` seconds to load, and ends its answers with `text`."""
-        (self.checkout / "app.py").write_text(
-            APP.format(boot=boot, more="assert os.environ['WHERE'] == 'here'", text=text)
-        )
-        git = f"git -c user.name=a -c user.email=a@example.com commit -qm {shlex.quote(text)}"
-        self(f"git init -q; git add --all; {git}")
-
-    def id(self) -> str:
-        """What `gapless pack` calls what it would write."""
-        said: dict[str, Any] = json.loads(self("gapless pack -n --json").stdout)
-        return str(said["id"])
+    def commit(self, text: str, boot: float = 0.0, more: str = "assert os.environ['WHERE'] == 'here'") -> None:
+        """The next release, which needs its variable."""
+        super().commit(text, boot, more)
 
     def releases(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.shop("releases", "--json").stdout)["releases"]
@@ -91,20 +59,10 @@ class Laptop:
 @pytest.fixture(scope="module")
 def laptop(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     """The app is up on a host that never saw its repository: by the first lines of the guide."""
-    subprocess.run([REQUIREMENTS, "fleet"], check=True, timeout=300)
-    host.write("/etc/ssh/sshd_config.d/gapless.conf", f"SetEnv PATH={SEARCHED}\n")
     host.write(f"{THERE}/shop.env", "WHERE=here\n", 0o600)
-    folder = tmp_path_factory.mktemp("laptop")
     with Lan() as lan:
-        address = lan.join(host, "web1")
-        (folder / "config").write_text(CALLED.format(address=address, lan=lan))
-        (folder / "bin").mkdir()
-        for name in ("ssh", "scp"):
-            program = folder / "bin" / name
-            program.write_text(f'#!/bin/sh\nexec {lan.programs}/{name} -F {folder}/config "$@"\n')
-            program.chmod(0o755)
-        one = Laptop(lan, OnHost(host, "shop", 8000), folder / "shop")
-        one.checkout.mkdir()
+        one = Laptop.of(lan, tmp_path_factory.mktemp("laptop"), {"shop.example.com": host})
+        one.shop = OnHost(host, "shop", 8000, directory=THERE)
         (one.checkout / "large").write_bytes(os.urandom(4 << 20))
         more = 'env_file = "shop.env"'
         (one.checkout / "gapless.toml").write_text(CONFIG.format(name="shop", port=8000, linger="1s", more=more))
