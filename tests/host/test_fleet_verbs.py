@@ -15,8 +15,8 @@ from tests.host import packages
 from tests.host.ansible import Playbooks, install_collection, installing, make_bare
 from tests.host.host import PROJECT, Host
 from tests.host.lan import Lan
-from tests.host.laptop import Laptop
-from tests.host.test_fleet import Fleet, OnHost
+from tests.host.laptop import Laptop, OnHost
+from tests.host.test_fleet import Fleet
 
 UP = "PIP_CONSTRAINT={versions} XDG_CACHE_HOME={cache} gapless up"
 
