@@ -81,8 +81,12 @@ class Playbooks:
         }
 
     def __call__(self, playbook: str, *argv: str, ok: bool = True) -> tuple[str, dict[str, int]]:
-        """What ansible-playbook prints, and how many changes it made on each host; it succeeds, if `ok`, or fails."""
-        words = [program("ansible-playbook"), f"gapless.deploy.{playbook}", "-e", f"@{self.variables}", *argv]
+        """What ansible-playbook prints, and how many changes it made on each host; it succeeds, if `ok`, or fails.
+
+        The playbook is one of the collection, or a file of another.
+        """
+        named = playbook if playbook.endswith(".yml") else f"gapless.deploy.{playbook}"
+        words = [program("ansible-playbook"), named, "-e", f"@{self.variables}", *argv]
         done = self.lan.run(*words, env=self._env, check=False, timeout=300)
         assert (done.returncode == 0) == ok, done.stdout + done.stderr
         return done.stdout, {host: int(changed) for host, changed, _, _ in RECAP.findall(done.stdout)}

@@ -33,6 +33,7 @@ class Fleet:
 
     laptop: Laptop
     shops: dict[str, OnHost]
+    said: str = ""  # by the command that made it
 
     def write(self, hosts: str = HOSTS, config: str = "") -> None:
         """The settings, in the checkout."""

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import re
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pytest
 
 from tests.host.host import Host
 from tests.host.life import Shop, app_up
+from tests.host.proxies import NEWER
 
 PAGE = (Path(__file__).parents[2] / "docs" / "proxy.md").read_text()
 ASSETS_PAGE = (Path(__file__).parents[2] / "docs" / "assets.md").read_text()
@@ -127,3 +129,18 @@ def test_nginx_has_the_files_of_pages(host: Host) -> None:
         assert (status, headers["gapless-release"]) == (200, shop.current())
         host.run("systemctl", "stop", "nginx")
         host.run("rm", FILES["nginx"])
+
+
+@pytest.mark.usefixtures("_proxies")
+def test_the_balancers_of_five_servers(tmp_path: Path) -> None:
+    """Caddy and haproxy take the lines of docs/five.md, and ask five hosts."""
+    page = (Path(__file__).parents[2] / "docs" / "five.md").read_text()
+    blocks = dict(re.findall(r"<!-- (\w+): begin -->\n```\w+\n(.*?)```", page, re.DOTALL))
+    for name, argv in (
+        ("caddy", (NEWER, "adapt", "--adapter", "caddyfile", "--config")),
+        ("haproxy", ("haproxy", "-c", "-f")),
+    ):
+        file = tmp_path / name
+        file.write_text(blocks[name])
+        subprocess.run([*argv, file], check=True, timeout=60)
+        assert len({*re.findall(r"10\.0\.0\.1[1-5]:8000", blocks[name])}) == 5

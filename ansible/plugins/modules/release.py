@@ -19,7 +19,7 @@ options:
     choices: [deployed, rolled_back]
     default: deployed
   source:
-    description: On the controller, the project's git checkout, or a tar archive of the project.
+    description: On the controller, the project's git checkout, a tar archive of it, or what C(gapless pack) wrote.
     type: path
   revision:
     description: The git revision of O(source); what is not committed is no part of it.

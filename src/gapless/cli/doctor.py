@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 import msgspec
 
+from gapless.cli.fleet.each_host import Joined, asked_on_each_host
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output, in_a_line
 from gapless.doctor.examination import examine
 from gapless.doctor.finding import Finding, Severity
+from gapless.fleet.commands import Said
 
 MARKS = {
     Severity.OK: ("✓", "green"),
@@ -19,7 +23,18 @@ MARKS = {
 PROBLEMS = {Severity.WARNING, Severity.FAILED}
 
 
+def _of_hosts(output: Output, said: Sequence[Said]) -> Joined:
+    healthy = all(one.document["healthy"] for one in said)
+    lines = list[str]()
+    for one in said:
+        found = msgspec.convert(one.document["findings"], list[Finding])
+        shown = [line for each in _shown(output, found) for line in _lines(each)]
+        lines += [f"{one.host.name}:", *(f"  {line}" for line in shown)] if shown else []
+    return Joined(lines, {"healthy": healthy}, 0 if healthy else 1)
+
+
 @click.command()
+@asked_on_each_host(_of_hosts)
 @common
 @click.pass_obj
 def command(output: Output, /, project: Project) -> None:
@@ -30,11 +45,14 @@ def command(output: Output, /, project: Project) -> None:
     """
     found = examine(project.config, project.directory, project.intended)
     healthy = all(one.state is not Severity.FAILED for one in found)
-    shown = [one for one in found if not output.quiet or one.state in PROBLEMS]
     document = {"healthy": healthy, "findings": msgspec.to_builtins(found)}
-    output.result(document, *(line for one in shown for line in _lines(one)))
+    output.result(document, *(line for one in _shown(output, found) for line in _lines(one)))
     if not healthy:
         click.get_current_context().exit(1)
+
+
+def _shown(output: Output, found: Sequence[Finding]) -> list[Finding]:
+    return [one for one in found if not output.quiet or one.state in PROBLEMS]
 
 
 def _lines(one: Finding) -> list[str]:

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from gapless.cli.fleet.each_host import on_each_host
+from gapless.cli.fleet.lock import acquire_on, release_on, status_of
 from gapless.cli.options import Project, common, lease, yes
 from gapless.cli.output import Output, harmless, in_a_line
 from gapless.cli.types import SPAN
@@ -18,6 +20,7 @@ def command() -> None:
 
 
 @command.command()
+@on_each_host(status_of)
 @common
 @click.pass_obj
 def status(output: Output, project: Project) -> None:
@@ -28,6 +31,7 @@ def status(output: Output, project: Project) -> None:
 
 
 @command.command()
+@on_each_host(acquire_on)
 @click.option("--why", required=True, help="What the others will read.")
 @click.option(
     "--for",
@@ -60,6 +64,7 @@ def acquire(output: Output, project: Project, why: str, seconds: float | None, b
 
 
 @command.command()
+@on_each_host(release_on)
 @yes
 @lease
 @common

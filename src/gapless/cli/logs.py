@@ -8,17 +8,36 @@ from collections.abc import Sequence
 import click
 
 from gapless.cli import completion
+from gapless.cli.fleet.each_host import Joined, ask, before, by_host, on_each_host, words
 from gapless.cli.options import Project, common
 from gapless.cli.output import Output
 from gapless.cli.types import MOMENT, PATTERN
 from gapless.errors import GaplessError
+from gapless.fleet import following
+from gapless.fleet.commands import Said
+from gapless.fleet.parts import Fleet
 from gapless.switch.app import Lines
 from gapless.switch.symptoms import NEAR, Kind, Symptom, recognise
 
 MOST = 10_000  # lines: all of them are in memory, and an app may have written more than fits there
 
 
+def _of_hosts(_output: Output, said: Sequence[Said]) -> Joined:
+    lines = by_host(((one.host, line) for one in said for line in one.document["lines"]), [one.host for one in said])
+    return Joined(lines)
+
+
+def _on_hosts(output: Output, fleet: Fleet) -> None:
+    if not click.get_current_context().params["follow"]:
+        ask(output, fleet, _of_hosts)
+        return
+    named = before(fleet.hosts)
+    for host, line in following.follow(fleet.hosts, ["gapless", "logs", *words(), *fleet.meant]):
+        output.line({"host": host.name, "line": line}, named(host, line))
+
+
 @click.command()
+@on_each_host(_on_hosts)
 @click.argument("release", required=False, shell_complete=completion.releases)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines of every release, until Ctrl-C.")
 @click.option(

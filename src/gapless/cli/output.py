@@ -51,9 +51,9 @@ class Output:
         """Write an answer of which more follow: each on a line of its own, also with --json."""
         self._echo(json.dumps(document) if self.json else line, answer=True)
 
-    def pass_on(self, line: str) -> None:
+    def pass_on(self, line: str, *, err: bool = False) -> None:
         """Write what an instance wrote."""
-        self._echo(line)
+        self._echo(line, err=err)
 
     def say(self, text: str) -> None:
         """Progress for a person: nothing with -q or --json."""

@@ -9,6 +9,8 @@ import click
 from gapless import address, timeouts
 from gapless.cli import completion
 from gapless.cli.deploy import lock_wait, switched, take_over, taken
+from gapless.cli.fleet.choice import meant, on_hosts
+from gapless.cli.fleet.up import up_on
 from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, need_root
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.progress import Progress
@@ -37,6 +39,7 @@ from gapless.switch.systemd.manager import SystemdManager
 @click.option("--existing-user", is_flag=True, help="Run the app as a user of its name that is there already.")
 @dry_run
 @lock_wait
+@on_hosts
 @common
 @click.pass_obj
 def command(
@@ -54,7 +57,14 @@ def command(
     """Makes a system user, /srv/NAME, the socket unit, and deploys the project as it is, if nothing was deployed yet,
     or SOURCE in its place (see `gapless deploy`). Can be repeated: what is there already stays as it is. What another
     version of gapless made is started again beside itself.
+
+    On hosts, over SSH, it first installs this gapless, Caddy for [proxy] and Litestream for [database], where they are
+    missing, and writes gapless.toml there.
     """
+    project.take_over = take_over
+    if source != "-" and not user and (fleet := meant(project)):
+        up_on(output, fleet, project, source, dry_run=dry_run)
+        return
     home = SystemdHome(project.config.name, user=user)
     host.require_systemd(home)
     project.refuse_another_users(*(() if user else ("--user",)))

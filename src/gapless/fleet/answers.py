@@ -18,9 +18,8 @@ class UnreachableError(GaplessError):
 
 def document(host: Host, answer: Answer) -> dict[str, Any]:
     """The document that a host's gapless answered. Raises GaplessError where it failed, or was not reached."""
-    if answer.unreachable:
-        hint = f"does `{host.ssh} true` work? then repeat this"
-        raise UnreachableError("reach", host.name, _in_a_line(answer.unreachable), hint)
+    if error := unreachable(host, answer):
+        raise error
     try:
         found: dict[str, Any] = json.loads(answer.said)
         error = found.get("error") if isinstance(found, dict) else {}
@@ -37,6 +36,14 @@ def document(host: Host, answer: Answer) -> dict[str, Any]:
     if error:
         raise _passed_on(host, error)
     return found
+
+
+def unreachable(host: Host, answer: Answer) -> UnreachableError | None:
+    """The error of a host that was not reached; None of one that was."""
+    if not answer.unreachable:
+        return None
+    hint = f"does `{host.ssh} true` work? then repeat this"
+    return UnreachableError("reach", host.name, _in_a_line(answer.unreachable), hint)
 
 
 def warnings(answer: Answer) -> list[str]:

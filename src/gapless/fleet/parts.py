@@ -16,11 +16,14 @@ class State(StrEnum):
     """Where a host is; what a state is called is printed, and is in documents."""
 
     WAITING = "waiting"
+    PREPARING = "preparing"  # it gets what `gapless up` needs there
+    PREPARED = "prepared"
     ASKED = "asked"
     ANSWERED = "answered"
     MIGRATING = "migrating"
     DEPLOYING = "deploying"
     ROLLING_BACK = "rolling back"
+    UP = "up"
     CONFIRMING = "confirming"
     PROVEN = "proven"  # and what was there before stands by
     KEEPING = "keeping"
@@ -77,7 +80,11 @@ class Fleet:
         """The app's directory on each host."""
         return self.config.fleet.directory or f"/etc/gapless/{self.config.name}"
 
+    @property
+    def meant(self) -> list[str]:
+        """The options that say which app is meant there."""
+        return ["-C", self.directory, *(["-d", self.destination] if self.destination else [])]
+
     def argv(self, verb: str, *more: str) -> list[str]:
         """The command of a host for the app."""
-        destination = ["-d", self.destination] if self.destination else []
-        return ["gapless", *verb.split(), *more, "--json", "-C", self.directory, *destination]
+        return ["gapless", *verb.split(), *more, "--json", *self.meant]

@@ -203,7 +203,7 @@ def _answers(written: Path, failed: str) -> list[Answer]:
 
 def _write(folder: Path, hosts: Mapping[str, Host], rounds: Sequence[Sequence[str]]) -> None:
     """Write what Ansible reads. Its own names for hosts are ours: in what people write, it sees patterns and ports."""
-    known = {name: _variables(host) for name, host in hosts.items()}
+    known = {name: variables(host) for name, host in hosts.items()}
     groups = {f"round{number}": {"hosts": dict.fromkeys(names)} for number, names in enumerate(rounds)}
     plays = [
         {
@@ -224,7 +224,8 @@ def _write(folder: Path, hosts: Mapping[str, Host], rounds: Sequence[Sequence[st
     (folder / "ansible.cfg").write_text(settings)
 
 
-def _variables(host: Host) -> dict[str, object]:
+def variables(host: Host) -> dict[str, object]:
+    """What Ansible is to know of a host."""
     user = {"ansible_user": host.user} if host.user else {}
     port = {"ansible_port": int(host.port)} if host.port else {}
     return {"ansible_host": host.address, **user, **port}

@@ -6,7 +6,7 @@ hears nothing more from us, so it does not matter when we die, or are cut off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,13 @@ class Rollout:
         self._observer = observer
         self.parts = [part for wave in waves for part in wave]
         self._several = len(self.parts) > 1
+        self._lent = False
+
+    def lend(self, leases: Mapping[Host, str]) -> None:
+        """Go on in the leases, if any, that the caller has on all hosts, and leave them to him."""
+        self._lent = bool(leases)
+        for part in self.parts:
+            part.lease = leases.get(part.host, "")
 
     def run(self) -> None:
         """Change wave after wave; more failures than are allowed, or an interruption, have all go back.
@@ -63,10 +70,15 @@ class Rollout:
         if not all_have_it:
             self._turn_back()
 
+    @property
+    def _takes(self) -> bool:
+        """Whether leases have to be taken."""
+        return self._several and not self._lent
+
     def _rounds(self) -> list[list[Host]]:
         """Who may get orders in each round; `run` has the same ones."""
         hosts = [part.host for part in self.parts]
-        begin = [hosts[:1], hosts[1:]] if self._several else []
+        begin = [hosts[:1], hosts[1:]] if self._takes else []
         migrated = [hosts] if self._change.migrate else []
         return [*begin, *migrated, *([part.host for part in wave] for wave in self._waves), hosts]
 
@@ -78,7 +90,7 @@ class Rollout:
         change, seconds = self._change, max(LEASE, self._fleet.config.fleet.stand_by)
         why = f"{change.verb} of {change.name}"
         argv = self._fleet.argv("lock acquire", "--why", why, "--for", f"{seconds:g}", "--by", change.by)
-        for some in (self.parts[:1], self.parts[1:]) if self._several else ():
+        for some in (self.parts[:1], self.parts[1:]) if self._takes else ():
             give(play, [(part, [Step(Order(argv), State.ASKED, _leased)]) for part in some], self._observer)
             if self._failed() or any(part.error and part.error.status == BUSY for part in some):
                 return False
@@ -118,13 +130,12 @@ class Rollout:
     def _decide(self, play: Play) -> None:
         steps = list[tuple[Part, list[Step]]]()
         for part in self.parts:
-            release = self._release(part)
             if part.state in (State.PROVEN, State.KEEPING):
                 argv = self._fleet.argv("confirm", str(part.release), *part.held)
-                order = Order(argv, patience=AGAIN, afterwards=release.argv)
+                order = Order(argv, patience=AGAIN, afterwards=self._release(part))
                 steps.append((part, [Step(order, State.KEEPING, self._confirmed)]))
-            elif part.lease:
-                steps.append((part, [Step(release)]))
+            elif release := self._release(part):
+                steps.append((part, [Step(Order(release, patience=AGAIN))]))
         if steps:
             give(play, steps, self._observer)
 
@@ -133,9 +144,9 @@ class Rollout:
         bad = [part for part in self.parts if part.state is State.FAILED or (part.error and part.lease)]
         return len(bad) > self._fleet.config.hosts.max_failures
 
-    def _release(self, part: Part) -> Order:
-        """Let others deploy there again."""
-        return Order(self._fleet.argv("lock release", *part.held), patience=AGAIN)
+    def _release(self, part: Part) -> list[str]:
+        """What lets others deploy there again; nothing where that is not ours to do."""
+        return self._fleet.argv("lock release", *part.held) if part.lease and not self._lent else []
 
     def _turn_back(self) -> None:
         """Have the hosts that have it serve what they served before; what has not begun, never does."""
@@ -144,10 +155,10 @@ class Rollout:
             release = self._release(part)
             if part.previous and part.release and part.state is not self._change.done:
                 back = self._fleet.argv("rollback", part.previous, "--yes", *part.held)
-                order = Order(back, patience=AGAIN, afterwards=release.argv if part.lease else ())
+                order = Order(back, patience=AGAIN, afterwards=release)
                 steps.append((part, [Step(order, State.TURNING_BACK, _turned_back)]))
-            elif part.lease:
-                steps.append((part, [Step(release)]))
+            elif release:
+                steps.append((part, [Step(Order(release, patience=AGAIN))]))
             if part.state in (State.WAITING, State.ASKED, State.MIGRATING) or part.state is self._change.doing:
                 begun = part.state is self._change.doing
                 part.state = State.INTERRUPTED if begun else State.SPARED

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from gapless.cli.options import Project
-from gapless.fleet import hosts
+from gapless.fleet import hosts, lease
 from gapless.fleet.parts import Fleet
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -36,9 +36,17 @@ def on_hosts(function: Function) -> Function:
 def meant(project: Project) -> Fleet | None:
     """The hosts that the verb is to act on; None: this machine. Raises GaplessError."""
     wanted: Sequence[str] = click.get_current_context().meta.get(WANTED) or ()
+    if wanted and project.only:  # an operator of one app would get to other hosts as whom sudo makes him
+        raise click.UsageError("--app is for this machine: it takes no -H")
     if not wanted and (project.only or not project.config.hosts.groups or project.installed):
         return None
     return Fleet(project.config, hosts.chosen(project.config, wanted), project.destination)
+
+
+def lent(fleet: Fleet) -> dict[hosts.Host, str]:
+    """The leases that --lease names, by host; none without it. Raises GaplessError."""
+    token: str = click.get_current_context().params["lease"]
+    return lease.tokens(fleet, token) if token else {}
 
 
 def words(*names: str, ours: Collection[str] = ()) -> list[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from gapless.cli.fleet.board import Board, answer, outcome, parts_of, refused, told
-from gapless.cli.fleet.choice import words
+from gapless.cli.fleet.choice import lent, words
 from gapless.cli.options import Project, stop_like_ctrl_c
 from gapless.cli.output import Output
+from gapless.config import FILE
 from gapless.fleet.asking import ask
 from gapless.fleet.deploy import deploy
 from gapless.fleet.parts import Fleet, State
@@ -23,16 +25,18 @@ PASSED = ("watch", "prove", "prove_url", "max_latency", "without_backup", "take_
 
 def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None, *, dry_run: bool) -> None:
     """Pack the source once and deploy it to the hosts."""
-    options = words(*PASSED, ours=("project", "dry_run"))
+    options = words(*PASSED, ours=("project", "dry_run", "lease"))
+    leases = lent(fleet)
     stop_like_ctrl_c()
     board = Board(output)
     with tempfile.TemporaryDirectory(prefix="gapless-deploy-") as folder:
         packed = Path(folder, "artifact")
-        head = _pack(output, project, source, packed)
+        head = pack(output, project, source, packed)
         if dry_run:
             _preview(output, fleet, packed, options)
             return
         rollout = deploy(fleet, packed, f"{head.short} ({head.id[:12]})", me(), options, board)
+        rollout.lend(leases)
         interrupted = board.run(rollout)
     parts = rollout.parts
     here = sum(part.state is State.DEPLOYED for part in parts)
@@ -58,13 +62,17 @@ def _preview(output: Output, fleet: Fleet, packed: Path, options: Sequence[str])
     answer(output, {"hosts": hosts}, lines, parts, last)
 
 
-def _pack(output: Output, project: Project, source: str | None, to: Path) -> artifact.Head:
+def pack(output: Output, project: Project, source: str | None, to: Path, settings: Path | None = None) -> artifact.Head:
+    """Write the artifact of the source to a file, and its gapless.toml and what lies over that into `settings`."""
     with packing(project.directory, source) as packed:
         for warning in packed.warnings:
             output.warn(warning)
         try:
             with to.open("wb") as file:
                 artifact.write(packed.tree, packed.head, {}, file)
+            if settings:
+                for one in (packed.tree / FILE, *packed.tree.glob("gapless.*.toml")):
+                    shutil.copyfile(one, settings / one.name)
         except OSError as error:
             raise refusal("write", "the artifact", error) from error
         return packed.head

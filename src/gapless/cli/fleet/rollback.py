@@ -7,7 +7,7 @@ import sys
 import click
 
 from gapless.cli.fleet.board import Board, answer, outcome, refused, told
-from gapless.cli.fleet.choice import words
+from gapless.cli.fleet.choice import lent, words
 from gapless.cli.options import stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.fleet.asking import ask
@@ -18,7 +18,10 @@ from gapless.release.holding import me
 
 def rollback_on(output: Output, fleet: Fleet, release: str | None, *, dry_run: bool, yes: bool) -> None:
     """Have all hosts go back to one release."""
-    options = words("watch", "prove", "prove_url", "max_latency", "lock_wait", ours=("project", "dry_run", "yes"))
+    options = words(
+        "watch", "prove", "prove_url", "max_latency", "lock_wait", ours=("project", "dry_run", "yes", "lease")
+    )
+    leases = lent(fleet)
     board = Board(output)
     parts, found = ask(fleet, "releases", observer=board)
     there = [Part(part.host) for part in parts if part.host in found]
@@ -33,7 +36,9 @@ def rollback_on(output: Output, fleet: Fleet, release: str | None, *, dry_run: b
     stop_like_ctrl_c()
     interrupted = False
     if there:
-        interrupted = board.run(roll_back(fleet, there, to, me(), options, board))
+        rollout = roll_back(fleet, there, to, me(), options, board)
+        rollout.lend(leases)
+        interrupted = board.run(rollout)
     parts = [*there, *lost]
     back = sum(part.state is State.ROLLED_BACK for part in parts)
     hosts = [told(part, board.seconds(part)) for part in parts]
