@@ -233,5 +233,7 @@ def test_the_umask_of_a_verb(verb: str) -> None:
         cli.resolve_command(click.Context(cli), [verb])
         found = os.umask(0o077)
     assert found == (
-        0o022 if verb in {"up", "deploy", "rollback", "lock", "pause", "resume", "prune", "down", "database"} else 0o077
+        0o022
+        if verb in {"up", "deploy", "rollback", "confirm", "lock", "pause", "resume", "prune", "down", "database"}
+        else 0o077
     )
