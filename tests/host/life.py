@@ -175,6 +175,7 @@ class Visits:
     answers: list[tuple[float, str]] = field(default_factory=list)
     losses: list[tuple[float, float, str]] = field(default_factory=list)
     kills: list[tuple[float, float]] = field(default_factory=list)
+    longest: float = 0.0  # seconds that an answer took
 
     @contextlib.contextmanager
     def killing(self) -> Iterator[None]:
@@ -233,6 +234,7 @@ def visits(shop: Shop) -> Iterator[Visits]:
             text = response.read().decode()
             assert response.status == 200, text
             seen.answers.append((began, text))
+            seen.longest = max(seen.longest, time.monotonic() - began)
         except (OSError, http.client.HTTPException, AssertionError) as error:
             seen.losses.append((began, time.monotonic(), repr(error)))
         finally:

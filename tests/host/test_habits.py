@@ -48,6 +48,19 @@ def test_a_socket_that_systemd_has_lost(shop: Shop, habit: str, then: str) -> No
     shop.settled()
 
 
+@pytest.mark.parametrize("time", ["the first", "the second"])
+def test_nobody_waits_for_the_successor_of_a_lost_socket(shop: Shop, time: str) -> None:
+    """Invariant 1: while it boots, no visitor comes to the socket that waits for it; also where it is not the first."""
+    shop.write(boot=6, text=time)
+    with visits(shop) as seen:
+        shop.host.run("systemctl", "stop", "shop.socket", check=False)
+        shop.deploy()
+        shop.settled()
+        assert wrong(shop) == {}
+    assert seen.losses == []
+    assert seen.longest < 3, "some waited until it had booted"
+
+
 def test_a_candidate_that_fails_then(shop: Shop) -> None:
     """Invariants 3 and 11: who serves goes on with the socket that it has, also when it has to start again."""
     before = shop.live()

@@ -21,6 +21,7 @@ from gapless.switch import held
 from gapless.switch.manager import Instance
 from gapless.switch.systemd.home import SystemdHome
 
+IP_FREEBIND = 15  # ip(7)
 ATTACH = 51  # SO_ATTACH_REUSEPORT_CBPF: a program says which socket of the group gets a connection
 RETURN = 0x06  # BPF_RET | BPF_K, of classic BPF
 HANDSHAKES = 0.2  # seconds: those that began at the old socket are completed there
@@ -37,6 +38,7 @@ def open_beside(home: SystemdHome, unit: str, running: Iterable[Instance], addre
     with _taken(running, addresses) as old:
         for one in old:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            _steer_from_now_on(one)
         # A service that does not run: else systemd refuses. A Unix socket keeps its path until the new one has it.
         replace(own, f"[Socket]\nReusePort=yes\nRemoveOnStop=no\nService={unit}\n")
         try:
@@ -77,6 +79,29 @@ def _taken(instances: Iterable[Instance], addresses: Sequence[str]) -> Iterator[
 def _copy(one: socket.socket) -> socket.socket:
     """Another descriptor of the socket. Its own `dup` would have all who share it block in accept(2)."""
     return socket.socket(fileno=os.dup(one.fileno()))
+
+
+def _steer_from_now_on(one: socket.socket) -> None:
+    """Have every new connection go to `one`, the first of its group, also once the next socket has joined the group.
+
+    A group begins with the second socket, and only then takes a program: so ours is in it for a moment. Without that
+    visitors would come to systemd's new socket, where nobody answers before the successor has booted, until we hear
+    that it is there; and for that long if we are killed. A program of an earlier group may even send all of them there.
+    """
+    with socket.socket(one.family, one.type, one.proto) as passing:
+        passing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # beside the connections that there are
+        passing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if one.family == socket.AF_INET6:
+            only = one.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            passing.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        passing.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, one.getsockopt(socket.IPPROTO_IP, IP_FREEBIND))
+        _steer(one, 0)  # where there is a group already, before ours joins it
+        try:
+            passing.bind(one.getsockname())
+            passing.listen(1)
+        except OSError:  # systemd does the same next, and says why it cannot
+            return
+        _steer(one, 0)
 
 
 def _steer(one: socket.socket, place: int) -> None:
