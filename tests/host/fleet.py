@@ -20,6 +20,7 @@ from gapless.version import VERSION
 from tests.host import packages
 from tests.host.host import REQUIREMENTS, Host
 from tests.host.lan import Lan
+from tests.support import wait_until
 
 HOSTS = 6
 PORT = 8000
@@ -136,10 +137,11 @@ class Fleet:
         subprocess.run(self.hosts[name].argv(*argv), input=data, check=True, timeout=120, stdout=subprocess.DEVNULL)
 
     def boot(self, name: str) -> None:
-        """Have a host boot that had no power, at its former address."""
+        """Have a host boot that had no power, at its former address; returns when ssh reaches it."""
         host = self.hosts[name]
         host.boot()
         self.lan.plug(host.pid, self.lan.addresses[name])
+        wait_until(lambda: self.lan.run("ssh", name, "true", check=False).returncode == 0, 60, f"{name} is reached")
 
     def revisions(self) -> dict[str, str]:
         """The id of the artifact whose release is the current one, by host."""

@@ -217,11 +217,10 @@ def test_out_of_descriptors_connections_wait_in_the_queue(run: start) -> None:
     sock = listening()
     shell = 'ulimit -n 40; exec "$0" "$@"'
     argv = ("sh", "-c", "LISTEN_PID=$$; " + shell, *GAPLESS, "serve", "app:app", "--app-dir", APPS, "--linger", "1")
-    one = run(*argv, sockets=[sock])
-    one.says("serving")
-    visitors = [socket.create_connection(sock.getsockname(), timeout=10) for _ in range(45)]
-    for visitor in visitors:  # with something to answer, each: who says nothing would have to go
+    visitors = [socket.create_connection(sock.getsockname(), timeout=30) for _ in range(45)]
+    for visitor in visitors:  # each has said something before anybody accepts it: who is silent would have to go
         visitor.sendall(REQUEST.replace(b"GET /", b"GET /slow").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    one = run(*argv, sockets=[sock])
     one.says("cannot accept: Too many open files")
     for visitor in visitors:
         assert visitor.recv(1000).startswith(b"HTTP/1.1 200")

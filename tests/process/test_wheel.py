@@ -42,10 +42,16 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
-    """Templates and py.typed as well as modules, and nothing else but what pip needs."""
+    """Templates and py.typed as well as modules, the collection, and nothing else but what pip needs."""
     names = zipfile.ZipFile(wheel).namelist()
     inside = {name for name in names if not name.partition("/")[0].endswith((".dist-info", ".data"))}
-    ours = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    places = {SOURCE: "", ROOT / "ansible": "gapless/fleet/collection/"}
+    ours = {
+        f"{place}{path.relative_to(folder)}"
+        for folder, place in places.items()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     assert inside == ours
 
 
