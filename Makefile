@@ -3,7 +3,7 @@ PYTHON ?= python3
 SUITE ?= trixie
 SUITES ?=
 V := .venv/bin
-FLEET := tests/host/test_fleet_faults.py tests/host/test_fleet_verbs.py
+FLEET := tests/host/test_fleet.py tests/host/test_fleet_faults.py tests/host/test_fleet_verbs.py
 .PHONY: compiled demo test test-debian lint bench bench-hosts kills host-kills chaos soak field bench-wppackages restore wppackages docs lock clean fleet release scorecard pythons
 
 $(V)/gapless: requirements-dev.txt pyproject.toml
@@ -19,9 +19,8 @@ compiled: $(V)/gapless
 demo: compiled
 	$(V)/gapless demo
 
-# Files side by side, three on two processors: they wait more than they compute. In their order, which has the quick ones last.
-test: lint compiled
-	$(V)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 40 $(FLEET:%=--ignore %)
+test: lint compiled  # the files of tests side by side, three on two processors: they wait more than they compute
+	$(V)/pytest -n 3 --dist loadfile --durations 40 $(FLEET:%=--ignore %)
 
 lint: $(V)/gapless
 	$(V)/ruff check .

@@ -4,6 +4,7 @@ It adopts descriptor 3, says READY=1, answers every request with "<release> <pid
 accepting, finishes what it accepted and ends. GET /hold is answered once the file `go` is there.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -31,7 +32,7 @@ def wait_for(path: Path) -> None:
 
 
 def answer(connection: socket.socket) -> None:
-    with connection:
+    with connection, contextlib.suppress(TimeoutError):  # a stranger on loopback who says nothing
         head = b""
         while b"\r\n\r\n" not in head:
             chunk = connection.recv(65536)
@@ -56,7 +57,7 @@ def serve(listener: socket.socket) -> None:
                 connection, _ = listener.accept()
             except BlockingIOError:
                 continue  # the other release was faster
-            connection.setblocking(True)
+            connection.settimeout(10)
             threads.append(threading.Thread(target=answer, args=(connection,)))
             threads[-1].start()
     listener.close()
