@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gapless.fleet import waves
 from gapless.fleet.parts import Fleet, Observer, Part, State
 from gapless.fleet.play import Order
 from gapless.fleet.rollout import Change, Rollout
@@ -22,8 +21,5 @@ def deploy(fleet: Fleet, artifact: Path, name: str, by: str, options: Sequence[s
     def migrate(_part: Part, more: Sequence[str]) -> Order:
         return Order(fleet.argv("deploy", "-", "--migrate-only", *more), artifact)
 
-    names = {host.name: host for host in fleet.hosts}
-    plan = waves.plan([*names], fleet.config.hosts.waves)
-    parts = [[Part(names[one], number) for one in wave] for number, wave in enumerate(plan, 1)]
     change = Change("deploy", name, by, order, State.DEPLOYING, State.DEPLOYED, migrate if once else None)
-    return Rollout(fleet, parts, change, observer)
+    return Rollout(fleet, fleet.in_waves(fleet.config.hosts.waves), change, observer)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from gapless.config.settings import Config
 from gapless.errors import GaplessError
+from gapless.fleet import waves
 from gapless.fleet.hosts import Host
 
 
@@ -74,6 +75,12 @@ class Fleet:
     config: Config
     hosts: Sequence[Host]
     destination: str = ""
+
+    def in_waves(self, sizes: Sequence[int | str]) -> list[list[Part]]:
+        """The hosts as parts that wait, wave by wave."""
+        names = {host.name: host for host in self.hosts}
+        plan = waves.plan([*names], sizes)
+        return [[Part(names[name], number) for name in wave] for number, wave in enumerate(plan, 1)]
 
     @property
     def directory(self) -> str:

@@ -109,13 +109,6 @@ class Play:
     def _start(self, program: str) -> None:
         events, told = os.pipe()
         gate, self._gate = os.pipe()
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        own = {
-            "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),  # and none of the project's, or of the caller's
-            "ANSIBLE_HOME": str(self._folder / "ansible"),
-            "LC_ALL": "C.UTF-8",  # it refuses another encoding
-            "GAPLESS_FLEET": f"{told},{gate}",
-        }
         try:
             with (self._folder / "log").open("wb") as log:
                 self._process = subprocess.Popen(
@@ -123,7 +116,7 @@ class Play:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={**kept, **own},
+                    env={**surroundings(self._folder), "GAPLESS_FLEET": f"{told},{gate}"},
                     pass_fds=(told, gate),
                     start_new_session=True,  # Ctrl-C is ours to answer
                 )
@@ -185,6 +178,17 @@ def ansible_playbook() -> str:
             "run", "ansible-playbook", "it is not installed", 'pip install "gapless[cli,fleet]"', status=2
         )
     return found
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """The variables that Ansible is started with, for what is in `folder` alone."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    own = {
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),  # and none of the project's, or of the caller's
+        "ANSIBLE_HOME": str(folder / "ansible"),
+        "LC_ALL": "C.UTF-8",  # it refuses another encoding
+    }
+    return {**kept, **own}
 
 
 def _told(order: Order) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from gapless.fleet import wheel
 from gapless.fleet.answers import unreachable
 from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Fleet
-from gapless.fleet.play import AT_ONCE, LAST, Answer, ansible_playbook, variables
+from gapless.fleet.play import AT_ONCE, LAST, Answer, ansible_playbook, surroundings, variables
 from gapless.linux.orphans import nothing_left
 
 SETTINGS = """[defaults]
@@ -135,15 +134,13 @@ def _play(fleet: Fleet, gapless: Path, settings: Sequence[Path]) -> dict[str, An
 
 @contextlib.contextmanager
 def _running(argv: Sequence[str], folder: Path, log: int) -> Iterator[subprocess.Popen[str]]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    own = {"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_HOME": str(folder / "ansible"), "LC_ALL": "C.UTF-8"}
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
-        env={**kept, **own},
+        env=surroundings(folder),
         start_new_session=True,  # Ctrl-C is ours to answer
     )
     try:

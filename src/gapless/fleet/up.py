@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gapless.fleet import waves
 from gapless.fleet.answers import UnreachableError
 from gapless.fleet.hosts import Host
 from gapless.fleet.orders import Step, give
@@ -29,9 +28,7 @@ class Rise:
         self._settings = settings
         self._options = [*options]
         self._observer = observer
-        names = {host.name: host for host in fleet.hosts}
-        plan = waves.plan([*names], [1, *fleet.config.hosts.waves])  # the first alone: it may have to migrate
-        self._waves = [[Part(names[name], number) for name in wave] for number, wave in enumerate(plan, 1)]
+        self._waves = fleet.in_waves([1, *fleet.config.hosts.waves])  # the first alone: it may have to migrate
         self.parts = [part for wave in self._waves for part in wave]
         self.prepared: dict[Host, list[str]] = {host: [] for host in fleet.hosts}
         self.documents = dict[Host, dict[str, Any]]()

@@ -21,7 +21,7 @@ from gapless.linux import procfs
 from gapless.linux.disk import refusal
 from gapless.linux.files import replace
 from gapless.release.clock import CLOCK, Clock
-from gapless.release.holding import Holder, content, me_as_holder, open_own
+from gapless.release.holding import Holder, content, lock_file, me_as_holder
 
 BUSY = 75
 
@@ -153,11 +153,7 @@ def _write(home: Path, found: Hold) -> None:
 @contextlib.contextmanager
 def _changing(home: Path) -> Iterator[None]:
     """Let nobody else change the hold meanwhile. Raises GaplessError."""
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        descriptor = open_own(Home(home).hold_lock, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise refusal("hold", str(home), error) from error
+    descriptor = lock_file(home, Home(home).hold_lock, "hold")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # who has it gives it back at once
         yield

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from gapless.linux import procfs
+from gapless.linux.disk import refusal
 from gapless.release.clock import Clock
 
 LONGEST = 1 << 16  # bytes of a holder's name that are read
@@ -75,6 +76,15 @@ def me_as_holder(why: str, clock: Clock) -> Holder:
 def open_own(path: Path, flags: int) -> int:
     """A descriptor of the file itself, which is for its owner only when this makes it. Raises OSError."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+
+
+def lock_file(home: Path, path: Path, verb: str) -> int:
+    """A descriptor of the file in `home` that is locked to `verb` it. Raises GaplessError."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return open_own(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise refusal(verb, str(home), error) from error
 
 
 def written(path: Path) -> Holder:

@@ -21,7 +21,7 @@ from gapless.linux.disk import refusal
 from gapless.release import unconfirmed
 from gapless.release.clock import CLOCK, Clock
 from gapless.release.hold import BUSY, hold, keep_lease, refused_by, use_lease
-from gapless.release.holding import Holder, me_as_holder, open_own, written
+from gapless.release.holding import Holder, lock_file, me_as_holder, open_own, written
 from gapless.release.unconfirmed import Unconfirmed
 from gapless.switch import pause
 
@@ -91,11 +91,7 @@ def deploy_lock(
     when a hold or a pause is on, or a release waits to be confirmed, unless the caller `lets` it. The hold that is the
     `lease` with that token is the caller's own, and renewed, before and after.
     """
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        descriptor = open_own(Home(home).lock, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise refusal("lock", str(home), error) from error
+    descriptor = lock_file(home, Home(home).lock, "lock")
     try:
         deadline = clock.monotonic() + max(wait, LEAST_WAIT)
         unwanted = partial(_unwanted, home, clock, lease, lets) if deploys else lambda: None

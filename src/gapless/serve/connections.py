@@ -21,7 +21,7 @@ from gapless.serve.guarded import guard
 # What a drain and the door read off uvicorn's objects, which is no promise of uvicorn's.
 READ = {
     "server_state": {"connections", "tasks", "default_headers"},
-    "http_protocol": {"cycle", "flow", "scope", "transport"},
+    "http_protocol": {"client", "connections", "cycle", "flow", "loop", "scheme", "scope", "server", "transport"},
     "cycle": {
         "body",
         "default_headers",
@@ -32,6 +32,7 @@ READ = {
         "response_complete",
         "response_started",
         "scope",
+        "transport",
         "waiting_for_100_continue",
     },
     "ws_protocol": {"handshake_complete", "transport"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -54,14 +54,25 @@ def words(*names: str, ours: Collection[str] = ()) -> list[str]:
 
     Any other is refused, but for those that are `ours` to heed. Raises UsageError.
     """
-    ctx = click.get_current_context()
     found = list[str]()
-    for param in ctx.command.params:
-        given = ctx.get_parameter_source(str(param.name)) is not ParameterSource.DEFAULT
-        if not given or not param.expose_value or isinstance(param, click.Argument) or param.name in ours:
+    for param, value in typed(ours):
+        if not param.expose_value or isinstance(param, click.Argument):
             continue
         if param.name not in names:
             raise click.UsageError(f"{param.opts[-1]} is for one machine: say it there, and leave it out for hosts")
-        value = ctx.params[param.name]
-        found += [param.opts[-1]] if isinstance(value, bool) else [param.opts[-1], f"{value}"]
+        found += option(param, value)
     return found
+
+
+def typed(left_out: Collection[str]) -> Iterator[tuple[click.Parameter, Any]]:
+    """What was typed after the verb, each with its value, but for what is `left_out`."""
+    ctx = click.get_current_context()
+    for param in ctx.command.params:
+        name = param.name or ""
+        if name not in left_out and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            yield param, ctx.params.get(name)
+
+
+def option(param: click.Parameter, value: object) -> list[str]:
+    """An option as it is typed; a flag has no value."""
+    return [param.opts[-1]] if value is True else [param.opts[-1], str(value)]

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from gapless.cli.fleet.board import Board, parts_of
-from gapless.cli.fleet.choice import meant, on_hosts
+from gapless.cli.fleet.choice import meant, on_hosts, option, typed
 from gapless.cli.output import Output, in_a_line
 from gapless.cli.types import MOMENT
 from gapless.fleet import asking
@@ -84,19 +83,11 @@ def verb() -> str:
 
 def words(*left_out: str) -> list[str]:
     """What was typed after the verb, for the same verb on a host."""
-    ctx = click.get_current_context()
     found = list[str]()
-    for param in ctx.command.params:
-        name = param.name or ""
-        if name in {*OURS, *left_out} or ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
-            continue
-        value = ctx.params.get(name)
-        if param.type is MOMENT:
-            value = datetime.fromtimestamp(ctx.params[name], UTC).isoformat()  # the same one, wherever that is read
-        if isinstance(param, click.Argument):
-            found.append(str(value))
-        else:
-            found += [param.opts[-1]] if value is True else [param.opts[-1], str(value)]
+    for param, value in typed({*OURS, *left_out}):
+        # A moment is the same one, wherever that is read.
+        told = datetime.fromtimestamp(value, UTC).isoformat() if param.type is MOMENT else value
+        found += [str(told)] if isinstance(param, click.Argument) else option(param, told)
     return found
 
 
