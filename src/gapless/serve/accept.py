@@ -48,7 +48,7 @@ class Acceptor:
         make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         self.sockets = sockets
-        self._kinds = {sock: (sock.family, sock.type, sock.proto) for sock in sockets}
+        self._kinds = {sock: (int(sock.family), int(sock.type), sock.proto) for sock in sockets}
         self.factory = factory
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = allowed - min(reserve, allowed // 4)  # the kernel gives the lowest free number, open(2)
@@ -104,8 +104,11 @@ class Acceptor:
                 raise
             self._be_full(error.errno)
             return
-        connection = socket.socket(*self._kinds[listener], number)
-        self._attach(connection, self._loop.connect_accepted_socket(self.factory, connection))
+        # Not socket.socket, which makes an enum of its family and its type each time that a loop asks: that is another
+        # tenth. Loops and transports ask nothing that its base class does not have.
+        connection = socket.SocketType(*self._kinds[listener], number)
+        attaching = self._loop.connect_accepted_socket(self.factory, connection)  # type: ignore[arg-type]  # see above
+        self._attach(connection, attaching)
         if number >= self._most:
             self._be_full(errno.EMFILE)
 
@@ -132,7 +135,7 @@ class Acceptor:
 
     def _attach(
         self,
-        connection: socket.socket,
+        connection: socket.SocketType,
         attaching: Coroutine[Any, Any, object],
         waited_for: asyncio.Future[None] | None = None,
     ) -> None:
