@@ -123,6 +123,10 @@ class Lan:
     def _inside(self, *argv: str) -> str:
         return _within(self._network.pid, *argv)
 
+    def within(self, *argv: str) -> list[str]:
+        """What runs a program of the controller that reaches the hosts by itself, not through `ssh` alone."""
+        return self._network.argv(*argv)
+
     def routes(self) -> str:
         """The routes that there are in the network."""
         return self._inside("ip", "route")

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.host.advice import TRY
 from tests.host.balancer import Balancer
 from tests.host.disk import full
 from tests.host.fleet import PORT, Fleet, booted
@@ -60,9 +62,9 @@ class Shops:
         hosts = ", ".join(f'"{name}"' for name in self.fleet.hosts)
         return SETTINGS.format(hosts=hosts, confirm=times[0], stand_by=times[1])
 
-    def commit(self, more: str = "", times: tuple[int, int] = LONG) -> str:
-        """Commit the next release; what `gapless pack` calls it."""
-        self.fleet.commit(more, self.settings(times))
+    def commit(self, more: str = "", times: tuple[int, int] = LONG, fleet: str = "") -> str:
+        """Commit the next release, with more of its own and of [fleet]; what `gapless pack` calls it."""
+        self.fleet.commit(more, self.settings(times) + fleet)
         return str(json.loads(self.fleet.gapless("pack", "-n", "--json").stdout)["id"])
 
     def serve(self) -> set[str]:
@@ -174,6 +176,22 @@ def test_a_release_that_is_bad_on_one_host(shops: Shops) -> None:
     shops.settled()
     assert shops.serve() == before
     shops.deploy()
+
+
+@pytest.mark.usefixtures("visitors")
+def test_hosts_that_nobody_reaches_from_outside(shops: Shops) -> None:
+    """Invariant 3: each is well for itself, but the page is asked from the laptop: none keeps it."""
+    before = shops.serve()
+    laptop = shops.fleet.lan.within(sys.executable, "-m", "gapless", "deploy")
+    shops.commit(fleet='url = "http://{host}:1/health"\n')
+    failed = shops.fleet.run(*laptop, check=False)
+    assert "cannot visit web1 at http://" in failed.stderr
+    assert shops.serve() == before
+    curl = shops.fleet.lan.within(*TRY.findall(failed.stderr)[0].split("`")[1].split())
+    assert "refused" in shops.fleet.run(*curl, check=False).stderr.lower()
+    wanted = shops.commit(fleet=f'url = "http://{{host}}:{PORT}/health"\n')
+    shops.fleet.run(*laptop)
+    assert shops.serve() == {wanted}
 
 
 @pytest.mark.usefixtures("visitors")

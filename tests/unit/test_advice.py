@@ -37,6 +37,7 @@ ADVICE = {
         "processes = { a = { command = 'a' } }\ntimers = { b = { command = 'a', calendar = 'daily' } }"
     ),
     "proxy = { domains = ['a_b'] }": "",
+    "fleet = { url = 'http://web1/' }": "",
     "proxy = { headers = { A = '{x}' } }": "proxy = { extra = 'header A {x}' }",
     "listen = 'unix:/run/a/b'\nproxy = { domains = ['a.example'] }": "",
     "drain = { linger = 'soon' }": "drain = { linger = '35s' }",
@@ -111,6 +112,7 @@ TABLES = {
     "waves": "hosts",
     "directory": "fleet",
     "confirm": "fleet",
+    "url": "fleet",
 }
 
 

@@ -13,7 +13,7 @@ from gapless.errors import GaplessError
 from gapless.fleet import rollout
 from gapless.fleet.deploy import deploy
 from gapless.fleet.hosts import Host, chosen
-from gapless.fleet.parts import Fleet, Part
+from gapless.fleet.parts import Fleet, Part, State
 from gapless.fleet.play import Answer, Observer, Order, Play
 
 HERE, ARTIFACT = Path("gapless.toml"), Path("artifact")
@@ -190,6 +190,23 @@ def test_an_interruption_has_all_go_back(run: Run, moment: str) -> None:
     assert "deployed" not in states.values()
     assert not hosts.begins("one", "confirm new")
     assert "lock release" in hosts.told["one"][-1]
+
+
+@pytest.mark.parametrize(("hosts", "most"), [('[hosts]\nweb = ["one"]\n', 0), (THREE, 0), (THREE, 1)])
+def test_what_is_well_for_itself_alone(run: Run, monkeypatch: pytest.MonkeyPatch, hosts: str, most: int) -> None:
+    """Invariant 3: a host that does not answer from here does not keep the release, and goes back at once."""
+
+    def visit(parts: Sequence[Part], url: str, patience: float) -> None:
+        assert (url, patience) == ("http://{host}/", 30)
+        for part in parts[:1] if parts[0].host.name == "one" else ():
+            part.error, part.state = GaplessError("visit", "one", "it answered 500"), State.FAILED
+
+    monkeypatch.setattr(rollout, "visit", visit)
+    states, told = run(hosts=f'{hosts}max_failures = {most}\n[fleet]\nurl = "http://{{host}}/"\n')
+    assert states["one"] == "turned back"
+    assert len(told.begins("one", "rollback old --yes")) == 1
+    assert not told.begins("one", "confirm new")
+    assert {state for name, state in states.items() if name != "one"} <= {"deployed" if most else "spared"}
 
 
 def test_an_interruption_after_the_decision_has_all_keep_it(run: Run) -> None:

@@ -14,6 +14,7 @@ HOST = re.compile(
     r"(:(?P<port>[0-9]{1,5}))?"
 )
 GROUP = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
+URL = re.compile(r"https?://[!-~]*\{host\}[!-~]*")
 DIRECTORY = re.compile(r"/[A-Za-z0-9._/@+-]+")
 
 
@@ -57,6 +58,9 @@ def _of_fleet(config: Config) -> tuple[str, str]:
     if fleet.directory and not DIRECTORY.fullmatch(fleet.directory):
         cause = f"`fleet.directory`: {fleet.directory!r} is not the absolute path of a directory"
         return cause, 'for example: directory = "/etc/gapless/shop"'
+    if fleet.url and not URL.fullmatch(fleet.url):
+        cause = f"`fleet.url`: {fleet.url!r} is no http or https URL with {{host}} in it"
+        return cause, 'for example: url = "http://{host}:8000/health"'
     for key, seconds in (("confirm", fleet.confirm), ("stand_by", fleet.stand_by)):
         if seconds <= 0:
             return f"`fleet.{key}` is 0: no host could be kept", f'for example: {key} = "60s"'

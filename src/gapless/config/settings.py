@@ -245,12 +245,14 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     A host that is not reached anew within `confirm` of its switchover turns back. `migrate` says whether one database
     is migrated "once", or "each" host has its own; `directory` is the app's on each host, /etc/gapless/NAME without.
+    `url`, with `{host}` for a host's address, has to answer where the verb is run, before any host keeps its release.
     """
 
     stand_by: Seconds = Seconds(600)
     confirm: Seconds = Seconds(30)
     migrate: Literal["", "once", "each"] = ""
     directory: str = ""
+    url: str = ""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from gapless.fleet.hosts import Host
 from gapless.fleet.orders import Step, give
 from gapless.fleet.parts import Fleet, Observer, Part, State
 from gapless.fleet.play import Order, Play
+from gapless.fleet.visit import visit
 
 BUSY = 75  # the status of who is refused because others deploy
 LEASE = 600.0  # seconds for which hosts are kept for us without a word from us, at least
@@ -105,18 +106,28 @@ class Rollout:
     def _all_have_it(self, play: Play) -> bool:
         """Have each host reached anew as soon as it has changed: what was there before then stands by for longer."""
         fleet = self._fleet.config.fleet
-        more = ["--stand-by", f"{fleet.stand_by:g}"] if self._several else []
+        undecided = self._several or fleet.url
+        more = ["--stand-by", f"{fleet.stand_by:g}"] if undecided else []
         for wave in self._waves:
             steps = list[tuple[Part, list[Step]]]()
             for part in _there(wave):
                 change = self._change.order(part, ["--confirm", f"{fleet.confirm:g}", *part.held])
                 reach = Order(self._fleet.argv("confirm", *more, *part.held), patience=fleet.confirm / 2)
-                done = _reached if self._several else self._confirmed
+                done = _reached if undecided else self._confirmed
                 steps.append((part, [Step(change, self._change.doing, _changed), Step(reach, State.CONFIRMING, done)]))
             give(play, steps, self._observer)
+            if fleet.url:
+                self._visit(wave)
             if self._failed():
                 return False
         return any(part.state in (State.PROVEN, self._change.done) for part in self.parts)
+
+    def _visit(self, wave: Sequence[Part]) -> None:
+        reached = [part for part in wave if part.state is State.PROVEN]
+        visit(reached, self._fleet.config.fleet.url, self._fleet.config.fleet.confirm)
+        for part in reached:
+            if part.error:
+                self._observer.changed(part)
 
     def _keep(self, play: Play) -> None:
         """Have all hosts keep what they have; from here on nobody goes back, whatever comes."""
@@ -134,8 +145,8 @@ class Rollout:
                 argv = self._fleet.argv("confirm", str(part.release), *part.held)
                 order = Order(argv, patience=AGAIN, afterwards=self._release(part))
                 steps.append((part, [Step(order, State.KEEPING, self._confirmed)]))
-            elif release := self._release(part):
-                steps.append((part, [Step(Order(release, patience=AGAIN))]))
+            elif back := self._back(part):
+                steps.append((part, [back]))
         if steps:
             give(play, steps, self._observer)
 
@@ -152,13 +163,8 @@ class Rollout:
         """Have the hosts that have it serve what they served before; what has not begun, never does."""
         steps = list[tuple[Part, list[Step]]]()
         for part in self.parts:
-            release = self._release(part)
-            if part.previous and part.release and part.state is not self._change.done:
-                back = self._fleet.argv("rollback", part.previous, "--yes", *part.held)
-                order = Order(back, patience=AGAIN, afterwards=release)
-                steps.append((part, [Step(order, State.TURNING_BACK, _turned_back)]))
-            elif release:
-                steps.append((part, [Step(Order(release, patience=AGAIN))]))
+            if back := self._back(part):
+                steps.append((part, [back]))
             if part.state in (State.WAITING, State.ASKED, State.MIGRATING) or part.state is self._change.doing:
                 begun = part.state is self._change.doing
                 part.state = State.INTERRUPTED if begun else State.SPARED
@@ -166,6 +172,14 @@ class Rollout:
         if steps:
             with Play([[part.host for part, _ in steps]]) as play:
                 give(play, steps, self._observer)
+
+    def _back(self, part: Part) -> Step | None:
+        """What has a host serve what it served before, where it is known to have the new one, and ends its lease."""
+        release = self._release(part)
+        if part.previous and part.release and part.state is not self._change.done:
+            argv = self._fleet.argv("rollback", part.previous, "--yes", *part.held)
+            return Step(Order(argv, patience=AGAIN, afterwards=release), State.TURNING_BACK, _turned_back)
+        return Step(Order(release, patience=AGAIN)) if release else None
 
     def _confirmed(self, part: Part, _document: dict[str, Any]) -> None:
         part.state = self._change.done
