@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.host.ansible import program
 from tests.host.fleet import APP, PORT, Fleet
 from tests.host.host import Host
+from tests.host.life import insist
 from tests.support import wait_until
 
 from bench.on_host import keep
@@ -119,7 +120,7 @@ class ByGapless(FleetWay):
     def stop(self) -> None:
         wait_until(lambda: not any(self.fleet.each(self._retiring).values()), DRAIN, "the replaced instances end")
         for host in self.fleet.hosts.values():
-            host.run("systemctl", "stop", "shop.socket", "shop@*.service")
+            insist(host, "stop", "shop.socket", "shop@*.service")
 
     def on_hosts(self, count: int) -> tuple[list[float], int]:
         """Seconds of each of the last `count` deploys on each host, from its ledger, and how many failed."""

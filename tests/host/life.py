@@ -148,6 +148,16 @@ class Shop:
         self("down", "--data", "--yes")
 
 
+def insist(host: Host, verb: str, socket: str, *more: str) -> None:
+    """Have systemd stop or restart a held socket: by an operator who insists, or as with an older gapless."""
+    drop_in = f"/run/systemd/system/{socket}.d/zz-insists.conf"
+    host.write(drop_in, "[Unit]\nRefuseManualStop=no\n")
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", verb, socket, *more, check=verb != "restart")  # systemd does not open it for a service
+    host.run("rm", drop_in)
+    host.run("systemctl", "daemon-reload")
+
+
 S = TypeVar("S", bound=Shop)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.host import Host
+from tests.host.life import insist
 from tests.support import wait_until
 
 SHOP = "/root/shop"
@@ -127,7 +128,7 @@ def test_a_socket_that_will_not_be_there_after_a_boot(shop: Host) -> None:
     assert set(found) == {"socket", "installation"}
     mend(shop, found["socket"][2])
     assert problems(shop) == {}
-    shop.run("systemctl", "stop", "shop.socket", f"shop@{release(shop)}.service")
+    insist(shop, "stop", "shop.socket", f"shop@{release(shop)}.service")
     found = problems(shop)
     assert set(found) == {"socket", "live unit", "installation"}
     mend(shop, found["socket"][2].split("`")[1])

@@ -8,7 +8,7 @@ import pytest
 
 from tests.host.advice import doctor, follow, hint, wrong
 from tests.host.host import Host
-from tests.host.life import Shop, app_up, visits
+from tests.host.life import Shop, app_up, insist, visits
 from tests.support import wait_until
 
 DROP_IN = "/etc/systemd/system/shop.socket.d/tuned.conf"
@@ -23,13 +23,27 @@ def shop(host: Host) -> Iterator[Shop]:
         yield one
 
 
+@pytest.mark.parametrize("habit", ["restart", "stop", "try-restart", "reload-or-restart", "disable --now"])
+def test_a_socket_that_nobody_ends_by_habit(shop: Shop, habit: str) -> None:
+    """Invariants 1 and 11: also while a release drains: systemd itself would cut off who comes as the drain ends."""
+    with visits(shop) as seen:
+        shop.deploy()
+        refused = shop.host.run("systemctl", *habit.split(), "shop.socket", check=False)
+        assert "refuse" in refused.stderr
+        shop.settled()
+        assert shop.show("shop.socket", "ActiveState") == "active"
+        shop("up")  # it is enabled again, where that was the habit
+        assert wrong(shop) == {}
+    assert seen.losses == []
+
+
 @pytest.mark.parametrize("habit", ["restart", "stop"])
 @pytest.mark.parametrize("then", ["advice", "deploy", "rollback"])
 def test_a_socket_that_systemd_has_lost(shop: Shop, habit: str, then: str) -> None:
     """Invariants 1 and 11: the server has it still; doctor says so, and up, deploy and rollback lose nobody."""
     before = shop.live()
     with visits(shop) as seen:
-        shop.host.run("systemctl", habit, "shop.socket", check=False)
+        insist(shop.host, habit, "shop.socket")
         assert shop.show("shop.socket", "ActiveState") != "active"
         found = doctor(shop)["socket"]
         assert "answers on a socket that ends with it" in found["what"]
@@ -53,7 +67,7 @@ def test_nobody_waits_for_the_successor_of_a_lost_socket(shop: Shop, time: str) 
     """Invariant 1: while it boots, no visitor comes to the socket that waits for it; also where it is not the first."""
     shop.write(boot=6, text=time)
     with visits(shop) as seen:
-        shop.host.run("systemctl", "stop", "shop.socket", check=False)
+        insist(shop.host, "stop", "shop.socket")
         shop.deploy()
         shop.settled()
         assert wrong(shop) == {}
@@ -65,7 +79,7 @@ def test_a_candidate_that_fails_then(shop: Shop) -> None:
     """Invariants 3 and 11: who serves goes on with the socket that it has, also when it has to start again."""
     before = shop.live()
     with visits(shop) as seen:
-        shop.host.run("systemctl", "restart", "shop.socket", check=False)
+        insist(shop.host, "restart", "shop.socket")
         shop.write(app="raise SystemExit('no settings')")
         assert "no settings" in shop.fails("deploy")
         assert shop.live()["pid"] == before["pid"]
@@ -115,6 +129,7 @@ def test_an_address_more(shop: Shop) -> None:
     whole = shop.host.read(path)
     shop.host.write(path, whole.replace('"127.0.0.1:8000"', '["127.0.0.1:8000", "127.0.0.1:8001"]'))
     with visits(shop) as seen:
+        shop.deploy()  # what it replaces still drains when the socket is closed, to be opened with both
         shop("up")
         assert shop.host.get(8001)[0] == 200
         shop.settled()

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 from tests.host.conftest import _boot
 from tests.host.host import Host
-from tests.host.life import Shop
+from tests.host.life import Shop, insist
 from tests.host.proxies import MAIN, install_caddy, loads, logged
 from tests.host.traffic import traffic
 from tests.support import wait_until
@@ -180,7 +180,7 @@ def test_a_deploy_never_needs_the_retries(shop: Shop, version: str) -> None:
         wait_until(lambda: len(logged(shop.host, "shop")) - before >= len(sent.samples))
         assert {(one["status"], one["retries"]) for one in logged(shop.host, "shop")[before:]} == {(200, 0)}
     shop.settled()
-    shop.host.run("systemctl", "stop", "shop.socket", "shop@*")
+    insist(shop.host, "stop", "shop.socket", "shop@*")
     answers: list[int] = []
     waiting = threading.Thread(target=lambda: answers.append(visit(shop.host)[0]))
     waiting.start()

@@ -15,6 +15,7 @@ from gapless.linux.files import replace
 from gapless.linux.upwards import writers_above
 from gapless.switch.job import Kind
 from gapless.switch.systemd import units, wake
+from gapless.switch.systemd.closing import close, is_closed
 from gapless.switch.systemd.guard import SystemdGuard
 from gapless.switch.systemd.home import SystemdHome
 
@@ -58,7 +59,7 @@ class SocketUnit:
 
     def is_shut(self) -> bool:
         """Whether the socket is closed: somebody stopped it, or killed an `up` that had closed it."""
-        return self.home.ctl.show(["ActiveState"], self.home.socket)[0]["ActiveState"] in {"inactive", "failed"}
+        return is_closed(self.home)
 
     def _refuse_writers(self) -> None:
         """Refuse a place where the manager, root, would bind and remove what somebody else has put there."""
@@ -71,9 +72,7 @@ class SocketUnit:
 
     def make(self) -> None:
         if self.moved():
-            self.home.ctl.do(
-                "stop", self.home.socket
-            )  # first: if we are killed now, the next `up` sees that it is shut
+            close(self.home)  # first: if we are killed now, the next `up` sees that it is shut
         if self.diff():
             replace(self.home.units / self.home.socket, units.socket(self.config, self.home))
             self.home.ctl.do("daemon-reload")
@@ -93,9 +92,9 @@ class SocketUnit:
 
     def reopen(self) -> None:
         """Stop the socket and the app's services, let them drain, and start the socket as its unit says now."""
-        self.home.ctl.do("stop", "--no-block", self.home.socket)  # it waits for whoever drains already
+        self.home.ctl.end_by_conflict(self.home.socket, wait=False)  # it waits for whoever drains already
         self.home.ctl.end(self.home.unit("*"))
-        self.home.ctl.do("stop", self.home.socket)
+        self.home.ctl.end_by_conflict(self.home.socket)
         self.home.ctl.do("start", self.home.socket)
 
     def remove(self, *, data: bool) -> list[str]:  # noqa: ARG002 -- it keeps none
@@ -104,10 +103,10 @@ class SocketUnit:
         if (home.units / home.socket).exists():
             self.home.ctl.do("disable", home.socket)
             # First, or a connection starts the service again; it waits for whoever drains already.
-            self.home.ctl.do("stop", "--no-block", home.socket)
+            self.home.ctl.end_by_conflict(home.socket, wait=False)
         self.home.ctl.end(*home.patterns)
         if (home.units / home.socket).exists():
-            self.home.ctl.do("stop", home.socket)
+            self.home.ctl.end_by_conflict(home.socket)
         wake.disarm(home)  # of a pause whose server died
         SystemdGuard(home).end()
         patterns = (*home.patterns, f"{home.socket}.d")

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from gapless.linux.files import replace
 from gapless.switch import held
 from gapless.switch.manager import Instance
+from gapless.switch.systemd.closing import close
 from gapless.switch.systemd.home import SystemdHome
 
 IP_FREEBIND = 15  # ip(7)
@@ -43,7 +44,7 @@ def open_beside(home: SystemdHome, unit: str, running: Iterable[Instance], addre
         replace(own, f"[Socket]\nReusePort=yes\nRemoveOnStop=no\nService={unit}\n")
         try:
             home.ctl.do("daemon-reload")
-            home.ctl.do("stop", home.socket)
+            close(home)
             done = home.ctl.attempt("start", home.socket)
         finally:
             own.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ while [ "$1" != -- ]; do
     shift
     case $unit in *.socket) mine || continue ;; esac
     # It may ask for more time to stop for ever, as in Systemctl.end; or systemd executes itself anew just then.
-    timeout $WITHIN $SYSTEMCTL stop "$unit" || {
+    timeout $WITHIN $SYSTEMCTL stop "$unit" || case $unit in *.socket) $CONFLICT ;; *) false ;; esac || {
         $SYSTEMCTL kill --signal=SIGKILL "$unit"
         sleep 2
         $SYSTEMCTL stop "$unit"
@@ -45,7 +45,9 @@ def stopped_with_us(
 
     A socket among them only as long as the file `named` has that line; the file goes, too.
     """
-    script = SCRIPT.replace("$SYSTEMCTL", shlex.join(ctl.argv())).replace("$WITHIN", str(WITHIN))
+    conflict = shlex.join(ctl.conflict("UNIT")).replace("=UNIT", '="$unit"')  # where stopping it is refused
+    script = SCRIPT.replace("$SYSTEMCTL", shlex.join(ctl.argv())).replace("$CONFLICT", conflict)
+    script = script.replace("$WITHIN", str(WITHIN))
     deadman = subprocess.Popen(
         ["/bin/sh", "-c", script, "deadman", *map(str, named or ("", "")), *units, "--", *map(str, remove)],
         stdin=subprocess.PIPE,

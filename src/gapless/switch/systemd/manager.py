@@ -18,6 +18,7 @@ from gapless.switch.manager import Companion, Instance, Readiness, Role, Started
 from gapless.switch.systemd import companions, execution, journal, rehearsal, units, wake
 from gapless.switch.systemd.beside import move_on
 from gapless.switch.systemd.boot_priority import booting_behind
+from gapless.switch.systemd.closing import close
 from gapless.switch.systemd.deadman import stopped_with_us
 from gapless.switch.systemd.first import FirstCandidate
 from gapless.switch.systemd.home import SystemdHome, release_of
@@ -68,8 +69,8 @@ class SystemdManager:
         if started.instance is None or started.readiness is not Readiness.READY:
             if started.instance:
                 self.stop(started.instance)
-            for unit in shut:
-                self.ctl.do("stop", unit)
+            if opening:
+                close(self.home)
             operation, what = ("open", self.home.socket) if opening else ("start", f"{release} again")
             cause = f"{started.cause or started.readiness}; what serves goes on"
             hint = f"all its output: `gapless logs {release}`"

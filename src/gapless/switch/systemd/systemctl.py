@@ -75,6 +75,17 @@ class Systemctl:
         asked = ["systemd-run", *self._common, "--collect", f"--unit={unit}", *timer, *again, "--", *argv]
         self._succeeded("start", f"the timer of {unit}", self._run(asked, PATIENCE))
 
+    def end_by_conflict(self, unit: str, *, wait: bool = True) -> None:
+        """Have systemd stop `unit`, which has RefuseManualStop=; with `wait` it has ended then."""
+        asked = self.conflict(unit, *([] if wait else ["--no-block"]))
+        self._succeeded("stop", unit, self._attempt(asked, "stop", None))
+
+    def conflict(self, unit: str, *more: str) -> list[str]:
+        """The command line of a unit that does nothing, once `unit` has ended for it."""
+        properties = ("Type=oneshot", f"Conflicts={unit}", f"After={unit}")
+        asked = [f"--property={one}" for one in properties]
+        return ["systemd-run", *self._common, "--collect", *asked, *more, "--", "/bin/true"]
+
     def _succeeded(self, operation: str, object_: str, done: subprocess.CompletedProcess[str]) -> str:
         """Its output. Raises GaplessError."""
         if done.returncode != 0:
@@ -87,15 +98,18 @@ class Systemctl:
 
         Raises TimeoutExpired after `timeout` seconds; without one GaplessError after PATIENCE.
         """
+        return self._attempt(self.argv(*argv), argv[0], timeout)
+
+    def _attempt(self, command: Sequence[str], verb: str, timeout: float | None) -> subprocess.CompletedProcess[str]:
         deadline = time.monotonic() + (PATIENCE if timeout is None else timeout)
         for _ in range(TRIES):
             try:
-                done = self._run(self.argv(*argv), max(deadline - time.monotonic(), 0.05))
+                done = self._run(command, max(deadline - time.monotonic(), 0.05))
             except subprocess.TimeoutExpired:
                 if timeout is not None:
                     raise
                 hint = "`systemctl list-jobs` shows what it is busy with; then repeat this"
-                cause = f"`systemctl {argv[0]}` got no answer within {PATIENCE:g} s"
+                cause = f"`systemctl {verb}` got no answer within {PATIENCE:g} s"
                 raise GaplessError("ask", "systemd", cause, hint) from None
             if done.returncode == 0 or not any(sign in done.stderr for sign in AWAY):
                 break
