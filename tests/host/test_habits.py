@@ -75,6 +75,34 @@ def test_nobody_waits_for_the_successor_of_a_lost_socket(shop: Shop, time: str) 
     assert seen.longest < 3, "some waited until it had booted"
 
 
+@pytest.mark.parametrize("end", ["fails", "is killed"])
+def test_a_socket_is_shut_again_where_its_successor_does_not_come(shop: Shop, end: str) -> None:
+    """Invariants 5 and 11: who serves goes on with the socket that it has; the next `up` opens another."""
+    before = shop.live()
+    slow = "/run/systemd/system/shop@.service.d"
+    with visits(shop) as seen:
+        insist(shop.host, "stop", "shop.socket")
+        shop.host.write(
+            f"{slow}/slow.conf", f"[Service]\nExecStartPre=/bin/{'sleep 5' if end == 'is killed' else 'false'}\n"
+        )
+        shop.host.run("systemctl", "daemon-reload")
+        if end == "fails":
+            assert "what serves goes on" in shop.fails("up")
+        else:
+            up = shop.popen("up")
+            wait_until(lambda: "start-pre" in shop.show("shop@*", "SubState").split(), 30)
+            up.kill()
+            up.communicate(timeout=30)
+        wait_until(lambda: shop.show("shop.socket", "ActiveState") == "inactive", 30)
+        shop.host.run("rm", "-r", slow)
+        shop.host.run("systemctl", "daemon-reload")
+        assert shop.live()["pid"] == before["pid"]
+        assert "Open shop.socket again." in shop("up").stdout
+        shop.settled()
+        assert wrong(shop) == {}
+    assert seen.losses == []
+
+
 def test_a_candidate_that_fails_then(shop: Shop) -> None:
     """Invariants 3 and 11: who serves goes on with the socket that it has, also when it has to start again."""
     before = shop.live()
