@@ -13,7 +13,6 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any
 
 log = logging.getLogger("gapless.serve")
@@ -56,7 +55,8 @@ class Acceptor:
         self._full = False
         self._said_at = -SAY_EVERY
         self._loop = asyncio.get_running_loop()
-        self._attaching: set[asyncio.Future[None]] = set()  # what each connection without a protocol waits for
+        # Connections without a protocol, and what each of them waits for.
+        self._attaching: list[tuple[socket.SocketType, Coroutine[Any, Any, object], asyncio.Future[None]]] = []
         self._resume: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -77,8 +77,8 @@ class Acceptor:
 
     async def attached(self) -> None:
         """Return when each connection that is accepted by now has its protocol."""
-        while self._attaching:
-            await asyncio.wait(self._attaching)
+        while self._attaching:  # noqa: ASYNC110 -- until a step or two later, and each connection would pay for an event
+            await asyncio.sleep(0)
 
     def pause(self) -> None:
         """Accept no more until `start`; what was accepted is attached all the same, by the factory of that time."""
@@ -133,25 +133,34 @@ class Acceptor:
         self.pause()
         self._resume = self._loop.call_later(MOMENT if self._make_room() else PAUSE, self.start)
 
-    def _attach(
-        self,
-        connection: socket.SocketType,
-        attaching: Coroutine[Any, Any, object],
-        waited_for: asyncio.Future[None] | None = None,
-    ) -> None:
+    def _attach(self, connection: socket.SocketType, attaching: Coroutine[Any, Any, object]) -> None:
         """Run `attaching` to the one thing it waits for, that its protocol has the transport, and end it after that.
 
-        A task would do the same, and take a tenth of the processor time of a new connection and its request.
+        The loop gives it the transport in its next step, before it calls us. A task for each would do the same, and
+        take a tenth of the processor time of a new connection and its request.
         """
-        if waited_for is not None:
-            self._attaching.discard(waited_for)
+        if waits_for := self._go_on(connection, attaching):
+            if not self._attaching:
+                self._loop.call_soon(self._end_attaching)
+            self._attaching.append((connection, attaching, waits_for))
+
+    def _end_attaching(self) -> None:
+        these, self._attaching = self._attaching, []
+        for connection, attaching, waits_for in these:
+            if waits_for.done():
+                self._go_on(connection, attaching)
+            else:
+                self._attaching.append((connection, attaching, waits_for))
+        if self._attaching:
+            self._loop.call_soon(self._end_attaching)
+
+    @staticmethod
+    def _go_on(connection: socket.SocketType, attaching: Coroutine[Any, Any, object]) -> asyncio.Future[None] | None:
         try:
-            waits_for: asyncio.Future[None] = attaching.send(None)
+            return attaching.send(None)  # type: ignore[no-any-return]  # what a coroutine waits for is not typed
         except StopIteration:
-            return
+            return None
         except OSError as error:
             connection.close()
             log.debug("a connection ended before it was attached: %s", error)
-            return
-        self._attaching.add(waits_for)
-        waits_for.add_done_callback(partial(self._attach, connection, attaching))
+            return None
