@@ -1,7 +1,7 @@
 """Deploys to six real hosts behind a load balancer, under traffic to all, as root: what is lost, and what it takes.
 
-By `gapless deploy` from a laptop, in waves, and beside it as people do it with Ansible. Writes a table into the
-README. The exit status is not 0 when gapless lost something; each loss is named.
+By `gapless deploy` from a laptop, in waves, and beside it as people do it with Ansible, and by fujin. Writes a table
+into the README. The exit status is not 0 when gapless lost something; each loss is named.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tests.host.fleet import DIRECTORY, HOSTS, LINK, Fleet, booted
 from tests.host.host import install_requirements
 
 from bench.__main__ import into_readme
+from bench.fleet_fujin import FUJIN, ByFujin
 from bench.fleet_plans import MEASURED, Measured
 from bench.fleet_ways import BOOT, ByGapless, ByPlaybook, FleetWay
 from bench.switchovers import KINDS
@@ -112,6 +113,7 @@ def ways(fleet: Fleet) -> Iterator[tuple[str, FleetWay]]:
     yield "sends once", ByGapless(fleet)
     yield "sends once", ByPlaybook(fleet)
     yield "retries", ByPlaybook(fleet)
+    yield "sends once", ByFujin(fleet)
 
 
 def run(way: FleetWay, front: str, count: int, folder: Path) -> Row:
@@ -244,9 +246,10 @@ def report(rows: Sequence[Row], times: Times | None, hosts: int) -> str:
             lines += [f"`{row.way}`: {bound(row.traffic.verdict.requests, row.traffic.verdict.lost)}.", ""]
     lines += [
         "The playbook restarts uvicorn on host after host; a balancer that sends again what no host took hides most of "
-        "what that loses. Not here: Kamal, which has Docker pull an image from a registry, and these hosts have "
-        "neither; and fujin, whose deploy is `systemctl reload-or-restart` on one host a command, as the playbook's is "
-        "on each.",
+        f"what that loses. fujin {FUJIN} restarts it, too (`systemctl reload-or-restart`), on one host a command, and "
+        'goes on to the next without having asked whether it answers. It has its "binary" here, a zipapp for the '
+        'Python that the hosts have: a "python-package" is installed by uv, with a Python from the internet. '
+        "Not here: Kamal, which has Docker pull an image from a registry, and these hosts have neither.",
         "",
     ]
     if times:

@@ -149,7 +149,7 @@ class ByPlaybook(FleetWay):
             self.fleet.feed(name, archive, "tar", "-xf", "-", "-C", STOCK)
             host.run("systemctl", "daemon-reload")
             host.run("systemctl", "restart", "stock.service")
-            wait_until(lambda: _answers(host, self.port))
+            wait_until(lambda: answers(host, self.port))
 
         self.fleet.each(on)
 
@@ -175,7 +175,8 @@ class ByPlaybook(FleetWay):
             host.run("systemctl", "stop", "stock.service")
 
 
-def _answers(host: Host, port: int) -> bool:
+def answers(host: Host, port: int) -> bool:
+    """Whether the app on a port of a host says that it is well."""
     try:
         return host.get(port, "/health")[0] == 200
     except OSError:

@@ -62,7 +62,7 @@ class Lan:
         self.programs.mkdir()
         for name in ("ssh", "sftp", "scp"):
             wrapper = self.programs / name
-            there = shlex.join(self._network.argv(shutil.which(name) or name))
+            there = shlex.join(self.within(shutil.which(name) or name))
             wrapper.write_text(f'#!/bin/sh\nexec {there} -F {self._called} "$@"\n')
             wrapper.chmod(0o755)
 

@@ -17,7 +17,23 @@ from tests.host.host import PROJECT, Host
 from tests.host.lan import Lan
 from tests.host.laptop import Laptop, OnHost
 from tests.host.test_fleet import Fleet
+from tests.host.traffic import traffic
+from tests.support import wait_until
 
+SITE = """
+[proxy]
+tls = "off"
+domains = ["127.0.0.1"]
+[database]
+path = "shop.db"
+replica = "file:///var/backups/shop"
+"""
+DATABASE = """
+import sqlite3
+database = sqlite3.connect(os.environ["GAPLESS_SHARED"] + "/shop.db", isolation_level=None)
+database.execute("PRAGMA journal_mode = WAL")
+database.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT)")
+"""
 UP = "PIP_CONSTRAINT={versions} XDG_CACHE_HOME={cache} gapless up"
 
 
@@ -217,3 +233,40 @@ def test_the_commands_of_from_one_server_to_five(fleet: Fleet, up: str) -> None:
         laptop(re.sub("^gapless up", up, line.replace("web6.example.com", "web2")))
     assert len(lines) == 15
     assert len({*fleet.texts().values()}) == 1
+
+
+def test_hosts_get_a_site_and_a_database(fleet: Fleet, up: str) -> None:
+    """Invariant 7: Caddy and Litestream come where they are missing, and once; invariant 1: a deploy loses no visitor.
+
+    Each host answers through its own Caddy.
+    """
+    laptop, hosts = fleet.laptop, {name: shop.host for name, shop in fleet.shops.items()}
+    for shop in fleet.shops.values():
+        shop.remove()
+    fleet.write(config=SITE)
+    laptop.commit("a site", more=DATABASE)
+    told = laptop(f"{up} -n").stdout
+    assert (told.count("Send Caddy."), told.count("Send Litestream.")) == (2, 2)
+    first, again = laptop.json(f"{up} --json")["hosts"], laptop.json(f"{up} --json")["hosts"]
+    assert all({"Send Caddy", "Write Caddy's service", "Send Litestream"} <= {*one["prepared"]} for one in first)
+    assert [(one["state"], one["prepared"], one["changed"]) for one in again] == [("up", [], []), ("up", [], [])]
+    with ExitStack() as stack:
+        visitors = [stack.enter_context(traffic(host, 80)) for host in hosts.values()]
+        for each in visitors:
+            each.flows()
+        laptop.commit("its second release", more=DATABASE)
+        laptop("gapless deploy")
+        for each in visitors:
+            each.flows()
+    assert [each.lost for each in visitors] == [[], []]
+    assert [len(each.releases) for each in visitors] == [2, 2]
+    answers = {name: host.get(80)[2].decode() for name, host in hosts.items()}
+    assert all(answer.endswith("its second release") for answer in answers.values())
+    assert laptop.json("gapless doctor --json")["healthy"]
+    wait_until(lambda: {_lag(shop) for shop in fleet.shops.values()} == {0}, 60, "the replicas have all of it")
+
+
+def _lag(shop: OnHost) -> float | None:
+    """Seconds by which the replica of the host's database is behind."""
+    lag: float | None = json.loads(shop("database", "status", "--json").stdout)["lag_seconds"]
+    return lag

@@ -77,4 +77,5 @@ def test_fleet() -> None:
     assert re.search(r"^\| gapless deploy \| sends once \| 1 \| 0 of [1-9][\d,]* \| 0 of [1-9]", said, re.M), said
     for front in ("sends once", "retries"):
         assert re.search(rf"^\| ansible-playbook, .* \| {front} \| 1 \| ", said, re.M), said
+    assert re.search(r"^\| fujin .* deploy, .* \| sends once \| 1 \| ", said, re.M), said
     assert "2 hosts in one wave take" in said
