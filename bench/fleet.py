@@ -247,8 +247,10 @@ def report(rows: Sequence[Row], times: Times | None, hosts: int) -> str:
     lines += [
         "The playbook restarts uvicorn on host after host; a balancer that sends again what no host took hides most of "
         f"what that loses. fujin {FUJIN} restarts it, too (`systemctl reload-or-restart`), on one host a command, and "
-        'goes on to the next without having asked whether it answers. It has its "binary" here, a zipapp for the '
-        'Python that the hosts have: a "python-package" is installed by uv, with a Python from the internet. '
+        "goes on to the next without having asked whether it answers. Its way of the internet is not here: `fujin up` "
+        "installs uv by a script (`curl: (6) Could not resolve host: astral.sh`, `Error: Command failed with exit code "
+        '127`), and a "python-package" gets its Python by that; so the app is its "binary", a zipapp for the Python '
+        "that the hosts have. "
         "Not here: Kamal, which has Docker pull an image from a registry, and these hosts have neither.",
         "",
     ]

@@ -72,6 +72,8 @@ ReadWritePaths={{app_dir}}
 WantedBy=multi-user.target
 """
 
+KNOWN = 'echo "127.0.1.1 $(cat /etc/hostname)" >> /etc/hosts'  # as on any Debian: sudo looks for it
+
 
 class ByFujin(FleetWay):
     """`fujin deploy` for host after host, as one has to type it: it takes one host a command."""
@@ -88,6 +90,8 @@ class ByFujin(FleetWay):
         units = self._project / ".fujin" / "systemd"
         units.mkdir(parents=True)
         (units / "web.service").write_text(UNIT)
+        for host in self.fleet.hosts.values():
+            host.run("sh", "-c", KNOWN)
         self.deploy()
         self.fleet.each(lambda name: wait_until(lambda: answers(self.fleet.hosts[name], self.port)))
 
