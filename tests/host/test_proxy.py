@@ -137,6 +137,14 @@ def unchanged(shop: Shop, *argv: str) -> str:
     return said
 
 
+def test_nobody_else_reads_the_log_of_a_new_site(shop: Shop) -> None:
+    """From its first visitor on the log is for root and Caddy, and nothing is left to mend."""
+    visit(shop.host)
+    wait_until(lambda: logged(shop.host, "shop"))
+    assert shop.host.run("stat", "--format=%a %U:%G", "/var/log/caddy/shop.log").stdout == "600 caddy:caddy\n"
+    assert shop("up").stdout == "Already up: nothing to change.\n"
+
+
 def test_visitors_come_through_caddy(shop: Shop) -> None:
     """Over IPv4 and IPv6, compressed, with the headers that a site should send and the app has not set itself."""
     for to in ("127.0.0.1", "::1"):

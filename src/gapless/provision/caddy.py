@@ -8,8 +8,8 @@ import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,11 +89,7 @@ class Caddy:
         argv = [self.program, verb, "--config", str(MAIN), "--adapter", "caddyfile", *options]
         if os.geteuid() == 0:
             # As Caddy's user, which opens log files and makes certificates on the way, and may read no more than that.
-            run = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]
-            ends = (f"RuntimeMaxSec={WITHIN:g}", "TimeoutStopSec=1")
-            about = (f"User={CADDY}", f"Group={CADDY}", *ends, *self.environment)
-            run += [f"--property={one}" for one in about]
-            argv = [*run, f"--property=BindReadOnlyPaths={tree}:{MAIN.parent}", "--", *argv]
+            argv = _as_caddy([*self.environment, f"BindReadOnlyPaths={tree}:{MAIN.parent}"], argv)
         try:
             done = ask(argv, within=WITHIN + LATE, largest=LARGEST, env=_homeless())
         except OSError as error:
@@ -150,6 +146,25 @@ def read_again() -> None:
         said = ask(argv, within=WITHIN, largest=LARGEST).stdout
         told = [line for line in said.splitlines() if line.startswith("Error:") or '"error"' in line]
         raise GaplessError("start", UNIT, cause("\n".join(told) or done.stderr), f"`journalctl -u {UNIT}` says more")
+
+
+def have_log(log: Path) -> None:
+    """Make an empty log that only Caddy reads: an old one lets everybody read what it makes itself, at the first visit.
+
+    Where that does not go, Caddy says why when it reads its configuration.
+    """
+    if not os.path.lexists(log):
+        script = 'umask 077 && : >> "$0"'
+        with suppress(OSError):  # it takes too long
+            ask(_as_caddy([], ["sh", "-c", script, str(log)]), within=WITHIN + LATE, largest=LARGEST)
+
+
+def _as_caddy(properties: Sequence[str], argv: Sequence[str]) -> list[str]:
+    """What runs `argv` for a while as Caddy's user, with more `properties` of systemd-run(1)."""
+    ends = (f"RuntimeMaxSec={WITHIN:g}", "TimeoutStopSec=1")
+    about = (f"User={CADDY}", f"Group={CADDY}", *ends, *properties)
+    run = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]
+    return [*run, *(f"--property={one}" for one in about), "--", *argv]
 
 
 @contextmanager

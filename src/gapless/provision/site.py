@@ -104,7 +104,7 @@ class Site:
         changes = self.changes()
         if changes or self.unread.exists():
             self._write(changes)
-        if self._log_is_open:  # an old Caddy makes it so
+        if self._log_is_open:  # an old Caddy made it so
             close_to_others(self.log, pwd.getpwnam(CADDY).pw_uid)
 
     def _write(self, changes: dict[Path, str]) -> None:
@@ -117,6 +117,7 @@ class Site:
                 replace(self.file, changes[self.file])
             if MAIN in changes:
                 _overwrite_main(changes[MAIN])
+            caddy.have_log(self.log)
             caddy.read_again()
         except (GaplessError, OSError):  # Caddy itself goes on with what it had read
             self.file.unlink(missing_ok=True) if before is None else replace(self.file, before)
