@@ -271,9 +271,9 @@ def test_hosts_get_a_site_and_a_database(fleet: Fleet, up: str) -> None:
     assert [len(each.releases) for each in visitors] == [2, 2]
     answers = {name: host.get(80)[2].decode() for name, host in hosts.items()}
     assert all(answer.endswith("its second release") for answer in answers.values())
+    wait_until(lambda: {_lag(shop) for shop in fleet.shops.values()} == {0}, 60, "the replicas have all of it")
     found = laptop.json("gapless doctor --json", check=False)["hosts"]
     assert [one for host in found for one in host["findings"] if one["state"] == "failed"] == []
-    wait_until(lambda: {_lag(shop) for shop in fleet.shops.values()} == {0}, 60, "the replicas have all of it")
 
 
 def _lag(shop: OnHost) -> float | None:
