@@ -249,8 +249,8 @@ def report(rows: Sequence[Row], times: Times | None, hosts: int) -> str:
         f"what that loses. fujin {FUJIN} restarts it, too (`systemctl reload-or-restart`), on one host a command, and "
         "goes on to the next without having asked whether it answers. Its way of the internet is not here: `fujin up` "
         "installs uv by a script (`curl: (6) Could not resolve host: astral.sh`, `Error: Command failed with exit code "
-        '127`), and a "python-package" gets its Python by that; so the app is its "binary", a zipapp for the Python '
-        "that the hosts have. "
+        '127`), and a "python-package" is installed by that (without it `fujin deploy` ends with status 0, and nothing '
+        'is installed); so the app is its "binary", a zipapp for the Python that the hosts have. '
         "Not here: Kamal, which has Docker pull an image from a registry, and these hosts have neither.",
         "",
     ]
