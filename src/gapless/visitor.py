@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from gapless.linux.answers import PASSING
 from gapless.linux.unix_http import get, get_over
 
+RELEASE_HEADER = "gapless-release"  # of an answer: who gave it
 ADDRESS = "127.0.0.1"  # where he comes from
 TARGET = re.compile(r"/[!-~]*")  # a path with its query, in HTTP's first line, RFC 9112
 SCHEMES = ("http", "https")

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from gapless.errors import GaplessError, in_words
 from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Part, State
-from gapless.serve.check import RELEASE_HEADER
+from gapless.visitor import RELEASE_HEADER
 
 AT_ONCE = 50  # hosts
 TIMEOUT = 10.0  # seconds for an answer

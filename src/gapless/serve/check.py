@@ -10,9 +10,8 @@ from collections.abc import Awaitable, Callable
 from gapless import notify
 from gapless.errors import GaplessError
 from gapless.linux.answers import Patience
-from gapless.visitor import Visitor
+from gapless.visitor import RELEASE_HEADER, Visitor
 
-RELEASE_HEADER = "gapless-release"
 EXCERPT = 500  # bytes of a failed check's body in the log
 
 Reach = Callable[[], Awaitable[socket.socket]]

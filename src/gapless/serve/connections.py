@@ -14,9 +14,9 @@ from uvicorn.server import ServerState
 
 from gapless.errors import GaplessError
 from gapless.serve.app import ASGIApp
-from gapless.serve.check import RELEASE_HEADER
 from gapless.serve.door import Door
 from gapless.serve.guarded import guard
+from gapless.visitor import RELEASE_HEADER
 
 # What a drain and the door read off uvicorn's objects, which is no promise of uvicorn's.
 READ = {
