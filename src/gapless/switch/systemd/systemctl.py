@@ -84,7 +84,7 @@ class Systemctl:
         """The command line of a unit that does nothing, once `unit` has ended for it."""
         properties = ("Type=oneshot", f"Conflicts={unit}", f"After={unit}")
         asked = [f"--property={one}" for one in properties]
-        return ["systemd-run", *self._common, "--collect", *asked, *more, "--", "/bin/true"]
+        return ["systemd-run", *self._common, "--collect", *asked, *more, "--", "true"]
 
     def _succeeded(self, operation: str, object_: str, done: subprocess.CompletedProcess[str]) -> str:
         """Its output. Raises GaplessError."""
