@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from gapless import GaplessError, listen
 from gapless.listen import bind, expand
+from gapless.serve.sockets import IP_TRANSPARENT, only_address
 from tests.support import backlog_of, listening, start
 
 SHOW = """
@@ -198,3 +200,28 @@ def test_the_fallback_listens_for_both_families() -> None:
         finally:
             for one in sockets:
                 one.close()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "only"),
+    [
+        (["127.0.0.1:0"], "127.0.0.1"),
+        (["[::1]:0"], "::1"),
+        (["0.0.0.0:0"], None),
+        (["[::]:0"], None),
+        (["127.0.0.1:0", "127.0.0.2:0"], None),
+    ],
+)
+def test_the_one_address_of_all_visitors(addresses: list[str], only: str | None) -> None:
+    """Where there is one for all, no connection is asked for it; else each may have come to another."""
+    sockets = [bind(one) for one in addresses]
+    try:
+        found = only_address(sockets)
+        assert found == (only and (only, sockets[0].getsockname()[1]))
+        if only:  # ip(7): such a socket takes connections to other addresses
+            with contextlib.suppress(PermissionError):
+                sockets[0].setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+                assert only_address(sockets) is None
+    finally:
+        for one in sockets:
+            one.close()

@@ -68,11 +68,17 @@ def _set_by(kind: Any) -> set[str]:
 class Http:
     """Makes protocols for `app`; `connections` and `tasks` are what is open and under way right now.
 
-    Visitors come through a `door`; on a private socket there is none.
+    Visitors come through a `door`, and all to one `address` where that is known; on a private socket there is none.
     """
 
     def __init__(
-        self, app: ASGIApp, app_state: dict[str, Any], release: str, keep_alive: float, door: Door | None = None
+        self,
+        app: ASGIApp,
+        app_state: dict[str, Any],
+        release: str,
+        keep_alive: float,
+        door: Door | None = None,
+        address: Any = None,
     ) -> None:
         headers = [(RELEASE_HEADER, release)] if release else []
         self.config = uvicorn.Config(
@@ -89,7 +95,7 @@ class Http:
         self.config.load()
         verify(self.config)
         if door:
-            guard(self.config, door)
+            guard(self.config, door, address)
         self.app_state = app_state
         self.state = ServerState()
         self.closing = keep_alive == 0  # or a client would send its next request to a connection that closes

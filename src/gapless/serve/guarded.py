@@ -22,13 +22,13 @@ UNTAKEN = 1 << 20  # bytes that a client has not taken: no further ping is answe
 MESSAGE_TOO_BIG = 1009  # RFC 6455, 7.4.1
 
 
-def guard(config: uvicorn.Config, door: Door) -> None:
-    """Have the protocols of `config`, which is loaded, report to `door`."""
+def guard(config: uvicorn.Config, door: Door, address: Any = None) -> None:
+    """Have the protocols of `config`, which is loaded, report to `door`; `address` is where all visitors come to."""
     http = config.http_protocol_class
     of_http: Any = _Httptools if hasattr(http, "on_message_begin") else _H11
     # Called so, and not by super(): that alone would be a third of what all this costs a request.
     called = {"receive": http.data_received, "begin": getattr(http, "on_headers_complete", None)}
-    config.http_protocol_class = type("Http", (of_http, http), {"door": door, **called})
+    config.http_protocol_class = type("Http", (of_http, http), {"door": door, "address": address, **called})
     if websocket := config.ws_protocol_class:
         sansio = hasattr(websocket, "handle_cont") and hasattr(websocket, "send_receive_event_to_app")
         config.ws_protocol_class = type("WebSocket", (_SansIo if sansio else _Guarded, websocket), {"door": door})
@@ -93,6 +93,7 @@ class _Http(_Guarded):
 class _Httptools(_Http):
     """What stands before uvicorn's HttpToolsProtocol."""
 
+    address: Any
     begin: Callable[[], None]
     loop: Any
     connections: set[Any]
@@ -107,7 +108,7 @@ class _Httptools(_Http):
         self.connections.add(self)
         self.transport = transport
         self.flow = FlowControl(transport)
-        server, client = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        server, client = self.address or transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         self.server = server[:2] if isinstance(server, tuple) else (server, None) if isinstance(server, str) else None
         self.client = client[:2] if isinstance(client, tuple) else None
         self.scheme = "http"

@@ -25,6 +25,7 @@ from gapless.serve.door import Door
 from gapless.serve.drain import Drain
 from gapless.serve.lifespan import Lifespan
 from gapless.serve.settings import Settings
+from gapless.serve.sockets import only_address
 from gapless.serve.stage import ON_DUTY, Stage, move, must_turn
 
 log = logging.getLogger("gapless.serve")
@@ -45,6 +46,7 @@ class Server:
         self.proven: Callable[[], Awaitable[None]] | None = None
         self._since = time.time()
         self._sockets = sockets
+        self._address = only_address(sockets)
         self._lifespan = Lifespan(app)
         self._stop = asyncio.Event()
         self._drains: dict[Drain, asyncio.Task[None]] = {}  # one for each time that it stood by, while it lasts
@@ -108,7 +110,8 @@ class Server:
         notify.status(f"{wanted} {self.settings.release}".rstrip())
 
     def _new_http(self) -> Http:
-        return Http(self.app, self._lifespan.state, self.settings.release, self.settings.linger, self._door)
+        settings = self.settings
+        return Http(self.app, self._lifespan.state, settings.release, settings.linger, self._door, self._address)
 
     def _make_room(self) -> bool:
         return self._door.make_room([protocol for http in self._groups() for protocol in http.connections])

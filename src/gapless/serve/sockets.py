@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import socket
@@ -13,6 +14,7 @@ log = logging.getLogger("gapless.serve")
 
 DEFAULT = "127.0.0.1:8000"
 BY_NUMBER = "fd:"
+IP_TRANSPARENT = 19
 
 
 def sockets_for(addresses: Sequence[str]) -> list[socket.socket]:
@@ -34,6 +36,20 @@ def sockets_for(addresses: Sequence[str]) -> list[socket.socket]:
         hint = f"--bind fd:{fd} serves on it"
         log.warning("descriptor %d, from whoever started this, listens on %s and is not used: %s", fd, name, hint)
     return sockets
+
+
+def only_address(sockets: Sequence[socket.socket]) -> tuple[str, int] | None:
+    """The one address that all visitors come to; None where each connection has to be asked for its own.
+
+    So it is with several sockets, and with one for all addresses, or for others than its own (IP_TRANSPARENT, ip(7)).
+    """
+    if len(sockets) != 1 or sockets[0].family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    [one] = sockets
+    host, port = one.getsockname()[:2]
+    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified or one.getsockopt(socket.IPPROTO_IP, IP_TRANSPARENT):
+        return None
+    return host, port
 
 
 def _strays() -> list[tuple[int, str]]:
