@@ -55,7 +55,7 @@ wppackages: compiled  # as root
 	$(V)/python -m bench.wppackages
 
 fleet: compiled  # as root
-	$(V)/pytest $(FLEET)
+	$(V)/pytest -n 2 --dist loadfile $(FLEET)
 	$(V)/python -m bench.fleet
 	$(V)/python -m bench.fleet_plans
 
