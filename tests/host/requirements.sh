@@ -2,7 +2,7 @@
 # Installs what the hosts of the tests boot, where it is missing: a container or a fresh Debian may lack systemd.
 # With "browser": Chromium alone.
 # With "servers": the programs of the examples; with "builds": those that packages are built with; with "load": wrk;
-# with "proxies": those in front; with "fleet": sshd, and what gapless is installed with; with "postgres", "redis": that; with "clients": Composer and a browser;
+# with "proxies": those in front; with "fleet": sshd, curl, and what gapless is installed with; with "postgres", "redis": that; with "clients": Composer and a browser;
 # with "tools": what advice names, and man.
 set -eu
 [ -n "${ALONE-}" ] || ALONE=1 exec flock "$0" "$0" "$@"  # tests run side by side, and apt waits for nobody
@@ -36,6 +36,7 @@ elif [ "${1-}" = redis ]; then
     command -v redis-server > /dev/null || missing="$missing redis-server"
 elif [ "${1-}" = fleet ]; then
     [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+    command -v curl > /dev/null || missing="$missing curl"
     /usr/bin/python3 -c "import ensurepip" 2> /dev/null || missing="$missing python3-venv"
 else
     [ -x /lib/systemd/systemd ] || missing="$missing systemd"
