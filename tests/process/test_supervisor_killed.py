@@ -9,9 +9,13 @@ import socket
 import sys
 import time
 
+import msgspec
 import pytest
 
+from gapless.switch.embedded import records
 from gapless.switch.embedded.control import UnreachableError
+from gapless.switch.embedded.home import EmbeddedHome
+from gapless.switch.embedded.states import InstanceState
 from gapless.switch.engine import Outcome, Switchover, repair
 from gapless.switch.manager import Role
 from tests.contract.worlds import Embedded, Later, ask, is_gone, live, named, refused_elsewhere, traffic
@@ -85,6 +89,20 @@ def test_adoption_keeps_the_retiring_retiring_and_ends_candidates_without_a_depl
     (world.shared / "go").touch()
     assert held.result() == f"r1 {first.pid}"
     wait_until(lambda: [(one.release, one.role) for one in world.manager.instances()] == [("r2", Role.LIVE)])
+
+
+def test_an_instance_that_was_never_told_to_drain(world: Embedded) -> None:
+    """Invariant 5: its supervisor was killed between the note of that and the signal; the next one sends it."""
+    world.up()
+    first = live(world, world.release("r1"))
+    world.processes[-1].kill()
+    world.processes[-1].wait()
+    [record] = world.records()
+    records.write(EmbeddedHome(world.home), msgspec.structs.replace(record, state=InstanceState.DRAINING))
+    with traffic(world.address):
+        world.up()
+        wait_until(lambda: is_gone(first.pid), 10, "the end of what drains")
+        assert int(ask(world.address).split()[1]) != first.pid
 
 
 def test_supervisors_killed_at_random_instants_lose_no_instance(world: Embedded) -> None:
