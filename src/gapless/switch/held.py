@@ -30,6 +30,11 @@ def restore_in(pid: int, addresses: Iterable[str]) -> None:
         restore([one])
 
 
+def inodes(pid: int, addresses: Iterable[str]) -> set[int]:
+    """The inodes of what `listening` yields: none where the process accepts there no more, or is not to be asked."""
+    return {inode(one) for one in listening(pid, addresses)}
+
+
 def listening(pid: int, addresses: Iterable[str]) -> Iterator[socket.socket]:
     """Yield the sockets of process `pid` that listen at `addresses`, each open until the next; it may have ended."""
     wanted = [Address.parse(written) for written in addresses]

@@ -19,7 +19,7 @@ from gapless.switch.embedded.log_output import LogOutput
 from gapless.switch.embedded.records import Record
 from gapless.switch.embedded.spawn import Launch
 from gapless.switch.embedded.states import InstanceState
-from gapless.switch.held import inode, listening, restore
+from gapless.switch.held import inode, inodes, restore
 from gapless.switch.manager import Instance, Role
 
 
@@ -145,13 +145,13 @@ class Reconciler:
         self._log.say(f"{record.id} (pid {record.pid}) was found {record.state} and adopted")
         if record.state is InstanceState.BOOTING and self.role(running) is Role.CANDIDATE:
             running.retire("its deployer lost the supervisor")
-        elif record.state.is_retiring and list(map(inode, listening(record.pid, self._held))):
-            # It still accepts: its supervisor was killed after it had noted that, and before it sent the signal.
-            running.send(signal.SIGTERM)
         elif not running.is_heard:
             self._log.say(f"{record.id} is not heard: another process has the name of its notify socket")
             if record.state is InstanceState.BOOTING:
                 running.retire("nobody would hear that it is ready")
+        if record.state.is_retiring and inodes(record.pid, self._held):
+            # It still accepts: its supervisor was killed after it had noted that, and before it sent the signal.
+            running.send(signal.SIGTERM)
 
     def _changed(self, running: Supervised) -> None:
         record = running.record

@@ -56,7 +56,7 @@ def open_beside(home: SystemdHome, unit: str, running: Iterable[Instance], addre
 
 def move_on(live: Instance, others: Iterable[Instance], addresses: Sequence[str]) -> None:
     """Send connections to the sockets of the `live` instance, where `others` have older ones, and empty those."""
-    ours = {held.inode(one) for one in held.listening(live.pid, addresses)}
+    ours = held.inodes(live.pid, addresses)
     with _taken(others, addresses) as taken:
         left = {number: one for one in taken if ours and (number := held.inode(one)) not in ours}
         for one in left.values():

@@ -22,7 +22,7 @@ def close(home: SystemdHome) -> None:
     moment: whoever comes then is accepted by systemd itself, and cut off. Raises GaplessError.
     """
     deadline = time.monotonic() + DRAINS
-    while not is_closed(home) and (draining := _draining(home)):
+    while draining := _draining(home):
         if time.monotonic() > deadline:
             cause = f"{draining[0]} still drains"
             raise GaplessError("close", home.socket, cause, "repeat this when `gapless status` shows it no more")
@@ -36,5 +36,8 @@ def is_closed(home: SystemdHome) -> bool:
 
 
 def _draining(home: SystemdHome) -> list[str]:
-    shown = home.ctl.show(["Id", "ActiveState"], home.unit("*"))
-    return [one["Id"] for one in shown if one.get("ActiveState") == "deactivating"]
+    """The services whose end the socket has to wait for; none where it is closed."""
+    shown = home.ctl.show(["Id", "ActiveState"], home.socket, home.unit("*"))
+    states = {one["Id"]: one["ActiveState"] for one in shown}
+    services = states.keys() - {home.socket}
+    return [] if states[home.socket] in GONE else sorted(one for one in services if states[one] == "deactivating")
