@@ -248,7 +248,7 @@ def report(rows: Sequence[Row], times: Times | None, hosts: int) -> str:
         "The playbook restarts uvicorn on host after host; a balancer that sends again what no host took hides most of "
         f"what that loses. fujin {FUJIN} restarts it, too (`systemctl reload-or-restart`), on one host a command, and "
         "goes on to the next without having asked whether it answers. Its way of the internet is not here: `fujin up` "
-        "installs uv by a script (`curl: (6) Could not resolve host: astral.sh`, `Error: Command failed with exit code "
+        "installs uv by a script from there (`uv: command not found`, `Error: Command failed with exit code "
         '127`), and a "python-package" is installed by that (without it `fujin deploy` ends with status 0, and nothing '
         'is installed); so the app is its "binary", a zipapp for the Python that the hosts have. '
         "Not here: Kamal, which has Docker pull an image from a registry, and these hosts have neither.",
