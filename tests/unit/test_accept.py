@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +15,7 @@ from gapless.listen import bind
 from gapless.serve.accept import Acceptor
 
 QUEUED = 9  # clients: accepted one after the other, so that a stop comes before the last
+CAME = 400  # clients that come and go beside threads that open files
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
@@ -100,3 +103,44 @@ def test_a_connection_that_cannot_be_attached_harms_no_other(
 
     with asyncio.Runner(loop_factory=make_loop) as runner:
         runner.run(asyncio.wait_for(break_the_first(), 20))
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_the_end_of_a_connection_closes_nothing_else(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Invariant 6: a connection's descriptor is closed once; its number may be a thread's file a moment later."""
+    over = threading.Event()
+    wrong: list[OSError] = []
+
+    def open_and_close() -> None:
+        while not over.is_set() and not wrong:
+            try:
+                ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+                os.write(ends[1], b"1")
+                os.read(ends[0], 1)
+                os.close(ends[0])
+                os.close(ends[1])
+            except OSError as error:
+                wrong.append(error)
+
+    async def come_and_go() -> None:
+        listener = bind("127.0.0.1:0")
+        acceptor = Acceptor([listener], Remembered)
+        acceptor.start()
+        for _ in range(CAME):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.close()
+            await writer.wait_closed()
+            del reader
+        await acceptor.stop()
+
+    threads = [threading.Thread(target=open_and_close, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        with asyncio.Runner(loop_factory=make_loop) as runner:
+            runner.run(asyncio.wait_for(come_and_go(), 60))
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(10)
+    assert wrong == []

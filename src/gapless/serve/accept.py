@@ -32,6 +32,17 @@ def descriptors() -> dict[str, int]:
     return {"descriptors": used, "descriptors_allowed": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
 
 
+class _Accepted(socket.socket):
+    """A connection, which tells its family and type as numbers: an enum each time that a loop asks is costly.
+
+    It is a socket.socket: of any other object uvloop closes the descriptor once more, which then may be another's.
+    """
+
+    __slots__ = ()
+    family = socket.SocketType.family  # type: ignore[assignment]  # typeshed has no descriptors
+    type = socket.SocketType.type  # type: ignore[assignment]
+
+
 class Acceptor:
     """Feeds connections of `sockets` to protocols that `factory` makes, from `start` to `pause` or `stop`.
 
@@ -56,7 +67,7 @@ class Acceptor:
         self._said_at = -SAY_EVERY
         self._loop = asyncio.get_running_loop()
         # Connections without a protocol, and what each of them waits for.
-        self._attaching: list[tuple[socket.SocketType, Coroutine[Any, Any, object], asyncio.Future[None]]] = []
+        self._attaching: list[tuple[socket.socket, Coroutine[Any, Any, object], asyncio.Future[None]]] = []
         self._resume: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -104,10 +115,8 @@ class Acceptor:
                 raise
             self._be_full(error.errno)
             return
-        # Not socket.socket, which makes an enum of its family and its type each time that a loop asks: that is another
-        # tenth. Loops and transports ask nothing that its base class does not have.
-        connection = socket.SocketType(*self._kinds[listener], number)
-        attaching = self._loop.connect_accepted_socket(self.factory, connection)  # type: ignore[arg-type]  # see above
+        connection = _Accepted(*self._kinds[listener], number)
+        attaching = self._loop.connect_accepted_socket(self.factory, connection)
         self._attach(connection, attaching)
         if number >= self._most:
             self._be_full(errno.EMFILE)
@@ -133,7 +142,7 @@ class Acceptor:
         self.pause()
         self._resume = self._loop.call_later(MOMENT if self._make_room() else PAUSE, self.start)
 
-    def _attach(self, connection: socket.SocketType, attaching: Coroutine[Any, Any, object]) -> None:
+    def _attach(self, connection: socket.socket, attaching: Coroutine[Any, Any, object]) -> None:
         """Run `attaching` to the one thing it waits for, that its protocol has the transport, and end it after that.
 
         The loop gives it the transport in its next step, before it calls us. A task for each would do the same, and
@@ -155,7 +164,7 @@ class Acceptor:
             self._loop.call_soon(self._end_attaching)
 
     @staticmethod
-    def _go_on(connection: socket.SocketType, attaching: Coroutine[Any, Any, object]) -> asyncio.Future[None] | None:
+    def _go_on(connection: socket.socket, attaching: Coroutine[Any, Any, object]) -> asyncio.Future[None] | None:
         try:
             return attaching.send(None)  # type: ignore[no-any-return]  # what a coroutine waits for is not typed
         except StopIteration:
