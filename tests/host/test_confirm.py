@@ -106,8 +106,9 @@ def test_a_longer_stand_by(shop: Shop) -> None:
     assert "ada@laptop" in shop.fails("confirm")
     later = json.loads(shop("confirm", "--stand-by", "10m", *token, "--json").stdout)
     assert later["confirm_by"] == shop.status()["unconfirmed"]["until"] > kept["confirm_by"] + 300
-    shop("confirm", *token)
-    shop("lock", "release", *token)
+    assert "needs --lease" in shop.fails("confirm", "--end-lease")
+    shop("confirm", *token, "--end-lease")
+    assert shop.status()["locked_by"] is None
     decided(shop, kept["release"])
 
 

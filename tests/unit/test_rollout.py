@@ -45,13 +45,15 @@ class Hosts:
             self.serves[host] = {"deploy": "new", "rollback": "old"}.get(argv[1], self.serves.get(host, "old"))
             document = {"release": self.serves[host], "previous": "old", "token": f"token of {host}"}
             found = Answer(0, json.dumps(document))
-        if order.afterwards:
-            self.told[host].append("afterwards " + " ".join(order.afterwards[1:3]))
         return found
 
     def begins(self, host: str, verb: str) -> list[str]:
         """What of all that a host was told begins so."""
         return [one for one in self.told.get(host, []) if one.startswith(verb)]
+
+    def free(self, host: str) -> bool:
+        """Whether the last that a host was told ends the lease."""
+        return self.told[host][-1].startswith("lock release") or self.told[host][-1].endswith("--end-lease")
 
 
 class ScriptedPlay:
@@ -122,8 +124,7 @@ def test_nobody_keeps_it_before_all_have_it(run: Run) -> None:
             "lock acquire --why deploy of abc --for 600 --by ann@desk",
             f"deploy - --confirm 30 {lease}",
             f"confirm --stand-by 600 {lease}",
-            f"confirm new {lease}",
-            "afterwards lock release",
+            f"confirm new {lease} --end-lease",
         ]
 
 
@@ -142,10 +143,10 @@ def test_the_first_that_cannot_take_it_ends_it(run: Run, verb: str, answer: Answ
     assert states["one"] == "turned back"
     assert states["two"] == ("turned back" if verb == "confirm" else "failed" if answer is BAD else "unreachable")
     assert states["three"] == "spared"
-    assert hosts.begins("one", "rollback") == ["rollback old --yes --lease token of one"]
+    assert hosts.begins("one", "rollback") == ["rollback old --yes --lease token of one --end-lease"]
     assert len(hosts.begins("two", "rollback")) == (verb == "confirm")  # else it is not known to have anything
     assert not hosts.begins("three", "deploy")
-    assert all("lock release" in hosts.told[name][-1] for name in states)
+    assert all(hosts.free(name) for name in states)
 
 
 def test_a_host_that_nobody_reaches_keeps_nobody_from_it(run: Run) -> None:
@@ -160,7 +161,7 @@ def test_as_many_as_may_fail(run: Run) -> None:
     states, hosts = run(lambda host, command: BAD if host == "two" and "deploy -" in command else None,
                         THREE + "max_failures = 1\n")  # fmt: skip
     assert states == {"one": "deployed", "two": "failed", "three": "deployed"}
-    assert "lock release" in hosts.told["two"][-1]
+    assert hosts.free("two")
 
 
 def test_who_is_refused_on_one_host_gives_all_back(run: Run) -> None:
@@ -168,7 +169,7 @@ def test_who_is_refused_on_one_host_gives_all_back(run: Run) -> None:
     states, hosts = run(lambda host, command: BUSY if host == "two" and "acquire" in command else None)
     assert states == {"one": "spared", "two": "failed", "three": "spared"}
     assert not any(hosts.begins(name, "deploy") for name in states)
-    assert all("lock release" in hosts.told[name][-1] for name in ("one", "three"))
+    assert all(hosts.free(name) for name in ("one", "three"))
     states, hosts = run(lambda host, command: BUSY if host == "one" and "acquire" in command else None)
     assert [*hosts.told] == ["one"]
 
@@ -189,7 +190,7 @@ def test_an_interruption_has_all_go_back(run: Run, moment: str) -> None:
     states, hosts = run(interrupting("two", moment), THREE, interrupted=True)
     assert "deployed" not in states.values()
     assert not hosts.begins("one", "confirm new")
-    assert "lock release" in hosts.told["one"][-1]
+    assert hosts.free("one")
 
 
 @pytest.mark.parametrize(("hosts", "most"), [('[hosts]\nweb = ["one"]\n', 0), (THREE, 0), (THREE, 1)])
@@ -201,7 +202,7 @@ def test_what_is_well_for_itself_alone(run: Run, monkeypatch: pytest.MonkeyPatch
         for part in parts[:1] if parts[0].host.name == "one" else ():
             part.error, part.state = GaplessError("visit", "one", "it answered 500"), State.FAILED
 
-    monkeypatch.setattr(rollout, "visit", visit)
+    monkeypatch.setattr("gapless.fleet.visit.visit", visit)
     states, told = run(hosts=f'{hosts}max_failures = {most}\n[fleet]\nurl = "http://{{host}}/"\n')
     assert states["one"] == "turned back"
     assert len(told.begins("one", "rollback old --yes")) == 1

@@ -16,6 +16,7 @@ from gapless.cli import completion
 from gapless.cli.output import Output
 from gapless.errors import GaplessError, in_words
 from gapless.linux import standard
+from gapless.version import VERSION
 
 VERBS = {  # in the order of the story; a verb's module is imported when it is called
     "demo": "Deploy the same app in three ways under load and compare what got lost.",
@@ -163,7 +164,7 @@ def _only(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) 
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="gapless", message="gapless %(version)s")
+@click.version_option(VERSION, message="gapless %(version)s")
 @click.option(
     "-C",
     "--project",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ from gapless.linux.disk import refusal
 from gapless.linux.upwards import upwards
 from gapless.provision.identity import Identity
 from gapless.release.attempt import Observer, Target
+from gapless.release.hold import release_hold
 from gapless.release.holding import me
 from gapless.release.ledger import Ledger
 from gapless.release.store import Store
@@ -271,6 +273,18 @@ def _load(directory: Path, destination: str = "", content: Callable[[Path], byte
     raise GaplessError("read", str(directory / FILE), cause, hint, status=2)
 
 
+@contextlib.contextmanager
+def ending(lease: str, project: Project, *, wanted: bool) -> Iterator[None]:
+    """End the lease with what is done inside, if that is `wanted`. Raises GaplessError."""
+    if wanted and not lease:
+        raise click.UsageError("--end-lease needs --lease")
+    try:
+        yield
+    finally:
+        if wanted:
+            release_hold(project.app.home.root, lease)
+
+
 def need_root(what: str) -> None:
     """Refuse anybody else, before something half-way does. Raises GaplessError."""
     if os.geteuid() != 0:
@@ -290,6 +304,9 @@ def stop_like_ctrl_c() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
+end_lease = click.option(
+    "--end-lease", is_flag=True, help="With --lease: it ends with this command, whatever comes of that."
+)
 lease = click.option(
     "--lease", default="", metavar="TOKEN", help="Go on in the lease of `gapless lock acquire --for`, and renew it."
 )

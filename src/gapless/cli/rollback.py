@@ -10,7 +10,17 @@ from gapless.cli import completion
 from gapless.cli.deploy import lock_wait, switched
 from gapless.cli.fleet.choice import meant, on_hosts
 from gapless.cli.fleet.rollback import rollback_on
-from gapless.cli.options import Project, common, dry_run, go_on_without_terminal, lease, stop_like_ctrl_c, yes
+from gapless.cli.options import (
+    Project,
+    common,
+    dry_run,
+    end_lease,
+    ending,
+    go_on_without_terminal,
+    lease,
+    stop_like_ctrl_c,
+    yes,
+)
 from gapless.cli.output import Output
 from gapless.cli.progress import Progress
 from gapless.cli.watch import wanted_watch, watch_options
@@ -25,6 +35,7 @@ from gapless.release.preview import plan_rollback
 @yes
 @lock_wait
 @lease
+@end_lease
 @on_hosts
 @common
 @click.pass_obj
@@ -37,6 +48,7 @@ def command(
     yes: bool,
     lock_wait: float,
     lease: str,
+    end_lease: bool,
     watch: float | None,
     prove: bool,
     prove_url: str | None,
@@ -48,6 +60,8 @@ def command(
     While another terminal watches a deploy, that deploy turns back at once.
     """
     if fleet := meant(project):
+        if end_lease:
+            raise click.UsageError("--end-lease is for one host: `gapless lock release --lease TOKEN` ends it on all")
         rollback_on(output, fleet, release, dry_run=dry_run, yes=yes)
         return
     target = project.target(Progress(output), lock_wait, lease)
@@ -61,5 +75,6 @@ def command(
         click.confirm(f"Roll back from {project.current} to {chosen}?", default=True, abort=True)
     stop_like_ctrl_c()
     go_on_without_terminal()
-    document, lines = switched(deploy.rollback(target, chosen, on))
+    with ending(lease, project, wanted=end_lease):
+        document, lines = switched(deploy.rollback(target, chosen, on))
     output.result(document, *lines)

@@ -49,14 +49,12 @@ ssh_args = {ssh}
 class Order:
     """A command for a host, with the file that it gets on standard input, if any.
 
-    A host that is not reached is tried again for `patience` seconds. `afterwards` is run in the same connection,
-    however the command ended; nobody hears of it.
+    A host that is not reached is tried again for `patience` seconds.
     """
 
     argv: Sequence[str]
     sends: Path | None = None
     patience: float = 0.0
-    afterwards: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -192,10 +190,7 @@ def surroundings(folder: Path) -> dict[str, str]:
 
 
 def _told(order: Order) -> dict[str, object]:
-    command = shlex.join(order.argv)
-    if order.afterwards:
-        command = f"{{ {command}; status=$?; {shlex.join(order.afterwards)} > /dev/null 2>&1; (exit $status); }}"
-    return {"command": command, "sends": str(order.sends or ""), "patience": order.patience}
+    return {"command": shlex.join(order.argv), "sends": str(order.sends or ""), "patience": order.patience}
 
 
 def _answers(written: Path, failed: str) -> list[Answer]:

@@ -14,7 +14,6 @@ from gapless.fleet.hosts import Host
 from gapless.fleet.orders import Step, give
 from gapless.fleet.parts import Fleet, Observer, Part, State
 from gapless.fleet.play import Order, Play
-from gapless.fleet.visit import visit
 
 BUSY = 75  # the status of who is refused because others deploy
 LEASE = 600.0  # seconds for which hosts are kept for us without a word from us, at least
@@ -123,6 +122,8 @@ class Rollout:
         return any(part.state in (State.PROVEN, self._change.done) for part in self.parts)
 
     def _visit(self, wave: Sequence[Part]) -> None:
+        from gapless.fleet.visit import visit  # only who has a `url` pays for it
+
         reached = [part for part in wave if part.state is State.PROVEN]
         visit(reached, self._fleet.config.fleet.url, self._fleet.config.fleet.confirm)
         for part in reached:
@@ -142,9 +143,8 @@ class Rollout:
         steps = list[tuple[Part, list[Step]]]()
         for part in self.parts:
             if part.state in (State.PROVEN, State.KEEPING):
-                argv = self._fleet.argv("confirm", str(part.release), *part.held)
-                order = Order(argv, patience=AGAIN, afterwards=self._release(part))
-                steps.append((part, [Step(order, State.KEEPING, self._confirmed)]))
+                argv = self._fleet.argv("confirm", str(part.release), *self._ending(part))
+                steps.append((part, [Step(Order(argv, patience=AGAIN), State.KEEPING, self._confirmed)]))
             elif back := self._back(part):
                 steps.append((part, [back]))
         if steps:
@@ -155,9 +155,9 @@ class Rollout:
         bad = [part for part in self.parts if part.state is State.FAILED or (part.error and part.lease)]
         return len(bad) > self._fleet.config.hosts.max_failures
 
-    def _release(self, part: Part) -> list[str]:
-        """What lets others deploy there again; nothing where that is not ours to do."""
-        return self._fleet.argv("lock release", *part.held) if part.lease and not self._lent else []
+    def _ending(self, part: Part) -> list[str]:
+        """The options of the last command in the lease, which lets others deploy there again if that is ours to do."""
+        return [*part.held, "--end-lease"] if part.lease and not self._lent else part.held
 
     def _turn_back(self) -> None:
         """Have the hosts that have it serve what they served before; what has not begun, never does."""
@@ -175,11 +175,11 @@ class Rollout:
 
     def _back(self, part: Part) -> Step | None:
         """What has a host serve what it served before, where it is known to have the new one, and ends its lease."""
-        release = self._release(part)
         if part.previous and part.release and part.state is not self._change.done:
-            argv = self._fleet.argv("rollback", part.previous, "--yes", *part.held)
-            return Step(Order(argv, patience=AGAIN, afterwards=release), State.TURNING_BACK, _turned_back)
-        return Step(Order(release, patience=AGAIN)) if release else None
+            argv = self._fleet.argv("rollback", part.previous, "--yes", *self._ending(part))
+            return Step(Order(argv, patience=AGAIN), State.TURNING_BACK, _turned_back)
+        release = Order(self._fleet.argv("lock release", *part.held), patience=AGAIN)
+        return Step(release) if part.lease and not self._lent else None
 
     def _confirmed(self, part: Part, _document: dict[str, Any]) -> None:
         part.state = self._change.done
