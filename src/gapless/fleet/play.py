@@ -28,8 +28,9 @@ from gapless.linux.orphans import nothing_left
 AT_ONCE = 50  # hosts of a wave that are worked on side by side; each takes a process here
 PATIENCE = 10.0  # seconds for Ansible to end
 LAST = 20  # lines of what it wrote
-# Nothing is multiplexed: each order finds out anew whether a host can be reached. A dead host is given up in 15 s.
-SSH = "-o ControlMaster=no -o ControlPath=none -o BatchMode=yes -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+# A dead host is given up in 15 s. What orders share is a connection of this play alone, which goes with that.
+SSH = "-o BatchMode=yes -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+SHARED, ANEW = f"{SSH} -o ControlMaster=auto -o ControlPersist=60s", f"{SSH} -o ControlMaster=no -o ControlPath=none"
 SETTINGS = """[defaults]
 action_plugins = {plugins}/action
 callback_plugins = {plugins}/callback
@@ -42,6 +43,7 @@ retry_files_enabled = false
 pipelining = true
 [ssh_connection]
 ssh_args = {ssh}
+control_path_dir = {folder}
 """
 
 
@@ -49,12 +51,14 @@ ssh_args = {ssh}
 class Order:
     """A command for a host, with the file that it gets on standard input, if any.
 
-    A host that is not reached is tried again for `patience` seconds.
+    It finds out `anew` whether the host can be reached, or goes through the connection of the orders before it. A host
+    that is not reached is tried again for `patience` seconds.
     """
 
     argv: Sequence[str]
     sends: Path | None = None
     patience: float = 0.0
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,12 @@ def surroundings(folder: Path) -> dict[str, str]:
 
 
 def _told(order: Order) -> dict[str, object]:
-    return {"command": shlex.join(order.argv), "sends": str(order.sends or ""), "patience": order.patience}
+    return {
+        "command": shlex.join(order.argv),
+        "sends": str(order.sends or ""),
+        "patience": order.patience,
+        "ssh": ANEW if order.anew else SHARED,
+    }
 
 
 def _answers(written: Path, failed: str) -> list[Answer]:
@@ -219,7 +228,7 @@ def _write(folder: Path, hosts: Mapping[str, Host], rounds: Sequence[Sequence[st
     (folder / "play.json").write_text(json.dumps(plays))
     plugins = files("gapless").joinpath("fleet/plugins")
     largest = max(map(len, rounds), default=1)
-    settings = SETTINGS.format(plugins=plugins, forks=min(largest, AT_ONCE), ssh=SSH)
+    settings = SETTINGS.format(plugins=plugins, forks=min(largest, AT_ONCE), ssh=SHARED, folder=folder)
     (folder / "ansible.cfg").write_text(settings)
 
 

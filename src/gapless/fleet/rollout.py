@@ -111,7 +111,7 @@ class Rollout:
             steps = list[tuple[Part, list[Step]]]()
             for part in _there(wave):
                 change = self._change.order(part, ["--confirm", f"{fleet.confirm:g}", *part.held])
-                reach = Order(self._fleet.argv("confirm", *more, *part.held), patience=fleet.confirm / 2)
+                reach = Order(self._fleet.argv("confirm", *more, *part.held), patience=fleet.confirm / 2, anew=True)
                 done = _reached if undecided else self._confirmed
                 steps.append((part, [Step(change, self._change.doing, _changed), Step(reach, State.CONFIRMING, done)]))
             give(play, steps, self._observer)

@@ -46,6 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         return answer
 
     def _execute(self, order: dict[str, Any]) -> dict[str, Any]:
+        self._connection.set_option("ssh_args", order["ssh"])
         sent = Path(order["sends"]).read_bytes() if order["sends"] else None
         # Who refuses an artifact does not read it to its end, and ssh is not to take that for a broken connection.
         command = f"{order['command']} ; status=$?; cat > /dev/null; exit $status"
