@@ -109,6 +109,7 @@ def test_a_longer_stand_by(shop: Shop) -> None:
     assert "needs --lease" in shop.fails("confirm", "--end-lease")
     shop("confirm", *token, "--end-lease")
     assert shop.status()["locked_by"] is None
+    assert "Already" in shop("confirm", kept["release"], *token, "--end-lease").stdout  # the answer was lost, say
     decided(shop, kept["release"])
 
 

@@ -45,6 +45,8 @@ def confirm(target: Target, release: str | None = None, stand_by: float | None =
     With `stand_by` that one goes on standing by, and the other waits for so many seconds more. Raises GaplessError when
     that release was turned back.
     """
+    if target.lease and release and release == target.manager.current() and not unconfirmed.read(target.home.root):
+        return Confirmed(release, False)  # whoever heard no answer asks again, and the lease ended with that
     with deploy_lock(
         target.home.root,
         why="confirm",
