@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -103,12 +104,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     ) -> tuple[dict[str, str], Hosts]:
         settings = config.parse(LEAST + hosts, HERE)
         ScriptedPlay.hosts = Hosts(does)
-        one = deploy(Fleet(settings, chosen(settings)), ARTIFACT, "abc", "ann@desk", [], Nobody())
-        if interrupted:
-            with pytest.raises(KeyboardInterrupt):
-                one.run()
-        else:
-            one.run()
+        one = deploy(Fleet(settings, chosen(settings)), ARTIFACT, "ann@desk", [], Nobody())
+        with one, pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext():
+            one.run("abc")
         return {part.host.name: str(part.state) for part in one.parts}, ScriptedPlay.hosts
 
     return deployed

@@ -10,8 +10,8 @@ from gapless.fleet.play import Order
 from gapless.fleet.rollout import Change, Rollout
 
 
-def deploy(fleet: Fleet, artifact: Path, name: str, by: str, options: Sequence[str], observer: Observer) -> Rollout:
-    """Plan the deploy of `artifact`, called `name`, with `options` of `gapless deploy` on each host."""
+def deploy(fleet: Fleet, artifact: Path, by: str, options: Sequence[str], observer: Observer) -> Rollout:
+    """Plan the deploy of `artifact`, which is there when it runs, with `options` of `gapless deploy` on each host."""
     once = len(fleet.hosts) > 1 and bool(fleet.config.release.migrate) and fleet.config.fleet.migrate == "once"
     already = ["--without-migration"] if once else []
 
@@ -21,5 +21,5 @@ def deploy(fleet: Fleet, artifact: Path, name: str, by: str, options: Sequence[s
     def migrate(_part: Part, more: Sequence[str]) -> Order:
         return Order(fleet.argv("deploy", "-", "--migrate-only", *more), artifact)
 
-    change = Change("deploy", name, by, order, State.DEPLOYING, State.DEPLOYED, migrate if once else None)
+    change = Change("deploy", by, order, State.DEPLOYING, State.DEPLOYED, migrate if once else None)
     return Rollout(fleet, fleet.in_waves(fleet.config.hosts.waves), change, observer)

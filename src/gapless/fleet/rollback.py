@@ -50,8 +50,7 @@ def roll_back(
     def order(part: Part, more: Sequence[str]) -> Order:
         return Order(fleet.argv("rollback", to[part.host], "--yes", *options, *more))
 
-    name = next(iter(to.values()))
-    return Rollout(fleet, [parts], Change("rollback", name, by, order, State.ROLLING_BACK, State.ROLLED_BACK), observer)
+    return Rollout(fleet, [parts], Change("rollback", by, order, State.ROLLING_BACK, State.ROLLED_BACK), observer)
 
 
 def _by_content(document: dict[str, Any], *, older: bool) -> dict[str, str]:

@@ -7,7 +7,9 @@ hears nothing more from us, so it does not matter when we die, or are cut off.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from gapless.fleet.hosts import Host
@@ -22,13 +24,12 @@ AGAIN = 20.0  # seconds for which a host that has the release is tried anew
 
 @dataclass(frozen=True)
 class Change:
-    """What hosts are to change to: `verb` and `name` are what others read of it, `by` is who does it.
+    """What hosts are to change to: `verb` is what others read of it, `by` is who does it.
 
     `order` is the command that does it on a host, given the options of a rollout; `migrate` comes before, on one host.
     """
 
     verb: str
-    name: str
     by: str
     order: Callable[[Part, Sequence[str]], Order]
     doing: State
@@ -37,7 +38,7 @@ class Change:
 
 
 class Rollout:
-    """A change of all hosts, which are in `waves`."""
+    """A change of all hosts, which are in `waves`. Ansible starts as its block is entered, and ends with that."""
 
     def __init__(self, fleet: Fleet, waves: Sequence[Sequence[Part]], change: Change, observer: Observer) -> None:
         self._fleet = fleet
@@ -47,23 +48,34 @@ class Rollout:
         self.parts = [part for wave in waves for part in wave]
         self._several = len(self.parts) > 1
         self._lent = False
+        self._left = ExitStack()
+        self._play: Play
+
+    def __enter__(self) -> Rollout:
+        """Start Ansible, which takes its time. Raises GaplessError where it is not installed."""
+        self._play = self._left.enter_context(Play(self._rounds()))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._left.__exit__(kind, error, at)
 
     def lend(self, leases: Mapping[Host, str]) -> None:
-        """Go on in the leases, if any, that the caller has on all hosts, and leave them to him."""
+        """Go on in the leases, if any, that the caller has on all hosts, and leave them to him; before the block."""
         self._lent = bool(leases)
         for part in self.parts:
             part.lease = leases.get(part.host, "")
 
-    def run(self) -> None:
-        """Change wave after wave; more failures than are allowed, or an interruption, have all go back.
+    def run(self, name: str) -> None:
+        """Change wave after wave to what others read as `name`.
 
-        Raises GaplessError or KeyboardInterrupt, when that is done.
+        More failures than are allowed, or an interruption, have all go back. Raises GaplessError or KeyboardInterrupt,
+        when that is done.
         """
         try:
-            with Play(self._rounds()) as play:
-                all_have_it = self._begin(play) and self._all_have_it(play)
+            with self._left:
+                all_have_it = self._begin(self._play, name) and self._all_have_it(self._play)
                 if all_have_it:
-                    self._keep(play)
+                    self._keep(self._play)
         except BaseException:
             self._turn_back()
             raise
@@ -82,13 +94,13 @@ class Rollout:
         migrated = [hosts] if self._change.migrate else []
         return [*begin, *migrated, *([part.host for part in wave] for wave in self._waves), hosts]
 
-    def _begin(self, play: Play) -> bool:
+    def _begin(self, play: Play, name: str) -> bool:
         """Have nobody else deploy on any host. The first host is asked first: of two who begin, one gets all.
 
         Then have the first that is there migrate the database, where all share one.
         """
         change, seconds = self._change, max(LEASE, self._fleet.config.fleet.stand_by)
-        why = f"{change.verb} of {change.name}"
+        why = f"{change.verb} of {name}"
         argv = self._fleet.argv("lock acquire", "--why", why, "--for", f"{seconds:g}", "--by", change.by)
         for some in (self.parts[:1], self.parts[1:]) if self._takes else ():
             give(play, [(part, [Step(Order(argv), State.ASKED, _leased)]) for part in some], self._observer)

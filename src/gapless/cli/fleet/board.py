@@ -57,11 +57,11 @@ class Board:
         finally:
             self._live = None
 
-    def run(self, rollout: Rollout) -> bool:
-        """Show a rollout while it runs; returns whether it was interrupted. Raises GaplessError."""
+    def run(self, rollout: Rollout, name: str) -> bool:
+        """Show a rollout to `name` while it runs; returns whether it was interrupted. Raises GaplessError."""
         with self.shown(rollout.parts):
             try:
-                rollout.run()
+                rollout.run(name)
             except KeyboardInterrupt:
                 return True
         return False

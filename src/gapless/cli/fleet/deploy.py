@@ -31,13 +31,15 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
     board = Board(output)
     with tempfile.TemporaryDirectory(prefix="gapless-deploy-") as folder:
         packed = Path(folder, "artifact")
-        head = pack(output, project, source, packed)
         if dry_run:
+            pack(output, project, source, packed)
             _preview(output, fleet, packed, options)
             return
-        rollout = deploy(fleet, packed, f"{head.short} ({head.id[:12]})", me(), options, board)
+        rollout = deploy(fleet, packed, me(), options, board)
         rollout.lend(leases)
-        interrupted = board.run(rollout)
+        with rollout:  # Ansible starts while this packs
+            head = pack(output, project, source, packed)
+            interrupted = board.run(rollout, f"{head.short} ({head.id[:12]})")
     parts = rollout.parts
     here = sum(part.state is State.DEPLOYED for part in parts)
     hosts = [told(part, board.seconds(part)) for part in parts]

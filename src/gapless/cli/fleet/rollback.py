@@ -38,7 +38,8 @@ def rollback_on(output: Output, fleet: Fleet, release: str | None, *, dry_run: b
     if there:
         rollout = roll_back(fleet, there, to, me(), options, board)
         rollout.lend(leases)
-        interrupted = board.run(rollout)
+        with rollout:
+            interrupted = board.run(rollout, next(iter(to.values())))
     parts = [*there, *lost]
     back = sum(part.state is State.ROLLED_BACK for part in parts)
     hosts = [told(part, board.seconds(part)) for part in parts]
