@@ -66,7 +66,7 @@ class Afterwork:
             return bool(self.http.connections)
         if is_websocket(answers):
             return answers in self.http.connections
-        return not (answers.response_complete or answers.disconnected)
+        return not (answers.response_complete or answers.disconnected or answers.transport.is_closing())
 
     def _is_news(self, record: logging.LogRecord) -> bool:
         """Whether uvicorn has to log it: that a task ends which was cancelled here is known."""

@@ -65,6 +65,8 @@ class Door:
                 self.turn_away(protocol, why, headers)
 
     def _late(self, protocol: Any, now: float) -> Turned | None:
+        if protocol.transport.is_closing() or protocol.transport.get_protocol() is not protocol:
+            return None  # it was refused already
         if protocol.in_body:
             if protocol.waits_for_us or not protocol.stalls_since or protocol.stalls is not protocol.cycle:
                 protocol.stalls_since, protocol.stalls = now, protocol.cycle

@@ -108,7 +108,7 @@ class Drain:
             self._afterwork.cut(work.what)
         if work.kind is Kind.REQUEST and not is_queued(protocol):
             refuse(protocol, self.http.state.default_headers)
-        elif work.kind is Kind.STREAM and is_websocket(protocol):
+        elif work.kind is Kind.STREAM and is_websocket(protocol) and not protocol.transport.is_closing():
             protocol.shutdown()
         else:
             protocol.transport.close()
@@ -121,7 +121,7 @@ class Drain:
         for protocol in list(self.http.connections):
             if not is_websocket(protocol) or not protocol.handshake_complete or protocol in self._condemned:
                 continue
-            if is_blocked(protocol):
+            if is_blocked(protocol) or protocol.transport.is_closing():
                 continue
             if self._restarted >= due and share < 1.0:
                 return

@@ -101,6 +101,7 @@ class _Httptools(_Http):
     client: Any
     scheme: str
     later: Any = b""  # read, and not parsed before the requests in front of it are answered
+    earlier: Any = ()  # requests before the last one that came, where the client pipelines
     _moved = False  # a part of a body came
 
     def connection_made(self, transport: Any) -> None:
@@ -117,7 +118,25 @@ class _Httptools(_Http):
         before = self.cycle
         self.begin()
         if (cycle := self.cycle) is not before:
-            cycle.transport = Joined(self.transport, cycle, self.loop)
+            cycle.transport = Joined(self, cycle, self.loop)
+            if before is not None and not before.response_complete:
+                self.earlier = [*(one for one in self.earlier if not one.response_complete), before]
+
+    def handle_websocket_upgrade(self) -> None:
+        """Close where a request before it is not answered: nobody would tell that its client has gone."""
+        if self.responds:
+            self.transport.close()
+        else:
+            super().handle_websocket_upgrade()  # type: ignore[misc]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell all requests that wait or are answered; uvicorn tells the last one."""
+        super().connection_lost(exc)  # type: ignore[misc]
+        for cycle in self.earlier:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.earlier = ()
 
     def data_received(self, data: bytes) -> None:
         if len(data) > PART or self.later or self.pipeline:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from gapless.serve.refusal import stay_deaf
+
 SMALL = 1 << 16  # bytes: what is longer is not worth a copy
 
 
@@ -15,14 +17,14 @@ class Joined:
     goes with the head. Else the head leaves in the next step, so that a stream begins when its app says so.
     """
 
-    __slots__ = ("_cycle", "_head", "_loop", "_seen", "_transport")
+    __slots__ = ("_cycle", "_head", "_loop", "_protocol", "_transport")
 
-    def __init__(self, transport: Any, cycle: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._cycle = cycle
+    def __init__(self, protocol: Any, cycle: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._protocol = protocol
+        self._transport = protocol.transport
+        self._cycle = cycle  # until its head: a circle is freed late
         self._loop = loop
         self._head = b""
-        self._seen = False
 
     def write(self, data: bytes) -> None:
         """Write what the cycle has; its head soon, unless nothing follows a head (RFC 9110, 9.3.2)."""
@@ -32,9 +34,9 @@ class Joined:
             else:
                 self._transport.write(self._head)
             self._head = b""
-        elif not self._seen and self._cycle.response_started:
-            self._seen = True
-            if self._cycle.scope["method"] != "HEAD":
+        elif self._cycle is not None and self._cycle.response_started:
+            cycle, self._cycle = self._cycle, None
+            if cycle.scope["method"] != "HEAD":
                 self._head = data
                 self._loop.call_soon(self._flush)
                 return
@@ -43,12 +45,17 @@ class Joined:
     def close(self) -> None:
         """Write what is left, and close."""
         self._flush()
-        self._transport.close()
+        cycle = self._protocol.cycle
+        if cycle.transport is self and cycle.response_complete and cycle.more_body:
+            stay_deaf(self._protocol)
+        else:
+            self._transport.close()
 
     def _flush(self) -> None:
         if self._head:
             head, self._head = self._head, b""
-            self._transport.write(head)
+            if not self._transport.is_closing():  # uvloop raises where it is lost
+                self._transport.write(head)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -45,14 +45,21 @@ def refuse(
     transport.write(answer.encoded(headers))
     if cycle is not None and not cycle.response_complete:
         cycle.disconnected = True  # as uvicorn does when a client has gone
+        cycle.waiting_for_100_continue = False  # it has its answer: receive() would write that after our end
         cycle.message_event.set()
         may_send |= cycle.more_body
     if not may_send:
         transport.close()
         return
-    transport.set_protocol(_Deaf(protocol))
-    protocol.flow.resume_reading()
-    transport.write_eof()
+    stay_deaf(protocol)
+
+
+def stay_deaf(protocol: Any) -> None:
+    """Close for writing, and throw away what still comes until the client has read the end and closes."""
+    if not protocol.transport.is_closing():
+        protocol.transport.set_protocol(_Deaf(protocol))
+        protocol.flow.resume_reading()
+        protocol.transport.write_eof()
 
 
 class _Deaf(asyncio.Protocol):
