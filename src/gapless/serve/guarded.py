@@ -118,7 +118,7 @@ class _Httptools(_Http):
         before = self.cycle
         self.begin()
         if (cycle := self.cycle) is not before:
-            cycle.transport = Joined(self, cycle, self.loop)
+            cycle.transport = Joined(self.transport, cycle, self.loop)
             if before is not None and not before.response_complete:
                 self.earlier = [*(one for one in self.earlier if not one.response_complete), before]
 

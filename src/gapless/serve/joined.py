@@ -17,11 +17,10 @@ class Joined:
     goes with the head. Else the head leaves in the next step, so that a stream begins when its app says so.
     """
 
-    __slots__ = ("_cycle", "_head", "_loop", "_protocol", "_transport")
+    __slots__ = ("_cycle", "_head", "_loop", "_transport")
 
-    def __init__(self, protocol: Any, cycle: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._protocol = protocol
-        self._transport = protocol.transport
+    def __init__(self, transport: Any, cycle: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
         self._cycle = cycle  # until its head: a circle is freed late
         self._loop = loop
         self._head = b""
@@ -45,9 +44,10 @@ class Joined:
     def close(self) -> None:
         """Write what is left, and close."""
         self._flush()
-        cycle = self._protocol.cycle
-        if cycle.transport is self and cycle.response_complete and cycle.more_body:
-            stay_deaf(self._protocol)
+        protocol = self._transport.get_protocol()
+        cycle = getattr(protocol, "cycle", None)
+        if cycle is not None and cycle.transport is self and cycle.response_complete and cycle.more_body:
+            stay_deaf(protocol)  # its client still sends: a reset would take the answer from it
         else:
             self._transport.close()
 
