@@ -214,3 +214,81 @@ def test_without_linger_every_answer_says_close(serve: Serve) -> None:
             client.request("GET", "/")
             response = client.getresponse()
             assert (response.status, response.headers["connection"]) == (200, "close")
+
+
+def test_an_answer_that_comes_before_its_upload_is_read(serve: Serve) -> None:
+    """Invariant 6: the app does not take the body, and the client still sends it: the answer says close, no reset."""
+    served = serve(requests=5)
+    with served.visitor() as visitor:
+        visitor.sendall(UPLOAD.replace(b"/upload", b"/early?0.5").replace(b"20", b"%d" % FAT))
+        served.says("asked /early")
+        served.retire()
+        for _ in range(10):
+            visitor.sendall(b"x" * (FAT // 10))
+            time.sleep(0.1)  # a slow client
+        answer = read_all(visitor)
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    assert b"connection: close" in answer
+    assert served.process.status(15) == 0
+
+
+def test_who_closes_a_websocket_and_reads_nothing_ends_no_others_request(serve: Serve) -> None:
+    """Invariant 6: a request that comes just before the other's budget ends has its own."""
+    served = serve(linger=8, requests=3, streams=2)
+    with served.visitor() as asleep, served.client() as client:
+        asleep.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        asleep.sendall(HANDSHAKE.replace(b"/ws-never", b"/ws-flood"))
+        served.says("asked /ws-flood")
+        client.request("GET", "/")
+        client.getresponse().read()
+        asleep.sendall(bytes([0x88, 0x82, 0, 0, 0, 0, 3, 0xE8]))  # Close, 1000
+        began = served.retire()
+        wait_until(lambda: time.monotonic() - began > 2.2)
+        client.request("GET", "/slow?1.5")
+        assert client.getresponse().read() == b"ok"
+    assert served.process.status(15) == 0
+    assert "Traceback" not in served.process.output
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_a_client_that_pipelines_and_goes_keeps_nobody(serve: Serve, stays: bool) -> None:
+    """Invariant 6: the request that is answered hears of it, though others came after it; or its budget ends."""
+    served = serve(linger=1, requests=1, streams=1)
+    with served.visitor() as visitor:
+        visitor.sendall(b"GET /waits HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        wait_until(lambda: b"begun" in visitor.recv(1000))
+        if not stays:
+            visitor.close()
+        served.retire()
+        assert served.process.status(15) == 0
+    assert stays or "gone" in served.process.output
+
+
+def test_an_upload_is_refused_once(serve: Serve) -> None:
+    """Invariant 6: whoever is told 503 and does not close is not refused once more, by what watches over bodies."""
+    served = serve(linger=1, requests=1, streams=1, body=2)
+    with served.visitor() as visitor:
+        visitor.sendall(UPLOAD + b"x")
+        served.says("reading")
+        began = time.monotonic()
+        wait_until(lambda: time.monotonic() - began > 1)
+        served.retire()
+        assert visitor.recv(1000).startswith(b"HTTP/1.1 503 ")
+        assert served.process.status(15) == 0
+    assert "Traceback" not in served.process.output
+
+
+def test_who_waits_to_be_told_to_send_is_refused_once(serve: Serve) -> None:
+    """Invariant 6: the app asks for the body after that; nothing is said to the client any more."""
+    served = serve(linger=1, requests=1, streams=1)
+    with served.visitor() as visitor:
+        visitor.sendall(
+            UPLOAD.replace(b"/upload", b"/upload?1.8").replace(b"Host: x", b"Host: x\r\nExpect: 100-continue")
+        )
+        served.says("asked /upload")
+        served.retire()
+        answer = read_all(visitor)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"100" not in answer.partition(b"\r\n")[2].partition(b"\r\n\r\n")[0]
+        assert served.process.status(15) == 0
+    assert "Traceback" not in served.process.output

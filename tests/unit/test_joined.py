@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import types
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 import uvloop
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 
+from gapless.listen import bind
 from gapless.serve.accept import Acceptor
 from gapless.serve.connections import Http
 from gapless.serve.door import Door
@@ -34,6 +37,12 @@ class Wire:
 
     def close(self) -> None:
         self.pieces.append(b"closed")
+
+    def is_closing(self) -> bool:
+        return b"closed" in self.pieces
+
+    def get_protocol(self) -> None:
+        pass
 
 
 def sent(response: Callable[[Joined, Any], object]) -> list[bytes]:
@@ -138,3 +147,38 @@ def test_addresses_are_those_that_uvicorn_finds(
     with asyncio.Runner(loop_factory=make_loop) as runner:
         ours, usual = runner.run(asyncio.wait_for(accepted(), 20))
     assert ours == usual
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_nothing_of_a_request_outlives_it(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """What an app puts into a scope, a large upload say, is freed with the next request, by no garbage collection."""
+    seen, freed = list[weakref.ref[Any]](), list[bool]()
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        scope["state"]["upload"] = upload = Wire()
+        seen.append(weakref.ref(upload))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def ask() -> None:
+        listener = bind("127.0.0.1:0")
+        http = Http(app, {}, "", 1.0, Door(Settings(app="none:none")))
+        acceptor = Acceptor([listener], http.protocol)
+        acceptor.start()
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        for _ in range(3):
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\nok")
+        await acceptor.stop()
+        freed.extend(one() is None for one in seen[:2])
+        writer.close()
+        while http.connections:  # noqa: ASYNC110 -- until a step or two later
+            await asyncio.sleep(0)
+
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=make_loop) as runner:
+            runner.run(asyncio.wait_for(ask(), 20))
+    finally:
+        gc.enable()
+    assert freed == [True, True]

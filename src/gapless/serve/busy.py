@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import logging
 import select
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from gapless.serve.settings import Settings
+
+log = logging.getLogger("gapless.serve")
 
 
 class Kind(enum.StrEnum):
@@ -18,6 +22,16 @@ class Kind(enum.StrEnum):
     IDLE = "idle after a response"
     REQUEST = "request under way"
     STREAM = "response or WebSocket under way"
+
+
+@contextlib.contextmanager
+def whatever_it_is(protocol: Any) -> Iterator[None]:
+    """End, of all connections, the one alone that what is done inside is about and fails on."""
+    try:
+        yield
+    except Exception:
+        log.exception("a connection is ended: what was to be done with it failed")
+        protocol.transport.abort()
 
 
 def is_websocket(protocol: Any) -> bool:

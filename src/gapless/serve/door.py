@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from gapless.serve.busy import unheard
+from gapless.serve.busy import unheard, whatever_it_is
 from gapless.serve.refusal import REQUEST_TIMEOUT, TOO_LARGE, refuse
 from gapless.serve.settings import Settings
 
@@ -56,13 +56,14 @@ class Door:
         """Turn away those whose time is over; it stands still for the `held`, from which nothing is read."""
         now = self.now()
         for protocol in list(connections):
-            if protocol.turned_away:
-                if now - protocol.since > GRACE:
-                    protocol.transport.abort()
-            elif protocol in held:
-                protocol.since, protocol.stalls_since = now, 0.0
-            elif why := self._late(protocol, now):
-                self.turn_away(protocol, why, headers)
+            with whatever_it_is(protocol):
+                if protocol.turned_away:
+                    if now - protocol.since > GRACE:
+                        protocol.transport.abort()
+                elif protocol in held:
+                    protocol.since, protocol.stalls_since = now, 0.0
+                elif why := self._late(protocol, now):
+                    self.turn_away(protocol, why, headers)
 
     def _late(self, protocol: Any, now: float) -> Turned | None:
         if protocol.transport.is_closing() or protocol.transport.get_protocol() is not protocol:

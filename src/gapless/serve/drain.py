@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from gapless.serve.afterwork import Afterwork
-from gapless.serve.busy import Kind, Work, is_blocked, is_queued, is_waiting, is_websocket
+from gapless.serve.busy import Kind, Work, is_blocked, is_queued, is_waiting, is_websocket, whatever_it_is
 from gapless.serve.connections import Http
 from gapless.serve.refusal import refuse
 from gapless.serve.settings import Settings
@@ -88,18 +88,22 @@ class Drain:
             self._hold()
         before, self._work = self._work, {}
         for protocol in list(self.http.connections):
-            if protocol.turned_away:
-                continue  # the door sees to it
-            if protocol in self._condemned:
-                if time.monotonic() - self._condemned[protocol] > GRACE:
-                    protocol.transport.abort()
-                continue
-            if protocol in self._held:
-                self._work |= {protocol: before[protocol]} if protocol in before else {}
-                continue
-            work = self._work[protocol] = Work.seen(protocol, before.get(protocol), elapsed)
-            if self._hurried or work.is_over(protocol, self.settings, elapsed):
-                self._end(protocol, work)
+            with whatever_it_is(protocol):
+                self._look_at(protocol, before, elapsed)
+
+    def _look_at(self, protocol: Any, before: dict[Any, Work], elapsed: float) -> None:
+        if protocol.turned_away:
+            return  # the door sees to it
+        if protocol in self._condemned:
+            if time.monotonic() - self._condemned[protocol] > GRACE:
+                protocol.transport.abort()
+            return
+        if protocol in self._held:
+            self._work |= {protocol: before[protocol]} if protocol in before else {}
+            return
+        work = self._work[protocol] = Work.seen(protocol, before.get(protocol), elapsed)
+        if self._hurried or work.is_over(protocol, self.settings, elapsed):
+            self._end(protocol, work)
 
     def _end(self, protocol: Any, work: Work) -> None:
         self._condemned[protocol] = time.monotonic()
@@ -127,4 +131,5 @@ class Drain:
                 return
             self._condemned[protocol] = time.monotonic()
             self._restarted += 1
-            protocol.shutdown()
+            with whatever_it_is(protocol):
+                protocol.shutdown()

@@ -8,6 +8,8 @@ Any answer to GET / will do. In paths N is a number of seconds.
     /events       sends for ever, and never looks whether anybody is there
     /flood        sends 16 MiB in small pieces; says "flood: all taken" when the server took them all
     /fat          sends 16 MiB in one piece
+    /early?N      answers after N, and reads nothing of the body
+    /waits        sends "begun ", waits until its client has gone, says "gone"
 WebSockets:
     /ws           echoes; when it has ended, works for 2.5 s, says "ws: saved"
     /ws-never     never accepts
@@ -68,7 +70,7 @@ async def request(scope, receive, send):
     path, seconds = scope["path"], float(scope["query_string"] or 0)
     say(f"asked {path}")
     body = b"ok"
-    if path in ("/slow", "/upload"):
+    if path in ("/slow", "/upload", "/early"):
         await asyncio.sleep(seconds)
     if path == "/upload":
         body = str(await length(receive)).encode()
@@ -79,6 +81,11 @@ async def request(scope, receive, send):
     if path == "/begin":
         await part(send, b"begun ")
         await asyncio.sleep(seconds)
+    if path == "/waits":
+        await receive()
+        await part(send, b"begun ")
+        await receive()
+        say("gone")
     if path == "/flood":
         for _ in range(FAT // PIECE):
             await part(send, b"x" * PIECE)
