@@ -46,14 +46,17 @@ def verify(config: uvicorn.Config) -> None:
     http, websocket = config.http_protocol_class, config.ws_protocol_class
     cycle = getattr(sys.modules[http.__module__], "RequestResponseCycle", None)
     found = {"server_state": ServerState, "http_protocol": http, "cycle": cycle, "ws_protocol": websocket}
-    missing = [f"{part}.{name}" for part, names in READ.items() for name in sorted(names - _set_by(found[part]))]
+    if websocket is None:  # no library for them is installed: nobody speaks with us over a WebSocket
+        del found["ws_protocol"]
+    missing = [f"{part}.{name}" for part in found for name in sorted(READ[part] - _set_by(found[part]))]
     methods = {
         "http_protocol._unset_keepalive_if_required": http,
         "http_protocol.data_received": http,
         "http_protocol.on_response_complete": http,
-        "ws_protocol.shutdown": websocket,
         "cycle.run_asgi": cycle,
     }
+    if websocket is not None:
+        methods["ws_protocol.shutdown"] = websocket
     missing += [name for name, of in methods.items() if not callable(getattr(of, name.partition(".")[2], None))]
     if missing:
         cause = f"version {uvicorn.__version__} has no {', '.join(missing)}, and a drain needs it"
