@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import logging
+import os
 import resource
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 
-from gapless import timeouts
+from gapless import notify, timeouts
+from gapless.errors import GaplessError
 from gapless.serve.app import ASGIApp, load
 from gapless.serve.channel import Channel
 from gapless.serve.server import Server
 from gapless.serve.settings import Settings
 from gapless.serve.sockets import sockets_for
+from gapless.serve.worker import say_why
 from gapless.serve.workers import Parent
 
 log = logging.getLogger("gapless.serve")
@@ -50,9 +55,42 @@ def _run(settings: Settings, sockets: Sequence[socket.socket], line: socket.sock
 
         app = Assets(app, settings.assets, dict(settings.uploads))
     make_loop = uvicorn.Config(app, log_config=None).get_loop_factory()  # uvloop where it is installed
-    with asyncio.Runner(loop_factory=make_loop) as runner:
+    with asyncio.Runner(loop_factory=make_loop) as runner, _ending_soon(line):
         runner.run(_main(settings, app, sockets, line))
     return 0
+
+
+@contextlib.contextmanager
+def _ending_soon(line: socket.socket | None) -> Iterator[None]:
+    """Afterwards, end this process if it does not end by itself.
+
+    Each had its budget by then, but the loop waits for tasks of the app that do not hear that they are cancelled, and
+    for threads that it started; so does the interpreter. Neither has a time-out.
+    """
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        faulthandler.cancel_dump_traceback_later()  # it would speak of us, and of no error
+        timer = threading.Timer(timeouts.HANG if error else timeouts.SHUTDOWN, _leave, (error, line))
+        timer.daemon = True
+        timer.start()
+
+
+def _leave(error: BaseException | None, line: socket.socket | None) -> None:
+    if isinstance(error, GaplessError):  # whoever would tell it, comes after what does not end
+        log.error("%s", "\n".join((str(error), *error.details)))
+        notify.status(str(error))
+        if line is not None:
+            say_why(line, error)
+    elif error is not None:
+        log.error("the server failed", exc_info=error)
+    log.error("what the app left behind, a task or a thread, does not end: it is cut off")
+    logging.shutdown()
+    os._exit(1 if error else 0)
 
 
 async def _main(settings: Settings, app: ASGIApp, sockets: Sequence[socket.socket], line: socket.socket | None) -> None:
