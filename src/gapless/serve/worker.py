@@ -44,6 +44,11 @@ class Worker:
     def proven(self) -> bool:
         return self.status.get("state") in (Stage.PROVEN, *ON_DUTY)
 
+    @property
+    def beats(self) -> bool:
+        """Whether it was heard to have come as far as to say each second how it is, and says so until its end."""
+        return self.proven or self.status.get("state") in (Stage.DRAINING, Stage.STOPPED)
+
     def hear(self, said: bytes) -> None:
         """Take in a document that the worker sent."""
         self.heard = time.monotonic()
