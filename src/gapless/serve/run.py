@@ -77,7 +77,8 @@ def _ending_soon(line: socket.socket | None) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()  # it would speak of us, and of no error
         timer = threading.Timer(timeouts.HANG if error else timeouts.SHUTDOWN, _leave, (error, line))
         timer.daemon = True
-        timer.start()
+        with contextlib.suppress(RuntimeError):  # no room for another thread
+            timer.start()
 
 
 def _leave(error: BaseException | None, line: socket.socket | None) -> None:
