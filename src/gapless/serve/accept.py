@@ -31,7 +31,7 @@ def descriptors() -> dict[str, int]:
     try:
         # Linux 6.2 says the number at once; before, the size of that directory is 0, and listing it takes a descriptor.
         used = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208 -- once a second
-    except OSError:  # and none is left for that
+    except OSError:  # no descriptor is left to list the directory with
         used = allowed
     return {"descriptors": used, "descriptors_allowed": allowed}
 

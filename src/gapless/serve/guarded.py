@@ -209,7 +209,7 @@ class _H11(_Http):
         before = self.cycle
         super().handle_events()  # type: ignore[misc]
         if (cycle := self.cycle) is not before:
-            cycle.transport = Joined(self.transport, cycle, self.loop)  # none has written yet: each is a task
+            cycle.transport = Joined(self.transport, cycle, self.loop)  # before it wrote: its task has not begun
 
     def data_received(self, data: bytes) -> None:
         before = self.cycle

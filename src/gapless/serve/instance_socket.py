@@ -25,7 +25,7 @@ ORDERS = {  # each asks for a state
     ("POST", RESUME_PATH): Stage.SERVING,
 }
 
-PATIENCE = 1.0  # seconds for a request's head, and for its answer, where nothing else is done meanwhile
+PATIENCE = 1.0  # seconds that a process which does nothing else meanwhile waits for a request's head, and to answer
 
 Status = Mapping[str, object]
 
@@ -98,7 +98,7 @@ def private_app(app: ASGIApp, status: Callable[[], Status], turn: Callable[[Stag
 
 
 def read_request(connection: socket.socket) -> tuple[str, str]:
-    """Method and path of a request, for a process without an app; raises OSError where its head is not there soon."""
+    """Method and path of a request, for a process without an app; raises OSError if the head takes over PATIENCE."""
     deadline = time.monotonic() + PATIENCE
     head = b""
     while b"\r\n\r\n" not in head:

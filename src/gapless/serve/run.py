@@ -10,7 +10,7 @@ import os
 import resource
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import uvicorn
 
@@ -55,34 +55,31 @@ def _run(settings: Settings, sockets: Sequence[socket.socket], line: socket.sock
 
         app = Assets(app, settings.assets, dict(settings.uploads))
     make_loop = uvicorn.Config(app, log_config=None).get_loop_factory()  # uvloop where it is installed
-    with asyncio.Runner(loop_factory=make_loop) as runner, _ending_soon(line):
-        runner.run(_main(settings, app, sockets, line))
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        try:
+            runner.run(_main(settings, app, sockets, line))
+        except BaseException as error:
+            _end_within(timeouts.HANG, error, line)
+            raise
+        _end_within(timeouts.SHUTDOWN, None, line)
     return 0
 
 
-@contextlib.contextmanager
-def _ending_soon(line: socket.socket | None) -> Iterator[None]:
-    """Afterwards, end this process if it does not end by itself.
+def _end_within(seconds: float, error: BaseException | None, line: socket.socket | None) -> None:
+    """End this process then, if it has not ended by itself.
 
-    Each had its budget by then, but the loop waits for tasks of the app that do not hear that they are cancelled, and
-    for threads that it started; so does the interpreter. Neither has a time-out.
+    The loop waits, as it is closed, for tasks of the app that go on although they are cancelled, and for threads that
+    the app started; the interpreter waits for threads, too. Neither has a time-out.
     """
-    error: BaseException | None = None
-    try:
-        yield
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        faulthandler.cancel_dump_traceback_later()  # it would speak of us, and of no error
-        timer = threading.Timer(timeouts.HANG if error else timeouts.SHUTDOWN, _leave, (error, line))
-        timer.daemon = True
-        with contextlib.suppress(RuntimeError):  # no room for another thread
-            timer.start()
+    faulthandler.cancel_dump_traceback_later()  # it would print where the loop waits, and nothing of `error`
+    timer = threading.Timer(seconds, _end, (error, line))
+    timer.daemon = True
+    with contextlib.suppress(RuntimeError):  # the system has no room for another thread: `error` matters more
+        timer.start()
 
 
-def _leave(error: BaseException | None, line: socket.socket | None) -> None:
-    if isinstance(error, GaplessError):  # whoever would tell it, comes after what does not end
+def _end(error: BaseException | None, line: socket.socket | None) -> None:
+    if isinstance(error, GaplessError):  # its catchers, who would say it, come after what does not end
         log.error("%s", "\n".join((str(error), *error.details)))
         notify.status(str(error))
         if line is not None:

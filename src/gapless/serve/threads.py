@@ -23,7 +23,7 @@ class Threads:
     def __init__(self, count: int) -> None:
         self._count = count
         self._started = 0
-        self._short = False  # of threads, and that is said
+        self._short = False  # the last thread that was wanted could not be started, and the log says so
         self._idle = threading.Semaphore(0)
         self._jobs: queue.SimpleQueue[tuple[Work, Done]] = queue.SimpleQueue()
 
@@ -45,7 +45,7 @@ class Threads:
             thread.start()
         except RuntimeError as error:  # the system has no room for it now; the next work tries again
             if not self._started:
-                done.cancel()  # who is started for other work passes over it
+                done.cancel()  # a later thread finds this work in the queue, and passes over it
                 raise
             if not self._short:
                 log.error("%s: %d of %d threads do the work", error, self._started, self._count)
@@ -61,7 +61,7 @@ class Threads:
             except queue.Empty:
                 self._idle.release()
                 work, done = self._jobs.get()
-            if done.done():  # it was cancelled
+            if done.done():  # its caller was cancelled, or told that there is no thread
                 continue
             result = work()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know

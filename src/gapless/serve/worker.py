@@ -51,7 +51,7 @@ class Worker:
 
     @property
     def beats(self) -> bool:
-        """Whether it was heard to have come as far as to say each second how it is, and says so until its end."""
+        """Whether its silence means that its loop hangs; a start that hangs has a time-out of its own."""
         return self.proven or self.status.get("state") in (Stage.DRAINING, Stage.STOPPED)
 
     def hear(self, said: bytes) -> None:
@@ -75,7 +75,8 @@ class Worker:
     def tell(self, wanted: Stage) -> None:
         """Order the worker to accept connections or to stand by; a dead worker is replaced at its SIGCHLD.
 
-        So is one that has not taken the hundreds of orders that fit into its line: whoever waited would hang with it.
+        A worker that has left untaken the hundreds of orders that its channel holds is killed, and replaced so, too: a
+        parent that waited for it would hang with it.
         """
         self.sent += 1
         try:

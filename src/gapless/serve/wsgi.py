@@ -91,7 +91,7 @@ class _Exchange(io.RawIOBase):
 
         A request that was refused while it waited for a thread is not begun: its client was told to try again.
         """
-        if self.gone or getattr(self._cycle, "refused", False):
+        if getattr(self._cycle, "refused", False):
             return None
         try:
             pieces = self.app(environ, self._start_response)
