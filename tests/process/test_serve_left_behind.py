@@ -29,7 +29,7 @@ def serve(run: start, sock: socket.socket, before: str, app: str, workers: str) 
     ("workers", "left"), [("1", "task"), ("1", "pool"), ("1", "thread"), ("2", "task"), ("2", "pool")]
 )
 def test_what_an_app_left_behind_keeps_no_process(run: start, workers: str, left: str) -> None:
-    """Invariant 6: after the drain a task that hears of no cancellation, or a thread, is cut off, and the log says so."""
+    """Invariant 6: after the drain a task that hears of no cancellation is cut off, as is a thread; the log says so."""
     with listening() as sock:
         one = serve(run, sock, HURRIED, "leaves:app", workers)
         assert get(sock.getsockname(), f"/{left}")[0] == 200
