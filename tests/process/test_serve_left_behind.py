@@ -22,7 +22,8 @@ threading.Timer.start = start
 def serve(run: start, sock: socket.socket, before: str, app: str, workers: str) -> Started:
     """Start an instance in a process that does what is said `before`."""
     argv = (sys.executable, "-c", f"{before}\nfrom gapless.__main__ import main; main()", "serve", app)
-    return run(*argv, "--app-dir", APPS, "--workers", workers, "--linger", "0", sockets=[sock])
+    flags = ("--workers", workers, "--release", "R1", "--linger", "0", "--check-timeout", "2s")
+    return run(*argv, "--app-dir", APPS, *flags, sockets=[sock])
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def drains(workers: list[dict[str, Any]]) -> bool:
 def test_a_worker_that_hangs_while_it_drains_is_killed(run: start, tmp_path: Path) -> None:
     """Trap 9: a loop that hangs after SIGTERM keeps its parent from ending no longer than one that hangs before."""
     command = (sys.executable, "-c", HASTY + "from gapless.__main__ import main; main()", "serve", "app:app")
-    flags = ("--app-dir", APPS, "--workers", "2", "--linger", "3", "--private", str(tmp_path / "p"))
+    flags = ("--app-dir", APPS, "--workers", "2", "--release", "R1", "--linger", "3", "--private", str(tmp_path / "p"))
     with listening() as sock:
         one = run(*command, *flags, sockets=[sock])
         one.says("serving, 2 workers")
