@@ -79,7 +79,7 @@ def _end_within(seconds: float, error: BaseException | None, line: socket.socket
 
 
 def _end(error: BaseException | None, line: socket.socket | None) -> None:
-    if isinstance(error, GaplessError):  # its catchers, who would say it, come after what does not end
+    if isinstance(error, GaplessError):  # whoever catches it, and would say it, may come after what does not end
         log.error("%s", "\n".join((str(error), *error.details)))
         notify.status(str(error))
         if line is not None:
