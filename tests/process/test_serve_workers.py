@@ -159,7 +159,7 @@ def test_sigterm_drains_every_worker(run: start, tmp_path: Path) -> None:
         assert one.status() == 0
 
 
-HASTY = "from gapless.serve import channel, workers; channel.BEAT, workers.HUNG = 0.1, 1.0; "
+HASTY = "from gapless.serve import channel, workers; channel.BEAT, workers.HUNG = 0.1, 2.0; "
 
 
 def drains(workers: list[dict[str, Any]]) -> bool:
@@ -181,7 +181,7 @@ def test_a_worker_that_hangs_while_it_drains_is_killed(run: start, tmp_path: Pat
             wait_until(lambda: drains(status_of(tmp_path / "p")["workers"]))
             client.request("GET", "/hang-loop")
             assert one.status(15) == 0
-        assert one.output.count("has said nothing for 1 s: its loop hangs; killing it") == 1
+        assert "has said nothing for 2 s: its loop hangs; killing it" in one.output
 
 
 @pytest.fixture

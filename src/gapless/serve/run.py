@@ -71,11 +71,11 @@ def _end_within(seconds: float, error: BaseException | None, line: socket.socket
     The loop waits, as it is closed, for tasks of the app that go on although they are cancelled, and for threads that
     the app started; the interpreter waits for threads, too. Neither has a time-out.
     """
-    faulthandler.cancel_dump_traceback_later()  # it would print where the loop waits, and nothing of `error`
     timer = threading.Timer(seconds, _end, (error, line))
     timer.daemon = True
     with contextlib.suppress(RuntimeError):  # the system has no room for another thread: `error` matters more
         timer.start()
+        faulthandler.cancel_dump_traceback_later()  # it would print where the loop waits, and nothing of `error`
 
 
 def _end(error: BaseException | None, line: socket.socket | None) -> None:
