@@ -6,7 +6,7 @@ hangs, the deployer names what the instance said last, and systemd only knows th
 
 from __future__ import annotations
 
-HANG = 2.0  # over `[check] timeout`: the instance prints where it hangs, and exits
+HANG = 2.0  # over `[check] timeout`, or after a failure: the instance says where it hangs, or what failed, and exits
 DEPLOYER = 5.0  # over it: the deployer stops to wait
 MANAGER = 10.0  # over it: systemd ends the start
-SHUTDOWN = 15.0  # over the budgets of a drain: the app's own shutdown, before systemd kills what is left
+SHUTDOWN = 15.0  # over the budgets of a drain: the instance ends, or systemd ends it, whatever its app left behind

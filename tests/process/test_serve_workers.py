@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gapless.serve import instance_socket
 from gapless.serve.settings import Settings
 from gapless.serve.stage import Stage
 from gapless.serve.worker import Worker
@@ -149,6 +157,74 @@ def test_sigterm_drains_every_worker(run: start, tmp_path: Path) -> None:
                 assert (response.status, response.headers["connection"]) == (200, "close")
                 response.read()
         assert one.status() == 0
+
+
+HASTY = "from gapless.serve import channel, workers; channel.BEAT, workers.HUNG = 0.1, 2.0; "
+
+
+def drains(workers: list[dict[str, Any]]) -> bool:
+    """Whether the parent has heard that a worker with a connection drains."""
+    return any(one.get("state") == "draining" and one["connections"] for one in workers)
+
+
+def test_a_worker_that_hangs_while_it_drains_is_killed(run: start, tmp_path: Path) -> None:
+    """Trap 9: a loop that hangs after SIGTERM keeps its parent from ending no longer than one that hangs before."""
+    command = (sys.executable, "-c", HASTY + "from gapless.__main__ import main; main()", "serve", "app:app")
+    flags = ("--app-dir", APPS, "--workers", "2", "--release", "R1", "--linger", "3", "--private", str(tmp_path / "p"))
+    with listening() as sock:
+        one = run(*command, *flags, sockets=[sock])
+        one.says("serving, 2 workers")
+        with keep_alive_client(sock) as client:
+            client.request("GET", "/")
+            client.getresponse().read()
+            one.kill(signal.SIGTERM)
+            wait_until(lambda: drains(status_of(tmp_path / "p")["workers"]))
+            client.request("GET", "/hang-loop")
+            assert one.status(15) == 0
+        assert "has said nothing for 2 s: its loop hangs; killing it" in one.output
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that heeds nothing but signals."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_worker_that_takes_no_orders_is_killed(child: subprocess.Popen[bytes]) -> None:
+    """Trap 9: the parent waits for nobody, however many orders it has for a worker whose loop hangs."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 1, 0))  # or this test would hang
+        worker = Worker(0, child.pid, ours)
+        while child.poll() is None:
+            worker.tell(Stage.STANDING_BY)
+        assert child.wait() == -signal.SIGKILL
+        assert worker.sent > 100
+
+
+def test_who_asks_slowly_keeps_the_parent_from_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Trap 9: a client of the private socket has its time for the whole of its request, and not for each byte."""
+    monkeypatch.setattr(instance_socket, "PATIENCE", 0.2)
+    parent = Parent(Settings(app="app:app", workers=2), [], lambda *_: 0)
+    answered = threading.Event()
+    with instance_socket.open_private(str(tmp_path / "p")) as private, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "p"))
+
+        def ask() -> bool:
+            for _ in range(200):
+                client.sendall(b"G")
+                if answered.wait(0.02):
+                    return True
+            client.close()
+            return False
+
+        with ThreadPoolExecutor() as threads:
+            asking = threads.submit(ask)
+            parent._answer(private)
+            answered.set()
+            assert asking.result()
 
 
 def test_workers_drain_when_their_parent_is_killed(run: start, tmp_path: Path) -> None:

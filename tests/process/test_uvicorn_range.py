@@ -59,6 +59,27 @@ def test_a_drain_works_with_it(run: start, uvicorn_path: Path, tmp_path: Path) -
         assert one.status() == 0
 
 
+def test_it_needs_no_library_for_websockets(run: start, tmp_path: Path) -> None:
+    """Without websockets and wsproto uvicorn serves HTTP, and answers a WebSocket's handshake as any other request."""
+    for name in ("websockets", "wsproto"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    with listening() as sock:
+        one = run(*GAPLESS, "serve", "app:app", "--app-dir", APPS, sockets=[sock], env={"PYTHONPATH": path})
+        one.says("serving")
+        with keep_alive_client(sock) as client:
+            for headers in ({}, handshake):
+                client.request("GET", "/", headers=headers)
+                response = client.getresponse()
+                assert (response.status, response.read()) == (200, b"ok")
+
+
 def test_a_renamed_attribute_is_said_at_start() -> None:
     """Invariant 8: each thing that a drain reads is looked for, by its name."""
 

@@ -35,6 +35,19 @@ def test_as_many_requests_run_at_once_as_there_are_threads(serve: Serve) -> None
     assert 3.9 < time.monotonic() - began < 7.9
 
 
+def test_a_request_that_was_refused_in_the_queue_is_not_begun(serve: Serve) -> None:
+    """Invariant 6: whoever waits for a thread until the budget ends is told to try again, and is not served as well."""
+    served = serve("wsgi:app", threads=1)
+    with served.visitor() as first, served.visitor() as second:
+        first.sendall(b"GET /slow?2 HTTP/1.1\r\nHost: x\r\n\r\n")  # its thread is free before the process ends
+        served.says("asked /slow")
+        second.sendall(b"POST /order HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+        served.retire()
+        assert b"Try again" in read_all(second)
+        assert served.process.status() == 0
+    assert "asked /order" not in served.process.output
+
+
 def test_the_environ_says_what_was_asked(serve: Serve, server: Server) -> None:
     """Bytes of the path that are no UTF-8, headers that came twice; none with an underscore passes for another's."""
     served = serve("wsgi:app", server)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import resource
 import socket
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import uvloop
 
 from gapless.listen import bind
+from gapless.serve import channel
 from gapless.serve.accept import Acceptor
+from gapless.serve.server import Server
+from gapless.serve.settings import Settings
 
 QUEUED = 9  # clients: accepted one after the other, so that a stop comes before the last
 CAME = 400  # clients that come and go beside threads that open files
@@ -144,3 +151,36 @@ def test_the_end_of_a_connection_closes_nothing_else(make_loop: Callable[[], asy
         for thread in threads:
             thread.join(10)
     assert wrong == []
+
+
+def test_a_worker_without_a_descriptor_left_goes_on_to_say_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trap 9: before Linux 6.2 counting descriptors takes one more; a parent kills a worker that says nothing."""
+    monkeypatch.setattr(channel, "BEAT", 0.01)
+    ask = os.stat
+    empty = SimpleNamespace(st_size=0)  # as the directory is there
+    monkeypatch.setattr(os, "stat", lambda path, **how: empty if path == "/proc/self/fd" else ask(path, **how))
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def said() -> dict[str, Any]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with bind("127.0.0.1:0") as listener, ours, theirs:
+            ours.setblocking(False)
+            line = channel.Channel(theirs, Server(Settings(app="none:none"), _no_app, [listener]))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+            beat = asyncio.create_task(line.beat())
+            try:
+                for _ in range(2):
+                    document = json.loads(await asyncio.get_running_loop().sock_recv(ours, 1 << 16))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+                beat.cancel()
+                asyncio.get_running_loop().remove_reader(theirs)
+        assert isinstance(document, dict)
+        return document
+
+    document = asyncio.run(asyncio.wait_for(said(), 10))
+    assert (document["descriptors"], document["descriptors_allowed"]) == (3, 3)
+
+
+async def _no_app(_scope: Any, _receive: Any, _send: Any) -> None:
+    """Is never called."""

@@ -27,9 +27,13 @@ SAY_EVERY = 60.0  # seconds between lines of the log that say so
 
 def descriptors() -> dict[str, int]:
     """Count the descriptors that this process has open, and may have."""
-    # Linux 6.2 says the number at once; before, the size of that directory is 0, and listing it takes a descriptor.
-    used = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208 -- once a second
-    return {"descriptors": used, "descriptors_allowed": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        # Linux 6.2 says the number at once; before, the size of that directory is 0, and listing it takes a descriptor.
+        used = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208 -- once a second
+    except OSError:  # no descriptor is left to list the directory with
+        used = allowed
+    return {"descriptors": used, "descriptors_allowed": allowed}
 
 
 class _Accepted(socket.socket):

@@ -42,7 +42,7 @@ class Channel:
             await asyncio.sleep(BEAT)
 
     def _say(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):  # late or gone: `_read` hears of the latter
+        with contextlib.suppress(OSError):  # the parent is late, or gone, which `_read` hears; or there is no memory
             self._sock.send(json.dumps({**self._server.status(), "told": self._told}).encode())
 
     def _read(self) -> None:

@@ -37,6 +37,12 @@ READ = {
     },
     "ws_protocol": {"handshake_complete", "transport"},
 }
+CALLED = {  # and what they call there
+    "server_state": (),
+    "http_protocol": ("_unset_keepalive_if_required", "data_received", "on_response_complete"),
+    "cycle": ("run_asgi",),
+    "ws_protocol": ("shutdown",),
+}
 
 NUMBERS = itertools.count(1)  # of connections: the order in which they came
 
@@ -46,15 +52,12 @@ def verify(config: uvicorn.Config) -> None:
     http, websocket = config.http_protocol_class, config.ws_protocol_class
     cycle = getattr(sys.modules[http.__module__], "RequestResponseCycle", None)
     found = {"server_state": ServerState, "http_protocol": http, "cycle": cycle, "ws_protocol": websocket}
-    missing = [f"{part}.{name}" for part, names in READ.items() for name in sorted(names - _set_by(found[part]))]
-    methods = {
-        "http_protocol._unset_keepalive_if_required": http,
-        "http_protocol.data_received": http,
-        "http_protocol.on_response_complete": http,
-        "ws_protocol.shutdown": websocket,
-        "cycle.run_asgi": cycle,
-    }
-    missing += [name for name, of in methods.items() if not callable(getattr(of, name.partition(".")[2], None))]
+    if websocket is None:  # no library for WebSockets is installed: there will be none
+        del found["ws_protocol"]
+    missing = [f"{part}.{name}" for part, of in found.items() for name in sorted(READ[part] - _set_by(of))]
+    missing += [
+        f"{part}.{name}" for part, of in found.items() for name in CALLED[part] if not callable(getattr(of, name, None))
+    ]
     if missing:
         cause = f"version {uvicorn.__version__} has no {', '.join(missing)}, and a drain needs it"
         raise GaplessError("use", "uvicorn", cause, 'pip install "gapless[serve]" installs one that is known')

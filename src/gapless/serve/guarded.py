@@ -203,6 +203,13 @@ class _H11(_Http):
     """What stands before uvicorn's H11Protocol, which bounds a head by itself, and waits with pipelined requests."""
 
     conn: Any
+    loop: Any
+
+    def handle_events(self) -> None:
+        before = self.cycle
+        super().handle_events()  # type: ignore[misc]
+        if (cycle := self.cycle) is not before:
+            cycle.transport = Joined(self.transport, cycle, self.loop)  # before it wrote: its task has not begun
 
     def data_received(self, data: bytes) -> None:
         before = self.cycle

@@ -7,6 +7,7 @@ import http
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ ORDERS = {  # each asks for a state
     ("POST", PAUSE_PATH): Stage.PAUSED,
     ("POST", RESUME_PATH): Stage.SERVING,
 }
+
+PATIENCE = 1.0  # seconds that a process which does nothing else meanwhile waits for a request's head, and to answer
 
 Status = Mapping[str, object]
 
@@ -95,11 +98,15 @@ def private_app(app: ASGIApp, status: Callable[[], Status], turn: Callable[[Stag
 
 
 def read_request(connection: socket.socket) -> tuple[str, str]:
-    """Method and path of a request, for a process without an app; raises OSError after a second without a byte."""
-    connection.settimeout(1)
+    """Method and path of a request, for a process without an app; raises OSError if the head takes over PATIENCE."""
+    deadline = time.monotonic() + PATIENCE
     head = b""
-    while b"\r\n\r\n" not in head and (more := connection.recv(65536)):
+    while b"\r\n\r\n" not in head:
+        connection.settimeout(max(deadline - time.monotonic(), 0))
+        if not (more := connection.recv(65536)):
+            break
         head += more
+    connection.settimeout(PATIENCE)
     method, path, *_ = [*head.decode("latin-1").partition("\r\n")[0].split(" "), "", ""]
     return method, path
 

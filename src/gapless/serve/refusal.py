@@ -44,6 +44,7 @@ def refuse(
     transport, cycle = protocol.transport, getattr(protocol, "cycle", None)
     transport.write(answer.encoded(headers))
     if cycle is not None and not cycle.response_complete:
+        cycle.refused = True  # ours, for Wsgi: whatever waits for a thread is not begun
         cycle.disconnected = True  # as uvicorn does when a client has gone
         cycle.waiting_for_100_continue = False  # it has its answer: receive() would write that after our end
         cycle.message_event.set()

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import logging
+import os
 import resource
 import socket
+import threading
 from collections.abc import Sequence
 
 import uvicorn
 
-from gapless import timeouts
+from gapless import notify, timeouts
+from gapless.errors import GaplessError
 from gapless.serve.app import ASGIApp, load
 from gapless.serve.channel import Channel
 from gapless.serve.server import Server
 from gapless.serve.settings import Settings
 from gapless.serve.sockets import sockets_for
+from gapless.serve.worker import say_why
 from gapless.serve.workers import Parent
 
 log = logging.getLogger("gapless.serve")
@@ -51,8 +56,39 @@ def _run(settings: Settings, sockets: Sequence[socket.socket], line: socket.sock
         app = Assets(app, settings.assets, dict(settings.uploads))
     make_loop = uvicorn.Config(app, log_config=None).get_loop_factory()  # uvloop where it is installed
     with asyncio.Runner(loop_factory=make_loop) as runner:
-        runner.run(_main(settings, app, sockets, line))
+        try:
+            runner.run(_main(settings, app, sockets, line))
+        except BaseException as error:
+            _end_within(timeouts.HANG, error, line)
+            raise
+        _end_within(timeouts.SHUTDOWN, None, line)
     return 0
+
+
+def _end_within(seconds: float, error: BaseException | None, line: socket.socket | None) -> None:
+    """End this process then, if it has not ended by itself.
+
+    The loop waits, as it is closed, for tasks of the app that go on although they are cancelled, and for threads that
+    the app started; the interpreter waits for threads, too. Neither has a time-out.
+    """
+    timer = threading.Timer(seconds, _end, (error, line))
+    timer.daemon = True
+    with contextlib.suppress(RuntimeError):  # the system has no room for another thread: `error` matters more
+        timer.start()
+        faulthandler.cancel_dump_traceback_later()  # it would print where the loop waits, and nothing of `error`
+
+
+def _end(error: BaseException | None, line: socket.socket | None) -> None:
+    if isinstance(error, GaplessError):  # whoever catches it, and would say it, may come after what does not end
+        log.error("%s", "\n".join((str(error), *error.details)))
+        notify.status(str(error))
+        if line is not None:
+            say_why(line, error)
+    elif error is not None:
+        log.error("the server failed", exc_info=error)
+    log.error("what the app left behind, a task or a thread, does not end: it is cut off")
+    logging.shutdown()
+    os._exit(1 if error else 0)
 
 
 async def _main(settings: Settings, app: ASGIApp, sockets: Sequence[socket.socket], line: socket.socket | None) -> None:

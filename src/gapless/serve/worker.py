@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import os
+import signal
 import socket
 import time
 from dataclasses import dataclass, field
@@ -12,6 +15,8 @@ from typing import Any
 from gapless.errors import GaplessError
 from gapless.linux import signals
 from gapless.serve.stage import ON_DUTY, Stage
+
+log = logging.getLogger("gapless.serve")
 
 LONGEST = 1 << 16  # bytes of a document
 SEE = "what it wrote before says why"
@@ -44,6 +49,11 @@ class Worker:
     def proven(self) -> bool:
         return self.status.get("state") in (Stage.PROVEN, *ON_DUTY)
 
+    @property
+    def beats(self) -> bool:
+        """Whether its silence means that its loop hangs; a start that hangs has a time-out of its own."""
+        return self.proven or self.status.get("state") in (Stage.DRAINING, Stage.STOPPED)
+
     def hear(self, said: bytes) -> None:
         """Take in a document that the worker sent."""
         self.heard = time.monotonic()
@@ -63,7 +73,16 @@ class Worker:
         return self.why or GaplessError("start", f"worker {self.number}", f"it {ended} before it was proven", SEE)
 
     def tell(self, wanted: Stage) -> None:
-        """Order the worker to accept connections or to stand by; a dead worker is replaced at its SIGCHLD."""
+        """Order the worker to accept connections or to stand by; a dead worker is replaced at its SIGCHLD.
+
+        A worker that has left untaken the hundreds of orders that its channel holds is killed, and replaced so, too: a
+        parent that waited for it would hang with it.
+        """
         self.sent += 1
-        with contextlib.suppress(ConnectionError):
-            self.channel.send(wanted.encode())
+        try:
+            self.channel.send(wanted.encode(), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            log.error("worker %d takes no orders: its loop hangs; killing it", self.number)
+            os.kill(self.pid, signal.SIGKILL)
+        except ConnectionError:
+            pass

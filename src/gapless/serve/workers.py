@@ -226,7 +226,7 @@ class Parent:
                     log.error("worker %d cannot be started: %s; trying again in %g s", number, error, RETRY)
                     self._replace_at[number] = now + RETRY
         for worker in self._workers.values():
-            if worker.proven and now - worker.heard > HUNG:
+            if worker.beats and now - worker.heard > HUNG:
                 log.error("worker %d has said nothing for %g s: its loop hangs; killing it", worker.number, HUNG)
                 os.kill(worker.pid, signal.SIGKILL)
                 worker.heard = now

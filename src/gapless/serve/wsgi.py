@@ -87,7 +87,12 @@ class _Exchange(io.RawIOBase):
         return any(getattr(self._cycle, name, False) for name in ("response_complete", "disconnected"))
 
     def run(self, environ: dict[str, Any]) -> BaseException | None:
-        """Call the app, send what it says, close its iterable; return what it raised."""
+        """Call the app, send what it says, close its iterable; return what it raised.
+
+        A request that was refused while it waited for a thread is not begun: its client was told to try again.
+        """
+        if getattr(self._cycle, "refused", False):
+            return None
         try:
             pieces = self.app(environ, self._start_response)
             with contextlib.ExitStack() as closing:

@@ -1,4 +1,4 @@
-"""The app that the tests run, in WSGI.
+"""The app that the tests run, in WSGI. It says each path that it is asked for on standard output.
 
 Any answer to GET / will do.
     /slow?N           answers after N seconds
@@ -10,6 +10,7 @@ import time
 
 
 def app(environ, start_response):
+    print(f"asked {environ['PATH_INFO']}", flush=True)
     body = b"ok"
     if environ["PATH_INFO"] == "/slow":
         time.sleep(float(environ["QUERY_STRING"]))
