@@ -28,6 +28,7 @@ from gapless.linux.orphans import nothing_left
 AT_ONCE = 50  # hosts of a wave that are worked on side by side; each takes a process here
 PATIENCE = 10.0  # seconds for Ansible to end
 LAST = 20  # lines of what it wrote
+SHORT = 50  # characters of where its folder may be: a socket in that has 107 for its path (unix(7)), and ssh adds 17
 # A dead host is given up in 15 s. What orders share is a connection of this play alone, which goes with that.
 SSH = "-o BatchMode=yes -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 SHARED, ANEW = f"{SSH} -o ControlMaster=auto -o ControlPersist=60s", f"{SSH} -o ControlMaster=no -o ControlPath=none"
@@ -101,7 +102,7 @@ class Play:
         """Start Ansible. Raises GaplessError where it is not installed."""
         program = ansible_playbook()
         with ExitStack() as left:
-            self._folder = Path(left.enter_context(tempfile.TemporaryDirectory(prefix="gapless-fleet-")))
+            self._folder = Path(left.enter_context(own_folder()))
             _write(self._folder, self._hosts, self._rounds)
             left.enter_context(nothing_left())  # Ansible's workers and their ssh are in sessions of their own
             self._start(program)
@@ -180,6 +181,12 @@ def ansible_playbook() -> str:
             "run", "ansible-playbook", "it is not installed", 'pip install "gapless[cli,fleet]"', status=2
         )
     return found
+
+
+def own_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder, ours alone, for what Ansible reads and the sockets of its connections, wherever TMPDIR is."""
+    far = len(os.path.realpath(tempfile.gettempdir())) > SHORT
+    return tempfile.TemporaryDirectory(prefix="gapless-fleet-", dir="/tmp" if far else None)  # noqa: S108 -- 0700
 
 
 def surroundings(folder: Path) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,7 +16,7 @@ from gapless.fleet import wheel
 from gapless.fleet.answers import unreachable
 from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Fleet
-from gapless.fleet.play import AT_ONCE, LAST, Answer, ansible_playbook, surroundings, variables
+from gapless.fleet.play import AT_ONCE, LAST, Answer, ansible_playbook, own_folder, surroundings, variables
 from gapless.linux.orphans import nothing_left
 
 SETTINGS = """[defaults]
@@ -31,7 +30,7 @@ retry_files_enabled = false
 pipelining = true
 [ssh_connection]
 ssh_args = -o ControlMaster=auto -o ControlPersist=15s -o BatchMode=yes
-control_path_dir = {folder}/cp
+control_path_dir = {folder}
 """
 THERE = """systemctl is-enabled --quiet caddy 2> /dev/null && echo caddy
 command -v litestream > /dev/null && echo litestream
@@ -58,7 +57,7 @@ def provision(fleet: Fleet, settings: Path, *, dry_run: bool) -> Iterator[Task]:
     """
     program = ansible_playbook()
     names = {f"h{number}": host for number, host in enumerate(fleet.hosts)}
-    with tempfile.TemporaryDirectory(prefix="gapless-provision-") as made, contextlib.ExitStack() as left:
+    with own_folder() as made, contextlib.ExitStack() as left:
         folder = Path(made)
         (folder / "collections/ansible_collections/gapless").mkdir(parents=True)
         (folder / "collections/ansible_collections/gapless/deploy").symlink_to(collection())
