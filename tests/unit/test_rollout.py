@@ -214,13 +214,20 @@ def test_an_interruption_after_the_decision_has_all_keep_it(run: Run) -> None:
     assert {*states.values()} == {"deployed"}
 
 
-def interrupting(host: str, moment: str) -> Does:
-    """Ctrl-C, once, when a host is told something that begins so."""
-    left = [1]
+def test_nobody_goes_back_after_the_decision(run: Run) -> None:
+    """Invariant 5: not after another Ctrl-C either, since one keeps it already."""
+    states, hosts = run(interrupting("two", "confirm new", 2), THREE, interrupted=True)
+    assert states == {"one": "deployed", "two": "keeping", "three": "proven"}
+    assert not any(hosts.begins(name, "rollback") for name in states)
+
+
+def interrupting(host: str, moment: str, times: int = 1) -> Does:
+    """Ctrl-C, so many times, when a host is told something that begins so."""
+    left = [1] * times
 
     def does(name: str, command: str) -> Answer | None:
         if name == host and command.startswith(moment) and left:
-            left.clear()
+            left.pop()
             raise KeyboardInterrupt
         return None
 

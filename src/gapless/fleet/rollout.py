@@ -71,16 +71,15 @@ class Rollout:
         More failures than are allowed, or an interruption, have all go back. Raises GaplessError or KeyboardInterrupt,
         when that is done.
         """
+        all_have_it = False
         try:
             with self._left:
                 all_have_it = self._begin(self._play, name) and self._all_have_it(self._play)
                 if all_have_it:
                     self._keep(self._play)
-        except BaseException:
-            self._turn_back()
-            raise
-        if not all_have_it:
-            self._turn_back()
+        finally:
+            if not all_have_it:  # else some host may keep it, so none is told to go back
+                self._turn_back()
 
     @property
     def _takes(self) -> bool:
