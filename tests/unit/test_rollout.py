@@ -162,6 +162,15 @@ def test_as_many_as_may_fail(run: Run) -> None:
     assert hosts.free("two")
 
 
+@pytest.mark.parametrize("verb", ["lock acquire", "deploy"])
+@pytest.mark.parametrize("said", ["{}", '{"token": 1, "release": [], "previous": {}}'])
+def test_an_answer_to_something_else(run: Run, verb: str, said: str) -> None:
+    """Invariant 8: who has another gapless, or is no friend, is named, and keeps the others from nothing."""
+    states, _hosts = run(lambda host, command: Answer(0, said) if host == "two" and command.startswith(verb) else None,
+                         THREE + "max_failures = 1\n")  # fmt: skip
+    assert states == {"one": "deployed", "two": "failed", "three": "deployed"}
+
+
 def test_who_is_refused_on_one_host_gives_all_back(run: Run) -> None:
     """Invariant 2: nothing is deployed anywhere; who is refused by the first host asks no other."""
     states, hosts = run(lambda host, command: BUSY if host == "two" and "acquire" in command else None)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from gapless.errors import GaplessError
 from gapless.fleet import answers
 from gapless.fleet.answers import UnreachableError
@@ -56,5 +58,7 @@ class _Round:
         except GaplessError as error:
             part.error = error
             part.state = State.UNREACHABLE if isinstance(error, UnreachableError) else State.FAILED
+        except (LookupError, msgspec.ValidationError):  # it has another gapless, or is no friend
+            part.error, part.state = answers.unreadable(host, answer), State.FAILED
         if part.state is not before:
             self._observer.changed(part)

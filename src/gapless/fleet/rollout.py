@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from gapless.fleet.hosts import Host
 from gapless.fleet.orders import Step, give
 from gapless.fleet.parts import Fleet, Observer, Part, State
@@ -202,7 +204,7 @@ def _there(parts: Sequence[Part]) -> list[Part]:
 
 
 def _leased(part: Part, document: dict[str, Any]) -> None:
-    part.lease, part.state = document["token"], State.WAITING
+    part.lease, part.state = msgspec.convert(document["token"], str), State.WAITING
 
 
 def _waits(part: Part, _document: dict[str, Any]) -> None:
@@ -210,7 +212,8 @@ def _waits(part: Part, _document: dict[str, Any]) -> None:
 
 
 def _changed(part: Part, document: dict[str, Any]) -> None:
-    part.release, part.previous = document["release"], document["previous"]
+    found = document["release"], document["previous"]
+    part.release, part.previous = msgspec.convert(found, tuple[str, str | None])
 
 
 def _reached(part: Part, _document: dict[str, Any]) -> None:
@@ -218,4 +221,4 @@ def _reached(part: Part, _document: dict[str, Any]) -> None:
 
 
 def _turned_back(part: Part, document: dict[str, Any]) -> None:
-    part.state, part.release = State.TURNED_BACK, document["release"]
+    part.release, part.state = msgspec.convert(document["release"], str), State.TURNED_BACK
