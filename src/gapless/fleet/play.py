@@ -131,11 +131,10 @@ class Play:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.close(self._gate)
         self._events.close()
-        if kind is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(PATIENCE)
         with self._left:
-            pass
+            if kind is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(PATIENCE)
         self._process.wait()
 
     def round(self, orders: Mapping[Host, Sequence[Order]], observer: Observer) -> None:
