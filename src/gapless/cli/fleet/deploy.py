@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gapless.cli.fleet.board import Board, answer, outcome, parts_of, refused, told
 from gapless.cli.fleet.choice import lent, words
-from gapless.cli.options import Project, stop_like_ctrl_c
+from gapless.cli.options import Project
 from gapless.cli.output import Output
 from gapless.config import FILE
 from gapless.fleet.asking import ask
@@ -27,7 +27,6 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
     """Pack the source once and deploy it to the hosts."""
     options = words(*PASSED, ours=("project", "dry_run", "lease"))
     leases = lent(fleet)
-    stop_like_ctrl_c()
     board = Board(output)
     with tempfile.TemporaryDirectory(prefix="gapless-deploy-") as folder:
         packed = Path(folder, "artifact")

@@ -8,7 +8,6 @@ import click
 
 from gapless.cli.fleet.board import Board, answer, outcome, refused, told
 from gapless.cli.fleet.choice import lent, words
-from gapless.cli.options import stop_like_ctrl_c
 from gapless.cli.output import Output
 from gapless.fleet.asking import ask
 from gapless.fleet.parts import Fleet, Part, State
@@ -33,7 +32,6 @@ def rollback_on(output: Output, fleet: Fleet, release: str | None, *, dry_run: b
         return
     if not yes and not output.json and sys.stdin.isatty():
         click.confirm("\n".join([*plan, "Do that?"]), default=True, abort=True)
-    stop_like_ctrl_c()
     interrupted = False
     if there:
         rollout = roll_back(fleet, there, to, me(), options, board)
