@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gapless.cli.output import Output, in_a_line
+from gapless.cli.output import Output, harmless, in_a_line
 from gapless.errors import GaplessError
 from gapless.fleet.parts import Part, State
 from gapless.fleet.rollout import BUSY, Rollout
@@ -93,7 +93,7 @@ class Board:
             if part.state.busy and part.host.name in self._since:
                 took = time.monotonic() - self._since[part.host.name]
             cells = (part.host.name, str(part.wave), part.state, part.release or "", "" if took is None else show(took))
-            table.add_row(*(Text(in_a_line(one), COLOURS.get(part.state, "")) for one in cells))
+            table.add_row(*(Text(harmless(in_a_line(one)), COLOURS.get(part.state, "")) for one in cells))
         return table
 
 
