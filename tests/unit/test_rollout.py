@@ -75,13 +75,11 @@ class ScriptedPlay:
         """Give each host of the next round its orders."""
         assert orders.keys() <= {*self._rounds.pop(0)}
         for host, some in orders.items():
-            answers = list[Answer]()
-            for number, order in enumerate(some):
-                observer.begun(host, number)
-                answers.append(self.hosts.answer(host.name, order))
-                if answers[-1].status:
+            for order in some:
+                observer.begun(host)
+                observer.answered(host, answer := self.hosts.answer(host.name, order))
+                if answer.status:
                     break
-            observer.answered(host, answers)
 
 
 class Nobody:
@@ -198,6 +196,7 @@ def test_an_interruption_has_all_go_back(run: Run, moment: str) -> None:
     assert "deployed" not in states.values()
     assert not hosts.begins("one", "confirm new")
     assert hosts.free("one")
+    assert states["two"] == {"lock acquire": "spared", "deploy": "interrupted"}.get(moment, "turned back")
 
 
 @pytest.mark.parametrize(("hosts", "most"), [('[hosts]\nweb = ["one"]\n', 0), (THREE, 0), (THREE, 1)])

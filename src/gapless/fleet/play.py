@@ -73,10 +73,10 @@ class Answer:
 
 
 class Observer(Protocol):
-    """Is told when a host begins with the order of a number, and what came of all orders that it began with."""
+    """Is told when a host begins with an order, and what came of that."""
 
-    def begun(self, host: Host, number: int) -> None: ...
-    def answered(self, host: Host, answers: Sequence[Answer]) -> None: ...
+    def begun(self, host: Host) -> None: ...
+    def answered(self, host: Host, answer: Answer) -> None: ...
 
 
 class Play:
@@ -153,13 +153,17 @@ class Play:
         left = {*self._rounds[self._done]}
         self._done += 1
         for event in self._heard() if left else ():
-            host = self._hosts[event["host"]]
+            host, name = self._hosts[event["host"]], event["host"]
             if "begun" in event:
-                observer.begun(host, event["begun"])
+                observer.begun(host)
                 continue
-            left.discard(event["host"])
-            if host in orders:
-                observer.answered(host, _answers(written.with_suffix(f".{event['host']}"), event["failed"]))
+            if "answered" in event:
+                one = written.with_suffix(f".{name}.{event['answered']}")
+                observer.answered(host, Answer(**json.loads(one.read_text("utf-8"))))
+                continue
+            left.discard(name)
+            if host in orders and event["failed"]:  # by Ansible itself
+                observer.answered(host, Answer(unreachable=event["failed"]))
             if not left:
                 break
 
@@ -206,13 +210,6 @@ def _told(order: Order) -> dict[str, object]:
         "patience": order.patience,
         "ssh": ANEW if order.anew else SHARED,
     }
-
-
-def _answers(written: Path, failed: str) -> list[Answer]:
-    """What came of a host's orders; of none where Ansible itself `failed`."""
-    if failed:
-        return [Answer(unreachable=failed)]
-    return [Answer(**one) for one in json.loads(written.read_text("utf-8"))]
 
 
 def _write(folder: Path, hosts: Mapping[str, Host], rounds: Sequence[Sequence[str]]) -> None:
