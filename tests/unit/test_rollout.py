@@ -96,6 +96,7 @@ Run = Callable[..., tuple[dict[str, str], Hosts]]
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Deploys to hosts that do as is said; what has become of each, and the hosts."""
     monkeypatch.setattr(rollout, "Play", ScriptedPlay)
+    monkeypatch.setattr("secrets.token_hex", lambda _size: "made-up")
 
     def deployed(
         does: Does = lambda _host, _command: None, hosts: str = THREE, interrupted: bool = False
@@ -117,7 +118,7 @@ def test_nobody_keeps_it_before_all_have_it(run: Run) -> None:
     for name in states:
         lease = f"--lease token of {name}"
         assert hosts.told[name] == [
-            "lock acquire --why deploy of abc --for 600 --by ann@desk",
+            "lock acquire --why deploy of abc --for 600 --by ann@desk --token made-up",
             f"deploy - --confirm 30 {lease}",
             f"confirm --stand-by 600 {lease}",
             f"confirm new {lease} --end-lease",
@@ -196,6 +197,7 @@ def test_an_interruption_has_all_go_back(run: Run, moment: str) -> None:
     assert "deployed" not in states.values()
     assert not hosts.begins("one", "confirm new")
     assert hosts.free("one")
+    assert hosts.free("two"), "also of a lease of which nobody heard"
     assert states["two"] == {"lock acquire": "spared", "deploy": "interrupted"}.get(moment, "turned back")
 
 

@@ -6,6 +6,7 @@ hears nothing more from us, so it does not matter when we die, or are cut off.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class Rollout:
         self.parts = [part for wave in waves for part in wave]
         self._several = len(self.parts) > 1
         self._lent = False
+        self._tokens = {part.host: secrets.token_hex(16) for part in self.parts}  # of leases that are to be taken
         self._left = ExitStack()
         self._play: Play
 
@@ -104,7 +106,8 @@ class Rollout:
         why = f"{change.verb} of {name}"
         argv = self._fleet.argv("lock acquire", "--why", why, "--for", f"{seconds:g}", "--by", change.by)
         for some in (self.parts[:1], self.parts[1:]) if self._takes else ():
-            give(play, [(part, [Step(Order(argv), State.ASKED, _leased)]) for part in some], self._observer)
+            orders = {part.host: Order([*argv, "--token", self._tokens[part.host]]) for part in some}
+            give(play, [(part, [Step(orders[part.host], State.ASKED, _leased)]) for part in some], self._observer)
             if self._failed() or any(part.error and part.error.status == BUSY for part in some):
                 return False
         if not (there := _there(self.parts)):
@@ -178,6 +181,9 @@ class Rollout:
         for part in self.parts:
             if back := self._back(part):
                 steps.append((part, [back]))
+            elif part.state is State.ASKED:  # nothing was heard: it may have the lease
+                release = self._fleet.argv("lock release", "--lease", self._tokens[part.host])
+                steps.append((part, [Step(Order(release))]))
             if part.state in (State.WAITING, State.ASKED, State.MIGRATING) or part.state is self._change.doing:
                 begun = part.state is self._change.doing
                 part.state = State.INTERRUPTED if begun else State.SPARED
