@@ -16,7 +16,7 @@ from gapless.fleet import wheel
 from gapless.fleet.answers import unreachable
 from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Fleet
-from gapless.fleet.play import AT_ONCE, LAST, Answer, ansible_playbook, own_folder, surroundings, variables
+from gapless.fleet.play import AT_ONCE, LAST, SHARED, Answer, ansible_playbook, own_folder, surroundings, variables
 from gapless.linux.orphans import nothing_left
 
 SETTINGS = """[defaults]
@@ -29,7 +29,7 @@ retry_files_enabled = false
 [connection]
 pipelining = true
 [ssh_connection]
-ssh_args = -o ControlMaster=auto -o ControlPersist=15s -o BatchMode=yes
+ssh_args = {ssh}
 control_path_dir = {folder}
 """
 THERE = """systemctl is-enabled --quiet caddy 2> /dev/null && echo caddy
@@ -67,7 +67,7 @@ def provision(fleet: Fleet, settings: Path, *, dry_run: bool) -> Iterator[Task]:
         (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
         plugins = files("gapless").joinpath("fleet/plugins")
         forks = min(len(names), AT_ONCE)
-        (folder / "ansible.cfg").write_text(SETTINGS.format(plugins=plugins, folder=folder, forks=forks))
+        (folder / "ansible.cfg").write_text(SETTINGS.format(plugins=plugins, folder=folder, forks=forks, ssh=SHARED))
         left.enter_context(nothing_left())
         argv = [program, "-i", str(folder / "hosts.json"), str(folder / "play.json"), *(["--check"] if dry_run else [])]
         with (folder / "log").open("wb") as log:
