@@ -38,13 +38,13 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
         rollout.lend(leases)
         with rollout:  # Ansible starts while this packs
             head = pack(output, project, source, packed)
-            interrupted = board.run(rollout, f"{head.short} ({head.id[:12]})")
+            ended = board.run(rollout, f"{head.short} ({head.id[:12]})")
     parts = rollout.parts
     here = sum(part.state is State.DEPLOYED for part in parts)
     hosts = [told(part, board.seconds(part)) for part in parts]
     document = {"id": head.id, "outcome": outcome(parts, State.DEPLOYED), "hosts": hosts}
     lines = [f"{here} of {len(parts)} hosts have the release."] if here else []
-    last = refused("deploy", project.config.name, parts, State.DEPLOYED, interrupted=interrupted)
+    last = refused("deploy", project.config.name, parts, State.DEPLOYED, ended)
     answer(output, document, lines, parts, last)
 
 

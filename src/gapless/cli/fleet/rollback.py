@@ -32,16 +32,16 @@ def rollback_on(output: Output, fleet: Fleet, release: str | None, *, dry_run: b
         return
     if not yes and not output.json and sys.stdin.isatty():
         click.confirm("\n".join([*plan, "Do that?"]), default=True, abort=True)
-    interrupted = False
+    ended = None
     if there:
         rollout = roll_back(fleet, there, to, me(), options, board)
         rollout.lend(leases)
         with rollout:
-            interrupted = board.run(rollout, next(iter(to.values())))
+            ended = board.run(rollout, next(iter(to.values())))
     parts = [*there, *lost]
     back = sum(part.state is State.ROLLED_BACK for part in parts)
     hosts = [told(part, board.seconds(part)) for part in parts]
     document = {"outcome": outcome(parts, State.ROLLED_BACK), "hosts": hosts}
     lines = [f"{back} of {len(parts)} hosts have gone back."] if back else []
-    last = refused("roll back", fleet.config.name, parts, State.ROLLED_BACK, interrupted=interrupted)
+    last = refused("roll back", fleet.config.name, parts, State.ROLLED_BACK, ended)
     answer(output, document, lines, parts, last)
