@@ -129,13 +129,15 @@ class Play:
         self._events = os.fdopen(events, "rb")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self._gate)
-        self._events.close()
-        with self._left:
-            if kind is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(PATIENCE)
-        self._process.wait()
+        try:
+            with self._left:
+                os.close(self._gate)
+                self._events.close()
+                if kind is None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._process.wait(PATIENCE)
+        finally:
+            self._process.wait()
 
     def round(self, orders: Mapping[Host, Sequence[Order]], observer: Observer) -> None:
         """Have hosts do what is ordered, side by side, each one order after the other until one fails.

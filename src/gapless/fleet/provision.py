@@ -133,7 +133,7 @@ def _play(fleet: Fleet, gapless: Path, settings: Sequence[Path]) -> dict[str, An
 
 @contextlib.contextmanager
 def _running(argv: Sequence[str], folder: Path, log: int) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -141,12 +141,11 @@ def _running(argv: Sequence[str], folder: Path, log: int) -> Iterator[subprocess
         text=True,
         env=surroundings(folder),
         start_new_session=True,  # Ctrl-C is ours to answer
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 def _task(host: Host, event: Mapping[str, str]) -> Task:

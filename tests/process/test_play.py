@@ -1,0 +1,94 @@
+"""What reaches hosts: Ansible, with an `ssh` that does here what a host is told; or what stands in for Ansible."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gapless.config import parse
+from gapless.fleet import play, provision
+from gapless.fleet.hosts import Host, chosen
+from gapless.fleet.parts import Fleet
+from gapless.fleet.play import Answer, Order, Play
+
+WEB = Host("web1")
+LEAST = 'name = "shop"\ncommand = "gapless serve app:app"\n[hosts]\nweb = ["web1"]\n'
+SSH = '#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n'
+KEEPS = '#!/bin/sh\ncp "$ANSIBLE_CONFIG" {there}\n'
+# It never ends, and its caller gets Ctrl-C as soon as there are no more orders.
+STAYS = '#!/bin/sh\ncat "/proc/self/fd/${GAPLESS_FLEET#*,}"\nkill -INT $PPID\nexec sleep 600\n'
+
+Program = Callable[[str], None]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Writes a program, which is there as Ansible."""
+    there = tmp_path / "ansible-playbook"
+
+    def written(text: str) -> None:
+        there.write_text(text)
+        there.chmod(0o755)
+
+    for module in (play, provision):
+        monkeypatch.setattr(module, "ansible_playbook", lambda: str(there))
+    return written
+
+
+class Heard:
+    """Keeps what was answered; a file says of each answer that it came."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.said = list[str]()
+
+    def begun(self, _host: Host) -> None:
+        pass
+
+    def answered(self, _host: Host, answer: Answer) -> None:
+        self.said.append(answer.said.strip() or str(answer))
+        (self.folder / f"heard {len(self.said)}").touch()
+
+
+def test_an_answer_is_told_when_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 5: what a host has changed to is known, whatever ends the next order, which takes its time."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(SSH)
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    heard = Heard(tmp_path)
+    waits = f"timeout 10 sh -c 'until [ -e \"{tmp_path}/heard 1\" ]; do sleep 0.05; done' && echo two"
+    with Play([[WEB]]) as one:
+        one.round({WEB: [Order(["echo", "one"]), Order(["sh", "-c", waits])]}, heard)
+    assert heard.said == ["one", "two"]
+
+
+def test_ctrl_c_while_ansible_ends(program: Program) -> None:
+    """Neither that is left, with its connections, nor its folder."""
+    program(STAYS)
+    with pytest.raises(KeyboardInterrupt), Play([[WEB]]) as one:
+        left = Path("/proc", str(one._process.pid)), one._folder
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize("verb", ["deploy", "up"])
+def test_a_long_path_of_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Program, verb: str
+) -> None:
+    """A socket's path has 107 characters at most, unix(7): Ansible's name for it takes 10, and ssh adds 17 to that."""
+    (long := tmp_path / ("x" * 70)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    program(KEEPS.format(there=tmp_path / "ansible.cfg"))
+    if verb == "deploy":
+        with Play([[WEB]]):
+            pass
+    else:
+        settings = parse(LEAST, tmp_path / "gapless.toml")
+        assert [*provision.provision(Fleet(settings, chosen(settings)), long, dry_run=False)] == []
+    (found := configparser.RawConfigParser()).read(tmp_path / "ansible.cfg")
+    assert len(f"{found['ssh_connection']['control_path_dir']}/") + 10 + 17 <= 107
