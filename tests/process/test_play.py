@@ -10,16 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from gapless.cli.fleet.board import Board, refused
+from gapless.cli.output import Output
 from gapless.config import parse
 from gapless.fleet import play, provision
+from gapless.fleet.deploy import deploy
 from gapless.fleet.hosts import Host, chosen
-from gapless.fleet.parts import Fleet
+from gapless.fleet.parts import Fleet, State
 from gapless.fleet.play import Answer, Order, Play
 
 WEB = Host("web1")
-LEAST = 'name = "shop"\ncommand = "gapless serve app:app"\n[hosts]\nweb = ["web1"]\n'
+SHOP = parse('name = "shop"\ncommand = "gapless serve app:app"\n[hosts]\nweb = ["web1"]\n', Path("gapless.toml"))
+FLEET = Fleet(SHOP, chosen(SHOP))
 SSH = '#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n'
 KEEPS = '#!/bin/sh\ncp "$ANSIBLE_CONFIG" {there}\n'
+DIES = "#!/bin/sh\necho no memory\nexit 1\n"
 # It never ends, and its caller gets Ctrl-C as soon as there are no more orders.
 STAYS = '#!/bin/sh\ncat "/proc/self/fd/${GAPLESS_FLEET#*,}"\nkill -INT $PPID\nexec sleep 600\n'
 
@@ -76,6 +81,18 @@ def test_ctrl_c_while_ansible_ends(program: Program) -> None:
     assert not any(path.exists() for path in left)
 
 
+def test_an_ansible_that_dies(program: Program) -> None:
+    """Invariant 8: what it wrote is told, and each host is named, with what became of it."""
+    program(DIES)
+    board = Board(Output())
+    with deploy(FLEET, Path("artifact"), "ann@desk", [], board) as rollout:
+        ended = board.run(rollout, "abc")
+    last = refused("deploy", "shop", rollout.parts, State.DEPLOYED, ended)
+    assert last
+    assert last.cause == "cannot run ansible-playbook: it ended before its work was done; web1: spared"
+    assert last.details == ("no memory",)
+
+
 @pytest.mark.parametrize("verb", ["deploy", "up"])
 def test_a_long_path_of_temporary_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Program, verb: str
@@ -88,7 +105,6 @@ def test_a_long_path_of_temporary_files(
         with Play([[WEB]]):
             pass
     else:
-        settings = parse(LEAST, tmp_path / "gapless.toml")
-        assert [*provision.provision(Fleet(settings, chosen(settings)), long, dry_run=False)] == []
+        assert [*provision.provision(FLEET, long, dry_run=False)] == []
     (found := configparser.RawConfigParser()).read(tmp_path / "ansible.cfg")
     assert len(f"{found['ssh_connection']['control_path_dir']}/") + 10 + 17 <= 107

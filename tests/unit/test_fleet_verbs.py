@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gapless.cli.fleet.board import Board, refused
+from gapless.cli.fleet.board import Board
 from gapless.cli.output import Output
 from gapless.config import parse
 from gapless.errors import GaplessError
 from gapless.fleet import lease, wheel
 from gapless.fleet.commands import Said
 from gapless.fleet.hosts import Host, chosen
-from gapless.fleet.parts import Fleet, Part, State
+from gapless.fleet.parts import Fleet, Part
 
 HOSTS = (Host("web1", port="2222"), Host("web2"))
 LEAST = 'name = "shop"\ncommand = "gapless serve app:app"\n'
@@ -53,14 +53,6 @@ def test_a_terminal_obeys_no_host() -> None:
     with board.shown([part]):
         Console(file=shown, force_terminal=True).print(board._table())
     assert r"r1\x1b]0;mine\x07" in shown.getvalue()
-
-
-def test_whatever_ends_a_rollout_hosts_are_named() -> None:
-    """Invariant 8: also where Ansible did not do its part."""
-    parts = [Part(HOSTS[0], state=State.TURNED_BACK), Part(HOSTS[1], state=State.SPARED)]
-    refused_by = refused("deploy", "shop", parts, State.DEPLOYED, GaplessError("run", "ansible-playbook", "it ended"))
-    assert refused_by
-    assert refused_by.cause == "cannot run ansible-playbook: it ended; web1:2222: turned back; web2: spared"
 
 
 def test_the_gapless_that_runs_here_as_a_wheel(tmp_path: Path) -> None:
