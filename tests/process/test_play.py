@@ -26,7 +26,7 @@ SSH = '#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n'
 KEEPS = '#!/bin/sh\ncp "$ANSIBLE_CONFIG" {there}\n'
 DIES = "#!/bin/sh\necho no memory\nexit 1\n"
 # It never ends, and its caller gets Ctrl-C as soon as there are no more orders.
-STAYS = '#!/bin/sh\ncat "/proc/self/fd/${GAPLESS_FLEET#*,}"\nkill -INT $PPID\nexec sleep 600\n'
+STAYS = '#!/bin/sh\ncat "/proc/self/fd/${GAPLESS_FLEET#*,}"\nkill -INT $PPID\nexec sleep 60\n'
 
 Program = Callable[[str], None]
 

@@ -9,7 +9,7 @@ from gapless.linux.orphans import nothing_left
 from tests.support import wait_until
 
 # The second is in a session of its own, as a worker of Ansible's.
-TWO = "setsid sh -c 'echo $$ > pid.new; mv pid.new pid; exec sleep 600' & wait"
+TWO = "setsid sh -c 'echo $$ > pid.new; mv pid.new pid; exec sleep 60' & wait"
 
 
 def test_a_block_inside_of_another_one(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_as_many_as_may_fail(run: Run) -> None:
 @pytest.mark.parametrize("verb", ["lock acquire", "deploy"])
 @pytest.mark.parametrize("said", ["{}", '{"token": 1, "release": [], "previous": {}}'])
 def test_an_answer_to_something_else(run: Run, verb: str, said: str) -> None:
-    """Invariant 8: who has another gapless, or is no friend, is named, and keeps the others from nothing."""
+    """Invariant 8: a host with another version of gapless, or one that lies, fails alone, and is named."""
     states, _hosts = run(lambda host, command: Answer(0, said) if host == "two" and command.startswith(verb) else None,
                          THREE + "max_failures = 1\n")  # fmt: skip
     assert states == {"one": "deployed", "two": "failed", "three": "deployed"}

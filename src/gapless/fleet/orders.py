@@ -59,7 +59,7 @@ class _Round:
             left.clear()
             part.error = error
             part.state = State.UNREACHABLE if isinstance(error, UnreachableError) else State.FAILED
-        except (LookupError, msgspec.ValidationError):  # it has another gapless, or is no friend
+        except (LookupError, msgspec.ValidationError):  # of another version of gapless, or of a host that lies
             left.clear()
             part.error, part.state = answers.unreadable(host, answer), State.FAILED
         if part.state is not before:

@@ -28,7 +28,7 @@ from gapless.linux.orphans import nothing_left
 AT_ONCE = 50  # hosts of a wave that are worked on side by side; each takes a process here
 PATIENCE = 10.0  # seconds for Ansible to end
 LAST = 20  # lines of what it wrote
-SHORT = 50  # characters of where its folder may be: a socket in that has 107 for its path (unix(7)), and ssh adds 17
+SHORT = 50  # characters of TMPDIR: a socket's path has 107 (unix(7)): 23 are our folder's, 11 Ansible's, 17 ssh's
 # A dead host is given up in 15 s. What orders share is a connection of this play alone, which goes with that.
 SSH = "-o BatchMode=yes -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 SHARED, ANEW = f"{SSH} -o ControlMaster=auto -o ControlPersist=60s", f"{SSH} -o ControlMaster=no -o ControlPath=none"

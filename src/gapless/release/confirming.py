@@ -55,9 +55,9 @@ def confirm(target: Target, release: str | None = None, stand_by: float | None =
 
 
 def decided(target: Target, release: str | None, refused: GaplessError) -> bool:
-    """Whether `release` serves for good, so that a command in a lease is `refused` what is done already.
+    """Whether a command in a lease was `refused` what is done already: `release` serves for good.
 
-    Whoever heard no answer asks again, and the lease may have ended with what he asked for.
+    Whoever heard no answer asks again, and the lease may have ended with the first command.
     """
     over = bool(target.lease) and refused.status == BUSY
     return over and release == target.manager.current() and not unconfirmed.read(target.home.root)
