@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,14 @@ from gapless.fleet.deploy import deploy
 from gapless.fleet.hosts import Host, chosen
 from gapless.fleet.parts import Fleet, State
 from gapless.fleet.play import Answer, Order, Play
+from tests.support import GAPLESS
 
 WEB = Host("web1")
-SHOP = parse('name = "shop"\ncommand = "gapless serve app:app"\n[hosts]\nweb = ["web1"]\n', Path("gapless.toml"))
+LEAST = 'name = "shop"\ncommand = "gapless serve app:app"\n[hosts]\nweb = ["web1"]\n'
+SHOP = parse(LEAST, Path("gapless.toml"))
 FLEET = Fleet(SHOP, chosen(SHOP))
 SSH = '#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n'
+ODD = "#!/bin/sh\ncase $* in *'cat > /dev/null'*) cat > /dev/null;; esac\necho '{}'\n"
 KEEPS = '#!/bin/sh\ncp "$ANSIBLE_CONFIG" {there}\n'
 DIES = "#!/bin/sh\necho no memory\nexit 1\n"
 # It never ends, and its caller gets Ctrl-C as soon as there are no more orders.
@@ -45,6 +49,20 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     return written
 
 
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Writes a program, which is there as ssh."""
+    there = tmp_path / "bin" / "ssh"
+
+    def written(text: str) -> None:
+        there.parent.mkdir()
+        there.write_text(text)
+        there.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{there.parent}:{os.environ['PATH']}")
+
+    return written
+
+
 class Heard:
     """Keeps what was answered; a file says of each answer that it came."""
 
@@ -60,17 +78,28 @@ class Heard:
         (self.folder / f"heard {len(self.said)}").touch()
 
 
-def test_an_answer_is_told_when_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_told_when_it_is_there(tmp_path: Path, ssh: Program) -> None:
     """Invariant 5: what a host has changed to is known, whatever ends the next order, which takes its time."""
-    ssh = tmp_path / "ssh"
-    ssh.write_text(SSH)
-    ssh.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    ssh(SSH)
     heard = Heard(tmp_path)
     waits = f"timeout 10 sh -c 'until [ -e \"{tmp_path}/heard 1\" ]; do sleep 0.05; done' && echo two"
     with Play([[WEB]]) as one:
         one.round({WEB: [Order(["echo", "one"]), Order(["sh", "-c", waits])]}, heard)
     assert heard.said == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "verb", ["status", "logs", "audit", "doctor", "lock status", "rollback --yes", "deploy --dry-run"]
+)
+def test_a_host_of_another_version(tmp_path: Path, ssh: Program, verb: str) -> None:
+    """Invariant 8: its answer lacks what every verb wants to show: it is named, and how to see which version it has."""
+    ssh(ODD)
+    (tmp_path / "gapless.toml").write_text(LEAST)
+    argv = [*GAPLESS, *verb.split(), *(["."] if "deploy" in verb else [])]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert "cannot run gapless on web1: it ended with 0, without an answer" in done.stderr
+    assert "`ssh web1 gapless --version`" in done.stderr
 
 
 def test_ctrl_c_while_ansible_ends(program: Program) -> None:

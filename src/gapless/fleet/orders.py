@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from gapless.errors import GaplessError
 from gapless.fleet import answers
 from gapless.fleet.answers import UnreachableError
@@ -59,7 +57,12 @@ class _Round:
             left.clear()
             part.error = error
             part.state = State.UNREACHABLE if isinstance(error, UnreachableError) else State.FAILED
-        except (LookupError, msgspec.ValidationError):  # of another version of gapless, or of a host that lies
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            ValueError,
+        ):  # of another version of gapless, or of a host that lies
             left.clear()
             part.error, part.state = answers.unreadable(host, answer), State.FAILED
         if part.state is not before:

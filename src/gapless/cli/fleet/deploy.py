@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gapless.cli.fleet.board import Board, answer, outcome, parts_of, refused, told
 from gapless.cli.fleet.choice import lent, words
@@ -14,6 +15,7 @@ from gapless.cli.output import Output
 from gapless.config import FILE
 from gapless.fleet.asking import ask
 from gapless.fleet.deploy import deploy
+from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Fleet, State
 from gapless.linux.disk import refusal
 from gapless.release import artifact
@@ -50,17 +52,20 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
 
 def _preview(output: Output, fleet: Fleet, packed: Path, options: Sequence[str]) -> None:
     """Tell what would be done on each host, and what changes there."""
-    parts, found = ask(fleet, "deploy", "-", "--dry-run", *options, observer=Board(output), sends=packed)
+    parts, found = ask(fleet, "deploy", "-", "--dry-run", *options, reads=_steps, observer=Board(output), sends=packed)
     hosts = [
         {"host": one.host.name, "plan": found.get(one.host), "error": parts_of(one.error) if one.error else None}
         for one in parts
     ]
-    lines = list[str]()
-    for host, plan in found.items():
-        changes = plan["changes"] or ["nothing"]
-        lines += [f"{host.name}: {step}" for step in plan["plan"]] + [f"{host.name}: Changes: {', '.join(changes)}."]
+    lines = [line for host, plan in found.items() for line in _steps(host, plan)]
     last = refused("plan a deploy of", fleet.config.name, parts, State.ANSWERED)
     answer(output, {"hosts": hosts}, lines, parts, last)
+
+
+def _steps(host: Host, plan: dict[str, Any]) -> list[str]:
+    """What a host would do."""
+    changes = f"Changes: {', '.join(plan['changes'] or ['nothing'])}."
+    return [f"{host.name}: {step}" for step in [*plan["plan"], changes]]
 
 
 def pack(output: Output, project: Project, source: str | None, to: Path, settings: Path | None = None) -> artifact.Head:

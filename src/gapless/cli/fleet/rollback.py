@@ -11,7 +11,7 @@ from gapless.cli.fleet.choice import lent, words
 from gapless.cli.output import Output
 from gapless.fleet.asking import ask
 from gapless.fleet.parts import Fleet, Part, State
-from gapless.fleet.rollback import roll_back, target
+from gapless.fleet.rollback import good, roll_back, target
 from gapless.release.holding import me
 
 
@@ -22,7 +22,7 @@ def rollback_on(output: Output, fleet: Fleet, release: str | None, *, dry_run: b
     )
     leases = lent(fleet)
     board = Board(output)
-    parts, found = ask(fleet, "releases", observer=board)
+    parts, found = ask(fleet, "releases", reads=lambda _host, one: good(one, older=False), observer=board)
     there = [Part(part.host) for part in parts if part.host in found]
     lost = [part for part in parts if part.host not in found]
     to = target(fleet.config.name, found, release) if found else {}
