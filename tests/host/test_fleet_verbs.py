@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,19 @@ def test_hosts_that_are_up_already(fleet: Fleet, up: str) -> None:
     assert "already up" in laptop(f"{up} -H web2").stdout
 
 
+def test_a_host_that_dies_while_it_is_prepared(fleet: Fleet, up: str) -> None:
+    """It is given up when nothing was heard of it for 15 seconds, and named; the others are up."""
+    laptop = fleet.laptop
+    laptop.connections()
+    log = laptop.checkout.parent / "ssh.log"
+    with laptop.popen(f"env {up} --json") as command:
+        wait_until(lambda: log.read_text().count(" web2 ") > 1, 30, "a host that is being prepared")
+        with fleet.cut("web2"):
+            document = json.loads(command.communicate(timeout=60)[0])
+    assert [one["state"] for one in document["hosts"]] == ["up", "unreachable"]
+    assert "web2: unreachable" in document["error"]["cause"]
+
+
 def test_logs_of_all_hosts(fleet: Fleet) -> None:
     """Each line has its host before it, with --json each host its lines; -f goes on with what comes."""
     laptop = fleet.laptop
@@ -120,6 +135,28 @@ def _host(following: subprocess.Popen[str]) -> str:
     """The host of the next line."""
     assert following.stdout is not None
     return following.stdout.readline().partition(" | ")[0]
+
+
+@pytest.mark.parametrize(("verb", "number"), [("status", signal.SIGTERM), ("logs -f", signal.SIGHUP)])
+def test_a_signal_ends_all_that_reaches_hosts(fleet: Fleet, verb: str, number: int) -> None:
+    """As Ctrl-C does: no connection as root is left, no Ansible, and no folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        with fleet.laptop.popen(f"env TMPDIR={folder} gapless {verb}") as command:
+            wait_until(lambda: "ssh" in _with(folder), 30, "a connection")
+            command.send_signal(number)
+            said, _ = command.communicate(timeout=30)
+        assert (_with(folder), [*Path(folder).iterdir()]) == ([], [])
+    assert command.returncode == 130, said
+
+
+def _with(folder: str) -> list[str]:
+    """The programs that were started to have their temporary files in this folder."""
+    found = list[str]()
+    for one in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if folder.encode() in (one / "environ").read_bytes() + (one / "cmdline").read_bytes():
+                found.append((one / "comm").read_text().strip())
+    return found
 
 
 def test_a_command_on_all_hosts(fleet: Fleet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from gapless.release.attempt import Target
 from gapless.release.clock import Clock
 from gapless.release.confirming import Confirmed, confirm
 from gapless.release.deploy import Result, deploy, locked, prune, rollback
-from gapless.release.hold import acquire_hold
+from gapless.release.hold import acquire_hold, acquire_lease, hold, release_hold
 from gapless.release.ledger import Outcome
+from gapless.release.lock import deploy_lock
 from gapless.release.preview import preview_deploy
 from gapless.release.watch import Watch
 from gapless.switch.manager import Readiness, Role
@@ -191,6 +193,37 @@ def test_a_rollback_turns_back_at_once(shop: Shop) -> None:
     assert "asked for it" in shop.target.ledger.entries()[-1].error
     shop.try_out()
     assert rollback(shop.target, first).release == first == shop.manager.current()
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_whoever_heard_no_answer_asks_again(shop: Shop, keeps: bool) -> None:
+    """Invariant 7: it is done already, though the lease ended with that: also while this one waited for the lock."""
+    first = shop.deploy()
+    token, _ = acquire_lease(shop.target.home.root, "deploy", 600, clock=shop.target.clock)
+    leased = replace(shop.target, lease=token)
+    shop.go_on(60)
+    release = deploy(leased, shop.project, watch=CONFIRM).release
+
+    def ask(target: Target) -> str:
+        return confirm(target, release).release if keeps else rollback(target, first).release
+
+    def first_does_it(_seconds: float) -> None:
+        ours.close()
+        if hold(shop.target.home.root, shop.target.clock):
+            ask(leased)
+            release_hold(shop.target.home.root, token)
+
+    wanted = release if keeps else first
+    with ExitStack() as ours:
+        ours.enter_context(
+            deploy_lock(shop.target.home.root, why="a", clock=leased.clock, lease=token, lets=lambda _: True)
+        )
+        waits = replace(leased, clock=replace(leased.clock, sleep=first_does_it))
+        assert ask(waits) == wanted
+    assert ask(leased) == wanted
+    assert shop.serving() == wanted
+    with pytest.raises(GaplessError, match="lease of this command"):
+        rollback(leased, first if keeps else release)
 
 
 def test_nobodys_hold_keeps_a_release_that_nobody_confirms(shop: Shop) -> None:

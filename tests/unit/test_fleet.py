@@ -116,6 +116,8 @@ def test_an_error_of_a_host_comes_whole() -> None:
         (Answer(127, errors="gapless: not found"), "it is not there"),
         (Answer(2, "usage"), "ended with 2"),
         (Answer(0, "[]"), "ended with 0"),
+        (Answer(1, '{"error": {"cause": "x"}}'), "ended with 1"),
+        (Answer(1, '{"error": "x"}'), "ended with 1"),
     ],
 )
 def test_what_is_no_answer(answer: Answer, cause: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import textwrap
 import zipfile
@@ -9,13 +10,16 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from gapless.cli.fleet.board import Board
+from gapless.cli.output import Output
 from gapless.config import parse
 from gapless.errors import GaplessError
 from gapless.fleet import lease, wheel
 from gapless.fleet.commands import Said
 from gapless.fleet.hosts import Host, chosen
-from gapless.fleet.parts import Fleet
+from gapless.fleet.parts import Fleet, Part
 
 HOSTS = (Host("web1", port="2222"), Host("web2"))
 LEAST = 'name = "shop"\ncommand = "gapless serve app:app"\n'
@@ -40,6 +44,15 @@ def test_a_token_that_is_not_of_these_hosts(token: str) -> None:
     assert "-H" in refused.value.hint
     assert refused.value.status == 2
     assert lease.tokens(fleet(HOSTS[1]), "web2=t1")
+
+
+def test_a_terminal_obeys_no_host() -> None:
+    """What a host calls its release is shown in the table as it is in a line."""
+    part = Part(HOSTS[0], release="r1\x1b]0;mine\x07")
+    board, shown = Board(Output()), io.StringIO()
+    with board.shown([part]):
+        Console(file=shown, force_terminal=True).print(board._table())
+    assert r"r1\x1b]0;mine\x07" in shown.getvalue()
 
 
 def test_the_gapless_that_runs_here_as_a_wheel(tmp_path: Path) -> None:

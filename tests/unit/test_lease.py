@@ -51,6 +51,13 @@ def test_a_lease_lets_its_holder_through_and_nobody_else(tmp_path: Path) -> None
     assert not acquire_hold(tmp_path, "another", time.clock)
 
 
+def test_a_token_that_its_holder_made_up(tmp_path: Path) -> None:
+    """Whoever is cut off before the answer can end the lease all the same."""
+    mine = "made up"
+    assert acquire_lease(tmp_path, "a fleet", 600, token=mine)[0] == mine
+    assert release_hold(tmp_path, mine)
+
+
 def test_each_use_renews_a_lease(tmp_path: Path) -> None:
     """It lasts from the end of the last command, however long that took."""
     time = Time()

@@ -75,13 +75,11 @@ class ScriptedPlay:
         """Give each host of the next round its orders."""
         assert orders.keys() <= {*self._rounds.pop(0)}
         for host, some in orders.items():
-            answers = list[Answer]()
-            for number, order in enumerate(some):
-                observer.begun(host, number)
-                answers.append(self.hosts.answer(host.name, order))
-                if answers[-1].status:
+            for order in some:
+                observer.begun(host)
+                observer.answered(host, answer := self.hosts.answer(host.name, order))
+                if answer.status:
                     break
-            observer.answered(host, answers)
 
 
 class Nobody:
@@ -98,6 +96,7 @@ Run = Callable[..., tuple[dict[str, str], Hosts]]
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Deploys to hosts that do as is said; what has become of each, and the hosts."""
     monkeypatch.setattr(rollout, "Play", ScriptedPlay)
+    monkeypatch.setattr("secrets.token_hex", lambda _size: "made-up")
 
     def deployed(
         does: Does = lambda _host, _command: None, hosts: str = THREE, interrupted: bool = False
@@ -119,7 +118,7 @@ def test_nobody_keeps_it_before_all_have_it(run: Run) -> None:
     for name in states:
         lease = f"--lease token of {name}"
         assert hosts.told[name] == [
-            "lock acquire --why deploy of abc --for 600 --by ann@desk",
+            "lock acquire --why deploy of abc --for 600 --by ann@desk --token made-up",
             f"deploy - --confirm 30 {lease}",
             f"confirm --stand-by 600 {lease}",
             f"confirm new {lease} --end-lease",
@@ -162,6 +161,15 @@ def test_as_many_as_may_fail(run: Run) -> None:
     assert hosts.free("two")
 
 
+@pytest.mark.parametrize("verb", ["lock acquire", "deploy"])
+@pytest.mark.parametrize("said", ["{}", '{"token": 1, "release": [], "previous": {}}'])
+def test_an_answer_to_something_else(run: Run, verb: str, said: str) -> None:
+    """Invariant 8: a host with another version of gapless, or one that lies, fails alone, and is named."""
+    states, _hosts = run(lambda host, command: Answer(0, said) if host == "two" and command.startswith(verb) else None,
+                         THREE + "max_failures = 1\n")  # fmt: skip
+    assert states == {"one": "deployed", "two": "failed", "three": "deployed"}
+
+
 def test_who_is_refused_on_one_host_gives_all_back(run: Run) -> None:
     """Invariant 2: nothing is deployed anywhere; who is refused by the first host asks no other."""
     states, hosts = run(lambda host, command: BUSY if host == "two" and "acquire" in command else None)
@@ -189,6 +197,8 @@ def test_an_interruption_has_all_go_back(run: Run, moment: str) -> None:
     assert "deployed" not in states.values()
     assert not hosts.begins("one", "confirm new")
     assert hosts.free("one")
+    assert hosts.free("two"), "also of a lease of which nobody heard"
+    assert states["two"] == {"lock acquire": "spared", "deploy": "interrupted"}.get(moment, "turned back")
 
 
 @pytest.mark.parametrize(("hosts", "most"), [('[hosts]\nweb = ["one"]\n', 0), (THREE, 0), (THREE, 1)])
@@ -214,13 +224,20 @@ def test_an_interruption_after_the_decision_has_all_keep_it(run: Run) -> None:
     assert {*states.values()} == {"deployed"}
 
 
-def interrupting(host: str, moment: str) -> Does:
-    """Ctrl-C, once, when a host is told something that begins so."""
-    left = [1]
+def test_nobody_goes_back_after_the_decision(run: Run) -> None:
+    """Invariant 5: not after another Ctrl-C either, since one keeps it already."""
+    states, hosts = run(interrupting("two", "confirm new", 2), THREE, interrupted=True)
+    assert states == {"one": "deployed", "two": "keeping", "three": "proven"}
+    assert not any(hosts.begins(name, "rollback") for name in states)
+
+
+def interrupting(host: str, moment: str, times: int = 1) -> Does:
+    """Ctrl-C, so many times, when a host is told something that begins so."""
+    left = [1] * times
 
     def does(name: str, command: str) -> Answer | None:
         if name == host and command.startswith(moment) and left:
-            left.clear()
+            left.pop()
             raise KeyboardInterrupt
         return None
 

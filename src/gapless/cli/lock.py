@@ -41,9 +41,10 @@ def status(output: Output, project: Project) -> None:
     help="As a lease: it ends by itself after this time without a command of yours. Who knows its token may deploy.",
 )
 @click.option("--by", default="", metavar="NAME", help="With --for: who you are, for the others and the ledger.")
+@click.option("--token", default="", hidden=True)  # of a deploy from a laptop, which may be cut off before the answer
 @common
 @click.pass_obj
-def acquire(output: Output, project: Project, why: str, seconds: float | None, by: str) -> None:
+def acquire(output: Output, project: Project, why: str, seconds: float | None, by: str, token: str) -> None:
     """Keep everybody from deploying.
 
     With --for this prints the token of a lease, which `deploy`, `rollback` and `lock release` take as --lease: they go
@@ -59,7 +60,7 @@ def acquire(output: Output, project: Project, why: str, seconds: float | None, b
         output.result({"locked": True, "changed": changed, "token": None, "until": None}, in_a_line(line))
         return
     with lock.deploy_lock(home, why="lock acquire", lets=lambda _waits: True):  # nobody deploys
-        token, taken = hold.acquire_lease(home, why, seconds, project.known_as(by))
+        token, taken = hold.acquire_lease(home, why, seconds, project.known_as(by), token=token)
     output.result({"locked": True, "changed": True, "token": token, "until": taken.until}, token)
 
 

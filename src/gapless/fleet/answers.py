@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
+
 from gapless.errors import GaplessError
 from gapless.fleet.hosts import Host
 from gapless.fleet.play import Answer
@@ -16,26 +18,38 @@ class UnreachableError(GaplessError):
     """A host was not reached, or no more: what it did of an order is not known."""
 
 
+class _Error(msgspec.Struct):
+    operation: str
+    object: str
+    cause: str
+    hint: str
+    details: list[str]
+    notes: list[str]
+    status: int
+
+
 def document(host: Host, answer: Answer) -> dict[str, Any]:
     """The document that a host's gapless answered. Raises GaplessError where it failed, or was not reached."""
     if error := unreachable(host, answer):
         raise error
     try:
-        found: dict[str, Any] = json.loads(answer.said)
-        error = found.get("error") if isinstance(found, dict) else {}
-    except ValueError:
-        error = None
-        found = {}
-    if not isinstance(found, dict) or (not found and answer.said.strip() != "{}"):
-        lines = (answer.said + answer.errors).splitlines()
-        cause = f"it ended with {answer.status}, without an answer"
-        if answer.status in (126, 127):
-            cause = "it is not there"
-        hint = f"install this version there: `{host.ssh} gapless --version` shows which it has"
-        raise GaplessError("run", f"gapless on {host.name}", cause, hint, details=tuple(lines[-LAST:]))
-    if error:
-        raise _passed_on(host, error)
-    return found
+        found: Any = json.loads(answer.said)
+        failed = msgspec.convert(found["error"], _Error) if found.get("error") else None
+    except (ValueError, AttributeError, RecursionError) as wrong:
+        raise unreadable(host, answer) from wrong
+    if failed:
+        raise _passed_on(host, failed)
+    return dict(found)
+
+
+def unreadable(host: Host, answer: Answer) -> GaplessError:
+    """The error of a host whose answer is not what was asked for."""
+    lines = (answer.said + answer.errors).splitlines()
+    cause = f"it ended with {answer.status}, without an answer"
+    if answer.status in (126, 127):
+        cause = "it is not there"
+    hint = f"install this version there: `{host.ssh} gapless --version` shows which it has"
+    return GaplessError("run", f"gapless on {host.name}", cause, hint, details=tuple(lines[-LAST:]))
 
 
 def unreachable(host: Host, answer: Answer) -> UnreachableError | None:
@@ -52,17 +66,17 @@ def warnings(answer: Answer) -> list[str]:
     return [line.removeprefix("Warning: ") for line in lines if line.startswith("Warning: ")]
 
 
-def _passed_on(host: Host, error: dict[str, Any]) -> GaplessError:
+def _passed_on(host: Host, error: _Error) -> GaplessError:
     """The error of a host, with its name; what it advises is to be done there."""
     passed = GaplessError(
-        error["operation"],
-        f"{error['object']} on {host.name}",
-        error["cause"],
-        f"on {host.name}: {error['hint']}" if error["hint"] else "",
-        details=tuple(error["details"]),
-        status=error["status"],
+        error.operation,
+        f"{error.object} on {host.name}",
+        error.cause,
+        f"on {host.name}: {error.hint}" if error.hint else "",
+        details=tuple(error.details),
+        status=error.status,
     )
-    for note in error["notes"]:
+    for note in error.notes:
         passed.add_note(note)
     return passed
 

@@ -58,8 +58,8 @@ class _Collected:
     def __init__(self) -> None:
         self.answers = dict[Host, Answer]()
 
-    def begun(self, host: Host, number: int) -> None:
+    def begun(self, host: Host) -> None:
         """Nobody is shown that."""
 
-    def answered(self, host: Host, found: Sequence[Answer]) -> None:
-        self.answers[host] = found[-1]
+    def answered(self, host: Host, answer: Answer) -> None:
+        self.answers[host] = answer

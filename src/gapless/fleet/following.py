@@ -15,10 +15,11 @@ from gapless.fleet.play import SSH
 def follow(hosts: Sequence[Host], argv: Sequence[str]) -> Iterator[tuple[Host, str]]:
     """Each line with its host, as it comes, until the command is over on all of them."""
     lines = queue.Queue[tuple[Host, str | None]]()
-    running = {host: _started(host, argv) for host in hosts}
-    for host, process in running.items():
-        threading.Thread(target=_read, args=(host, process, lines), daemon=True).start()
+    running = list[subprocess.Popen[str]]()
     try:
+        for host in hosts:
+            running.append(_started(host, argv))
+            threading.Thread(target=_read, args=(host, running[-1], lines), daemon=True).start()
         left = len(running)
         while left:
             host, line = lines.get()
@@ -27,9 +28,9 @@ def follow(hosts: Sequence[Host], argv: Sequence[str]) -> Iterator[tuple[Host, s
             else:
                 yield host, line
     finally:
-        for process in running.values():
+        for process in running:
             process.terminate()
-        for process in running.values():
+        for process in running:
             process.wait()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,26 +35,35 @@ class _Round:
     """An observer of a play that keeps the parts of hosts up to date, and tells of each change."""
 
     def __init__(self, steps: Steps, observer: Observer) -> None:
-        self._steps: Mapping[Host, tuple[Part, Sequence[Step]]] = {part.host: (part, some) for part, some in steps}
+        self._left = {part.host: (part, [*some]) for part, some in steps}
         self._observer = observer
 
-    def begun(self, host: Host, number: int) -> None:
+    def begun(self, host: Host) -> None:
         """Take down what the host is busy with."""
-        part, steps = self._steps[host]
-        if state := steps[number].state:
-            part.state = state
+        part, left = self._left[host]
+        if left and left[0].state:
+            part.state = left[0].state
             self._observer.changed(part)
 
-    def answered(self, host: Host, said: Sequence[Answer]) -> None:
-        """Take down what has become of it."""
-        part, steps = self._steps[host]
+    def answered(self, host: Host, answer: Answer) -> None:
+        """Take down what has become of it; after an error nothing more."""
+        part, left = self._left[host]
         before = part.state
-        part.warnings += [one for answer in said for one in answers.warnings(answer)]
+        part.warnings += answers.warnings(answer)
         try:
-            for step, answer in zip(steps, said, strict=False):
-                step.done(part, answers.document(host, answer))
+            if left:
+                left.pop(0).done(part, answers.document(host, answer))
         except GaplessError as error:
+            left.clear()
             part.error = error
             part.state = State.UNREACHABLE if isinstance(error, UnreachableError) else State.FAILED
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            ValueError,
+        ):  # of another version of gapless, or of a host that lies
+            left.clear()
+            part.error, part.state = answers.unreadable(host, answer), State.FAILED
         if part.state is not before:
             self._observer.changed(part)

@@ -28,6 +28,7 @@ from gapless.linux.orphans import nothing_left
 AT_ONCE = 50  # hosts of a wave that are worked on side by side; each takes a process here
 PATIENCE = 10.0  # seconds for Ansible to end
 LAST = 20  # lines of what it wrote
+SHORT = 50  # characters of TMPDIR: a socket's path has 107 (unix(7)): 23 are our folder's, 11 Ansible's, 17 ssh's
 # A dead host is given up in 15 s. What orders share is a connection of this play alone, which goes with that.
 SSH = "-o BatchMode=yes -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 SHARED, ANEW = f"{SSH} -o ControlMaster=auto -o ControlPersist=60s", f"{SSH} -o ControlMaster=no -o ControlPath=none"
@@ -72,10 +73,10 @@ class Answer:
 
 
 class Observer(Protocol):
-    """Is told when a host begins with the order of a number, and what came of all orders that it began with."""
+    """Is told when a host begins with an order, and what came of that."""
 
-    def begun(self, host: Host, number: int) -> None: ...
-    def answered(self, host: Host, answers: Sequence[Answer]) -> None: ...
+    def begun(self, host: Host) -> None: ...
+    def answered(self, host: Host, answer: Answer) -> None: ...
 
 
 class Play:
@@ -101,7 +102,7 @@ class Play:
         """Start Ansible. Raises GaplessError where it is not installed."""
         program = ansible_playbook()
         with ExitStack() as left:
-            self._folder = Path(left.enter_context(tempfile.TemporaryDirectory(prefix="gapless-fleet-")))
+            self._folder = Path(left.enter_context(own_folder()))
             _write(self._folder, self._hosts, self._rounds)
             left.enter_context(nothing_left())  # Ansible's workers and their ssh are in sessions of their own
             self._start(program)
@@ -128,14 +129,15 @@ class Play:
         self._events = os.fdopen(events, "rb")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self._gate)
-        self._events.close()
-        if kind is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(PATIENCE)
-        with self._left:
-            pass
-        self._process.wait()
+        try:
+            with self._left:
+                os.close(self._gate)
+                self._events.close()
+                if kind is None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._process.wait(PATIENCE)
+        finally:
+            self._process.wait()
 
     def round(self, orders: Mapping[Host, Sequence[Order]], observer: Observer) -> None:
         """Have hosts do what is ordered, side by side, each one order after the other until one fails.
@@ -153,13 +155,17 @@ class Play:
         left = {*self._rounds[self._done]}
         self._done += 1
         for event in self._heard() if left else ():
-            host = self._hosts[event["host"]]
+            host, name = self._hosts[event["host"]], event["host"]
             if "begun" in event:
-                observer.begun(host, event["begun"])
+                observer.begun(host)
                 continue
-            left.discard(event["host"])
-            if host in orders:
-                observer.answered(host, _answers(written.with_suffix(f".{event['host']}"), event["failed"]))
+            if "answered" in event:
+                one = written.with_suffix(f".{name}.{event['answered']}")
+                observer.answered(host, Answer(**json.loads(one.read_text("utf-8"))))
+                continue
+            left.discard(name)
+            if host in orders and event["failed"]:  # by Ansible itself
+                observer.answered(host, Answer(unreachable=event["failed"]))
             if not left:
                 break
 
@@ -182,6 +188,12 @@ def ansible_playbook() -> str:
     return found
 
 
+def own_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder, ours alone, for what Ansible reads and the sockets of its connections, wherever TMPDIR is."""
+    far = len(os.path.realpath(tempfile.gettempdir())) > SHORT
+    return tempfile.TemporaryDirectory(prefix="gapless-fleet-", dir="/tmp" if far else None)  # noqa: S108 -- 0700
+
+
 def surroundings(folder: Path) -> dict[str, str]:
     """The variables that Ansible is started with, for what is in `folder` alone."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
@@ -200,13 +212,6 @@ def _told(order: Order) -> dict[str, object]:
         "patience": order.patience,
         "ssh": ANEW if order.anew else SHARED,
     }
-
-
-def _answers(written: Path, failed: str) -> list[Answer]:
-    """What came of a host's orders; of none where Ansible itself `failed`."""
-    if failed:
-        return [Answer(unreachable=failed)]
-    return [Answer(**one) for one in json.loads(written.read_text("utf-8"))]
 
 
 def _write(folder: Path, hosts: Mapping[str, Host], rounds: Sequence[Sequence[str]]) -> None:

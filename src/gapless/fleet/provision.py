@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,7 +16,7 @@ from gapless.fleet import wheel
 from gapless.fleet.answers import unreachable
 from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Fleet
-from gapless.fleet.play import AT_ONCE, LAST, Answer, ansible_playbook, surroundings, variables
+from gapless.fleet.play import AT_ONCE, LAST, SHARED, Answer, ansible_playbook, own_folder, surroundings, variables
 from gapless.linux.orphans import nothing_left
 
 SETTINGS = """[defaults]
@@ -30,8 +29,8 @@ retry_files_enabled = false
 [connection]
 pipelining = true
 [ssh_connection]
-ssh_args = -o ControlMaster=auto -o ControlPersist=15s -o BatchMode=yes
-control_path_dir = {folder}/cp
+ssh_args = {ssh}
+control_path_dir = {folder}
 """
 THERE = """systemctl is-enabled --quiet caddy 2> /dev/null && echo caddy
 command -v litestream > /dev/null && echo litestream
@@ -58,7 +57,7 @@ def provision(fleet: Fleet, settings: Path, *, dry_run: bool) -> Iterator[Task]:
     """
     program = ansible_playbook()
     names = {f"h{number}": host for number, host in enumerate(fleet.hosts)}
-    with tempfile.TemporaryDirectory(prefix="gapless-provision-") as made, contextlib.ExitStack() as left:
+    with own_folder() as made, contextlib.ExitStack() as left:
         folder = Path(made)
         (folder / "collections/ansible_collections/gapless").mkdir(parents=True)
         (folder / "collections/ansible_collections/gapless/deploy").symlink_to(collection())
@@ -68,7 +67,7 @@ def provision(fleet: Fleet, settings: Path, *, dry_run: bool) -> Iterator[Task]:
         (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
         plugins = files("gapless").joinpath("fleet/plugins")
         forks = min(len(names), AT_ONCE)
-        (folder / "ansible.cfg").write_text(SETTINGS.format(plugins=plugins, folder=folder, forks=forks))
+        (folder / "ansible.cfg").write_text(SETTINGS.format(plugins=plugins, folder=folder, forks=forks, ssh=SHARED))
         left.enter_context(nothing_left())
         argv = [program, "-i", str(folder / "hosts.json"), str(folder / "play.json"), *(["--check"] if dry_run else [])]
         with (folder / "log").open("wb") as log:
@@ -134,7 +133,7 @@ def _play(fleet: Fleet, gapless: Path, settings: Sequence[Path]) -> dict[str, An
 
 @contextlib.contextmanager
 def _running(argv: Sequence[str], folder: Path, log: int) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -142,12 +141,11 @@ def _running(argv: Sequence[str], folder: Path, log: int) -> Iterator[subprocess
         text=True,
         env=surroundings(folder),
         start_new_session=True,  # Ctrl-C is ours to answer
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 def _task(host: Host, event: Mapping[str, str]) -> Task:

@@ -21,18 +21,18 @@ def target(name: str, found: Mapping[Host, dict[str, Any]], wanted: str | None) 
     `wanted` is one of some host's releases, or its id; without it, that is the newest which all hosts have before their
     current ones, and which is another one than all have now. Raises GaplessError.
     """
-    good = {host: _by_content(document, older=wanted is None) for host, document in found.items()}
+    had = {host: good(document, older=wanted is None) for host, document in found.items()}
     now = {_content(one) for document in found.values() for one in document["releases"] if one["state"] == "current"}
     everywhere = [one for document in found.values() for one in document["releases"]]
     contents = [_content(one) for one in everywhere if (_is(one, wanted) if wanted else {_content(one)} != now)]
     for content in contents:
-        if all(content in releases for releases in good.values()):
-            return {host: releases[content] for host, releases in good.items()}
+        if all(content in releases for releases in had.values()):
+            return {host: releases[content] for host, releases in had.items()}
     if wanted is None:
         cause = "there is no good release that all hosts had before their current ones"
         hint = "deploy an older revision: `gapless deploy REVISION`; or go back on one host alone, with -H"
         raise GaplessError("roll back", name, cause, hint)
-    missing = [host.name for host, releases in good.items() if not {*contents} & {*releases}]
+    missing = [host.name for host, releases in had.items() if not {*contents} & {*releases}]
     cause = f"there is no good one on {', '.join(missing)}" if contents else "no host has it"
     raise GaplessError("roll back to", wanted, cause, LIST)
 
@@ -53,7 +53,7 @@ def roll_back(
     return Rollout(fleet, [parts], Change("rollback", by, order, State.ROLLING_BACK, State.ROLLED_BACK), observer)
 
 
-def _by_content(document: dict[str, Any], *, older: bool) -> dict[str, str]:
+def good(document: dict[str, Any], *, older: bool) -> dict[str, str]:
     """The newest good release of each content, as `gapless releases` has them; only those before the current."""
     found = dict[str, str]()
     seen = not older

@@ -6,11 +6,14 @@ hears nothing more from us, so it does not matter when we die, or are cut off.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+
+import msgspec
 
 from gapless.fleet.hosts import Host
 from gapless.fleet.orders import Step, give
@@ -48,6 +51,7 @@ class Rollout:
         self.parts = [part for wave in waves for part in wave]
         self._several = len(self.parts) > 1
         self._lent = False
+        self._tokens = {part.host: secrets.token_hex(16) for part in self.parts}  # of leases that are to be taken
         self._left = ExitStack()
         self._play: Play
 
@@ -71,16 +75,15 @@ class Rollout:
         More failures than are allowed, or an interruption, have all go back. Raises GaplessError or KeyboardInterrupt,
         when that is done.
         """
+        all_have_it = False
         try:
             with self._left:
                 all_have_it = self._begin(self._play, name) and self._all_have_it(self._play)
                 if all_have_it:
                     self._keep(self._play)
-        except BaseException:
-            self._turn_back()
-            raise
-        if not all_have_it:
-            self._turn_back()
+        finally:
+            if not all_have_it:  # else some host may keep it, so none is told to go back
+                self._turn_back()
 
     @property
     def _takes(self) -> bool:
@@ -103,7 +106,8 @@ class Rollout:
         why = f"{change.verb} of {name}"
         argv = self._fleet.argv("lock acquire", "--why", why, "--for", f"{seconds:g}", "--by", change.by)
         for some in (self.parts[:1], self.parts[1:]) if self._takes else ():
-            give(play, [(part, [Step(Order(argv), State.ASKED, _leased)]) for part in some], self._observer)
+            orders = {part.host: Order([*argv, "--token", self._tokens[part.host]]) for part in some}
+            give(play, [(part, [Step(orders[part.host], State.ASKED, _leased)]) for part in some], self._observer)
             if self._failed() or any(part.error and part.error.status == BUSY for part in some):
                 return False
         if not (there := _there(self.parts)):
@@ -177,6 +181,9 @@ class Rollout:
         for part in self.parts:
             if back := self._back(part):
                 steps.append((part, [back]))
+            elif part.state is State.ASKED:  # nothing was heard: it may have the lease
+                release = self._fleet.argv("lock release", "--lease", self._tokens[part.host])
+                steps.append((part, [Step(Order(release))]))
             if part.state in (State.WAITING, State.ASKED, State.MIGRATING) or part.state is self._change.doing:
                 begun = part.state is self._change.doing
                 part.state = State.INTERRUPTED if begun else State.SPARED
@@ -203,7 +210,7 @@ def _there(parts: Sequence[Part]) -> list[Part]:
 
 
 def _leased(part: Part, document: dict[str, Any]) -> None:
-    part.lease, part.state = document["token"], State.WAITING
+    part.lease, part.state = msgspec.convert(document["token"], str), State.WAITING
 
 
 def _waits(part: Part, _document: dict[str, Any]) -> None:
@@ -211,7 +218,8 @@ def _waits(part: Part, _document: dict[str, Any]) -> None:
 
 
 def _changed(part: Part, document: dict[str, Any]) -> None:
-    part.release, part.previous = document["release"], document["previous"]
+    found = document["release"], document["previous"]
+    part.release, part.previous = msgspec.convert(found, tuple[str, str | None])
 
 
 def _reached(part: Part, _document: dict[str, Any]) -> None:
@@ -219,4 +227,4 @@ def _reached(part: Part, _document: dict[str, Any]) -> None:
 
 
 def _turned_back(part: Part, document: dict[str, Any]) -> None:
-    part.state, part.release = State.TURNED_BACK, document["release"]
+    part.release, part.state = msgspec.convert(document["release"], str), State.TURNED_BACK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 from collections.abc import Collection, Iterator
@@ -10,7 +11,7 @@ from collections.abc import Collection, Iterator
 from gapless.linux import procfs
 from gapless.linux.libc import checked, libc
 
-PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37  # linux/prctl.h
 
 
 def take_in(*, wanted: bool = True) -> None:
@@ -20,14 +21,18 @@ def take_in(*, wanted: bool = True) -> None:
 
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
-    """End and reap every process that was started inside of the block, by whomever, when that is left."""
-    before = {*procfs.children()}
+    """End and reap every process that was started inside of the block, by whomever, when that is left.
+
+    A block may be inside of another one.
+    """
+    before, was = {*procfs.children()}, ctypes.c_int()
+    checked(libc.prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(was), 0, 0, 0))
     take_in()
     try:
         yield
     finally:
         end_all(but=before)
-        take_in(wanted=False)
+        take_in(wanted=bool(was.value))
 
 
 def end_all(but: Collection[int]) -> None:

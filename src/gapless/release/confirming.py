@@ -8,6 +8,7 @@ from gapless.errors import GaplessError
 from gapless.release import recovery, unconfirmed
 from gapless.release.attempt import Attempt, Target
 from gapless.release.commands import OwnJobs
+from gapless.release.hold import BUSY
 from gapless.release.holding import moment
 from gapless.release.ledger import TURN_BACK, Deploy, Finished, Outcome, Phase
 from gapless.release.lock import DeployLock, deploy_lock
@@ -45,8 +46,24 @@ def confirm(target: Target, release: str | None = None, stand_by: float | None =
     With `stand_by` that one goes on standing by, and the other waits for so many seconds more. Raises GaplessError when
     that release was turned back.
     """
-    if target.lease and release and release == target.manager.current() and not unconfirmed.read(target.home.root):
-        return Confirmed(release, False)  # whoever heard no answer asks again, and the lease ended with that
+    try:
+        return _confirm(target, release, stand_by)
+    except GaplessError as error:
+        if decided(target, release, error):
+            return Confirmed(str(release), False)
+        raise
+
+
+def decided(target: Target, release: str | None, refused: GaplessError) -> bool:
+    """Whether a command in a lease was `refused` what is done already: `release` serves for good.
+
+    Whoever heard no answer asks again, and the lease may have ended with the first command.
+    """
+    over = bool(target.lease) and refused.status == BUSY
+    return over and release == target.manager.current() and not unconfirmed.read(target.home.root)
+
+
+def _confirm(target: Target, release: str | None, stand_by: float | None) -> Confirmed:
     with deploy_lock(
         target.home.root,
         why="confirm",

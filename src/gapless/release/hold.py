@@ -68,12 +68,15 @@ def acquire_hold(home: Path, why: str, clock: Clock = CLOCK) -> bool:
     return True
 
 
-def acquire_lease(home: Path, why: str, seconds: float, by: str = "", clock: Clock = CLOCK) -> tuple[str, Hold]:
+def acquire_lease(
+    home: Path, why: str, seconds: float, by: str = "", clock: Clock = CLOCK, token: str = ""
+) -> tuple[str, Hold]:
     """Refuse deploys for so many `seconds`, but those that are given the token that this returns. Raises GaplessError.
 
-    Others read that `by` has it. With status 75, naming the holder, while a hold is on already.
+    Others read that `by` has it. With status 75, naming the holder, while a hold is on already. Whoever may not hear
+    the answer, but is to end the lease, makes up the token.
     """
-    token = secrets.token_hex(16)
+    token = token or secrets.token_hex(16)
     with _changing(home):
         if found := hold(home, clock):
             raise refused_by(home, found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gapless.cli.output import Output, in_a_line
+from gapless.cli.output import Output, harmless, in_a_line
 from gapless.errors import GaplessError
 from gapless.fleet.parts import Part, State
 from gapless.fleet.rollout import BUSY, Rollout
@@ -57,14 +57,16 @@ class Board:
         finally:
             self._live = None
 
-    def run(self, rollout: Rollout, name: str) -> bool:
-        """Show a rollout to `name` while it runs; returns whether it was interrupted. Raises GaplessError."""
+    def run(self, rollout: Rollout, name: str) -> GaplessError | None:
+        """Show a rollout to `name` while it runs; returns what ended it before its time, if anything did."""
         with self.shown(rollout.parts):
             try:
                 rollout.run(name)
             except KeyboardInterrupt:
-                return True
-        return False
+                return GaplessError("finish", name, "it was interrupted", status=INTERRUPTED)
+            except GaplessError as error:  # of Ansible: hosts are to be named all the same
+                return error
+        return None
 
     def changed(self, part: Part) -> None:
         """Take down that a host has come further."""
@@ -93,7 +95,7 @@ class Board:
             if part.state.busy and part.host.name in self._since:
                 took = time.monotonic() - self._since[part.host.name]
             cells = (part.host.name, str(part.wave), part.state, part.release or "", "" if took is None else show(took))
-            table.add_row(*(Text(in_a_line(one), COLOURS.get(part.state, "")) for one in cells))
+            table.add_row(*(Text(harmless(in_a_line(one)), COLOURS.get(part.state, "")) for one in cells))
         return table
 
 
@@ -141,9 +143,9 @@ def answer(
 
 
 def refused(
-    verb: str, name: str, parts: Sequence[Part], wanted: State, *, interrupted: bool = False
+    verb: str, name: str, parts: Sequence[Part], wanted: State, ended: GaplessError | None = None
 ) -> GaplessError | None:
-    """What ends a command that was to bring every host to `wanted`; None where each came to it."""
+    """What ends a command that was to bring every host to `wanted`, or was `ended`; None where each came to it."""
     if not (bad := [part for part in parts if part.state is not wanted]):
         return None
     by_state = dict[State, list[str]]()
@@ -152,9 +154,11 @@ def refused(
     cause = "; ".join(f"{', '.join(names)}: {state}" for state, names in by_state.items())
     hint = "`gapless status` shows what each host has; the next `gapless deploy` brings all to one release"
     busy = any(part.error and part.error.status == BUSY for part in bad)
-    cause = f"it was interrupted; {cause}" if interrupted else cause
-    status = INTERRUPTED if interrupted else BUSY if busy else 1
-    return GaplessError(verb, f"{name} on all hosts", cause, hint, status=status)
+    if ended:
+        why = ended.cause if ended.status == INTERRUPTED else str(ended)
+        cause = f"{why}; {cause}"
+        return GaplessError(verb, f"{name} on all hosts", cause, hint, details=ended.details, status=ended.status)
+    return GaplessError(verb, f"{name} on all hosts", cause, hint, status=BUSY if busy else 1)
 
 
 def outcome(parts: Sequence[Part], wanted: State) -> str:

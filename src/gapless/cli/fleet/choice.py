@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from gapless.cli.options import Project
+from gapless.cli.options import Project, stop_like_ctrl_c
 from gapless.fleet import hosts, lease
 from gapless.fleet.parts import Fleet
 
@@ -34,12 +34,16 @@ def on_hosts(function: Function) -> Function:
 
 
 def meant(project: Project) -> Fleet | None:
-    """The hosts that the verb is to act on; None: this machine. Raises GaplessError."""
+    """The hosts that the verb is to act on; None: this machine. Raises GaplessError.
+
+    From here on SIGTERM and SIGHUP end the verb as Ctrl-C does: what was started to reach hosts ends, too.
+    """
     wanted: Sequence[str] = click.get_current_context().meta.get(WANTED) or ()
     if wanted and project.only:  # an operator of one app would get to other hosts as whom sudo makes him
         raise click.UsageError("--app is for this machine: it takes no -H")
     if not wanted and (project.only or not project.config.hosts.groups or project.installed):
         return None
+    stop_like_ctrl_c()
     return Fleet(project.config, hosts.chosen(project.config, wanted), project.destination)
 
 

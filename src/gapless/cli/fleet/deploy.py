@@ -6,14 +6,16 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gapless.cli.fleet.board import Board, answer, outcome, parts_of, refused, told
 from gapless.cli.fleet.choice import lent, words
-from gapless.cli.options import Project, stop_like_ctrl_c
+from gapless.cli.options import Project
 from gapless.cli.output import Output
 from gapless.config import FILE
 from gapless.fleet.asking import ask
 from gapless.fleet.deploy import deploy
+from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Fleet, State
 from gapless.linux.disk import refusal
 from gapless.release import artifact
@@ -27,7 +29,6 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
     """Pack the source once and deploy it to the hosts."""
     options = words(*PASSED, ours=("project", "dry_run", "lease"))
     leases = lent(fleet)
-    stop_like_ctrl_c()
     board = Board(output)
     with tempfile.TemporaryDirectory(prefix="gapless-deploy-") as folder:
         packed = Path(folder, "artifact")
@@ -39,29 +40,32 @@ def deploy_to(output: Output, fleet: Fleet, project: Project, source: str | None
         rollout.lend(leases)
         with rollout:  # Ansible starts while this packs
             head = pack(output, project, source, packed)
-            interrupted = board.run(rollout, f"{head.short} ({head.id[:12]})")
+            ended = board.run(rollout, f"{head.short} ({head.id[:12]})")
     parts = rollout.parts
     here = sum(part.state is State.DEPLOYED for part in parts)
     hosts = [told(part, board.seconds(part)) for part in parts]
     document = {"id": head.id, "outcome": outcome(parts, State.DEPLOYED), "hosts": hosts}
     lines = [f"{here} of {len(parts)} hosts have the release."] if here else []
-    last = refused("deploy", project.config.name, parts, State.DEPLOYED, interrupted=interrupted)
+    last = refused("deploy", project.config.name, parts, State.DEPLOYED, ended)
     answer(output, document, lines, parts, last)
 
 
 def _preview(output: Output, fleet: Fleet, packed: Path, options: Sequence[str]) -> None:
     """Tell what would be done on each host, and what changes there."""
-    parts, found = ask(fleet, "deploy", "-", "--dry-run", *options, observer=Board(output), sends=packed)
+    parts, found = ask(fleet, "deploy", "-", "--dry-run", *options, reads=_steps, observer=Board(output), sends=packed)
     hosts = [
         {"host": one.host.name, "plan": found.get(one.host), "error": parts_of(one.error) if one.error else None}
         for one in parts
     ]
-    lines = list[str]()
-    for host, plan in found.items():
-        changes = plan["changes"] or ["nothing"]
-        lines += [f"{host.name}: {step}" for step in plan["plan"]] + [f"{host.name}: Changes: {', '.join(changes)}."]
+    lines = [line for host, plan in found.items() for line in _steps(host, plan)]
     last = refused("plan a deploy of", fleet.config.name, parts, State.ANSWERED)
     answer(output, {"hosts": hosts}, lines, parts, last)
+
+
+def _steps(host: Host, plan: dict[str, Any]) -> list[str]:
+    """What a host would do."""
+    changes = f"Changes: {', '.join(plan['changes'] or ['nothing'])}."
+    return [f"{host.name}: {step}" for step in [*plan["plan"], changes]]
 
 
 def pack(output: Output, project: Project, source: str | None, to: Path, settings: Path | None = None) -> artifact.Head:

@@ -67,7 +67,11 @@ def asked_on_each_host(join: Join) -> Callable[[Function], Function]:
 
 def ask(output: Output, fleet: Fleet, join: Join) -> None:
     """Run the verb on each host as it was typed here, and answer for all."""
-    parts, found = asking.ask(fleet, verb(), *words(), observer=Board(output))
+
+    def reads(host: Host, document: dict[str, Any]) -> None:
+        join(output, [Said(host, document)])
+
+    parts, found = asking.ask(fleet, verb(), *words(), reads=reads, observer=Board(output))
     said = [Said(one.host, found.get(one.host, {}), one.error, one.warnings) for one in parts]
     tell(output, said, join(output, [one for one in said if one.error is None]))
 

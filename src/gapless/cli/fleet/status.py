@@ -16,7 +16,7 @@ SHOWN = 12  # characters of an id
 
 def status_of(output: Output, fleet: Fleet) -> None:
     """Tell what each host serves, and whether that is one release; exit status 1 where a host serves none."""
-    parts, found = ask(fleet, "status", observer=Board(output))
+    parts, found = ask(fleet, "status", reads=lambda host, one: _row(Part(host), one), observer=Board(output))
     seen = [(part, found.get(part.host)) for part in parts]
     ids = {one["id"] for one in found.values()}
     document = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from gapless.cli.fleet.board import Board, answer, told
 from gapless.cli.fleet.choice import words
 from gapless.cli.fleet.deploy import pack
-from gapless.cli.options import Project, stop_like_ctrl_c
+from gapless.cli.options import Project
 from gapless.cli.output import Output
 from gapless.errors import GaplessError
 from gapless.fleet.parts import Fleet, Part, State
@@ -20,7 +20,6 @@ ANSWERED = ("changed", "deployed", "plan", "diff")  # what a host's document has
 def up_on(output: Output, fleet: Fleet, project: Project, source: str | None, *, dry_run: bool) -> None:
     """Pack the source once, and install it on the hosts."""
     options = words("close_socket", "take_over", "existing_user", "lock_wait", ours=("project", "dry_run"))
-    stop_like_ctrl_c()
     board = Board(output)
     with tempfile.TemporaryDirectory(prefix="gapless-up-") as folder:
         packed, settings = Path(folder, "artifact"), Path(folder, "settings")

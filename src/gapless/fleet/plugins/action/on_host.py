@@ -27,15 +27,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         result: dict[str, Any] = super().run(tmp, task_vars)
         host = (task_vars or {})["inventory_hostname"]
         orders = Path(self._task.args["orders"])
-        answers = list[dict[str, Any]]()
         ansible = os.getppid()
-        for order in json.loads(orders.read_text("utf-8")).get(host, ()):
-            told = json.dumps({"host": host, "begun": len(answers)}).encode() + b"\n"
-            os.write(int(os.environ["GAPLESS_FLEET"].partition(",")[0]), told)
-            answers.append(self._patiently(order))
-            if answers[-1].get("status") != 0 or os.getppid() != ansible:  # it was killed: nobody wants more
+        for number, order in enumerate(json.loads(orders.read_text("utf-8")).get(host, ())):
+            _tell(host=host, begun=number)
+            answer = self._patiently(order)
+            orders.with_suffix(f".{host}.{number}").write_text(json.dumps(answer), "utf-8")
+            _tell(host=host, answered=number)
+            if answer.get("status") != 0 or os.getppid() != ansible:  # it was killed: nobody wants more
                 break
-        orders.with_suffix(f".{host}").write_text(json.dumps(answers), "utf-8")
         return result
 
     def _patiently(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -56,3 +55,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         except AnsibleConnectionFailure as failure:
             return {"unreachable": str(failure)}
         return {"status": done["rc"], "said": done["stdout"], "errors": done["stderr"]}
+
+
+def _tell(**event: object) -> None:
+    os.write(int(os.environ["GAPLESS_FLEET"].partition(",")[0]), json.dumps(event).encode() + b"\n")
