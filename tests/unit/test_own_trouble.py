@@ -44,7 +44,7 @@ async def no_app(_scope: Any, _receive: Any, _send: Any) -> None:
     """Nobody asks it."""
 
 
-@pytest.mark.parametrize("looks", ["a drain", "the door"])
+@pytest.mark.parametrize("looks", ["a drain", "a pause", "the door"])
 def test_one_connection_ends_no_other(looks: str, caplog: pytest.LogCaptureFixture) -> None:
     """Invariant 6: the mistake is in the log, its connection is closed, and the others are looked after as before."""
 
@@ -53,6 +53,8 @@ def test_one_connection_ends_no_other(looks: str, caplog: pytest.LogCaptureFixtu
         Broken(http.connections)
         if looks == "the door":
             Door(Settings(app="none:none")).look(http.connections, [], [])
+        elif looks == "a pause":
+            Drain(http, Settings(app="none:none")).hold(True)
         else:
             await Drain(http, Settings(app="none:none")).run()
         return http.connections

@@ -13,6 +13,9 @@ from gapless.fleet.hosts import Host
 from gapless.fleet.parts import Observer, Part, State
 from gapless.fleet.play import Answer, Order, Play
 
+# What a document raises that is of another version of gapless, or of a host that lies.
+UNREAD = (LookupError, TypeError, AttributeError, ValueError)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -57,12 +60,7 @@ class _Round:
             left.clear()
             part.error = error
             part.state = State.UNREACHABLE if isinstance(error, UnreachableError) else State.FAILED
-        except (
-            LookupError,
-            TypeError,
-            AttributeError,
-            ValueError,
-        ):  # of another version of gapless, or of a host that lies
+        except UNREAD:
             left.clear()
             part.error, part.state = answers.unreadable(host, answer), State.FAILED
         if part.state is not before:

@@ -77,10 +77,11 @@ class Drain:
 
     def _hold(self) -> None:
         for protocol in self.http.connections - self._held:
-            if is_waiting(protocol) and not protocol.transport.is_closing():
-                self._held.add(protocol)
-                protocol.transport.pause_reading()
-                protocol._unset_keepalive_if_required()  # its time stands still
+            with whatever_it_is(protocol):
+                if is_waiting(protocol) and not protocol.transport.is_closing():
+                    self._held.add(protocol)
+                    protocol.transport.pause_reading()
+                    protocol._unset_keepalive_if_required()  # its time stands still
 
     def _look(self, elapsed: float) -> None:
         self._restart_websockets(elapsed)
